@@ -1,0 +1,61 @@
+"""What every floor may use: the logger, progress bars, random streams, optional imports."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from recprune.errors import MissingExtra
+
+__all__ = ["logger", "progress", "require", "stream"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("recprune")
+logger.addHandler(logging.NullHandler())
+
+
+def stream(seed: int, *keys: int | str) -> np.random.Generator:
+    """Return an independent random stream for ``(seed, keys)``: the same on every call.
+
+    Streams are counted instead of shared, so that adding a consumer never moves another's draws.
+
+    >>> int(stream(0, "split").integers(100)) == int(stream(0, "split").integers(100))
+    True
+    """
+    words = [k if isinstance(k, int) else zlib.crc32(k.encode()) for k in keys]
+    return np.random.default_rng([seed, *words])
+
+
+def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
+    """Yield ``items`` with a bar on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(
+        items, description=text, total=total, console=Console(stderr=True), transient=True
+    )
+
+
+def require(module: str, extra: str) -> Any:
+    """Import an optional dependency, or say which extra installs it.
+
+    Raises:
+        MissingExtra: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module.split('.')[0]!r} is needed here and not installed. "
+            f"Install it with: pip install 'recprune[{extra}]'"
+        ) from error

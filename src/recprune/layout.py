@@ -1,0 +1,382 @@
+"""Axes, layouts, plans, and the one function that cuts: pure NumPy.
+
+Every unit that can be pruned lives on a named *axis*. A model declares its axes once, as places
+in its tensors; a *plan* names the units to keep; ``shrink`` is the only code that cuts anything::
+
+    axis "dims.age" (size 16)          axis "neurons.0" (size 128)
+      └ table.age        dim 1, from 1    ├ mlp.0.weight  dim 0, from 0
+      └ mlp.0.weight     dim 1, from 48   ├ mlp.0.bias    dim 0, from 0
+                                          └ mlp.1.weight  dim 1, from 0
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.errors import PlanError, nearest
+
+__all__ = ["Axis", "Encoding", "Layout", "Patch", "Plan", "State", "Unit", "Use", "shrink"]
+
+Unit = Literal["field", "row", "dim", "neuron"]
+Encoding = Literal["fp16", "int8"]
+Array = NDArray[Any]
+IntArray = NDArray[np.int32]
+State = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Use:
+    """Where an axis shows up: unit ``i`` is index ``offset + i`` of dimension ``dim``."""
+
+    tensor: str
+    dim: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """A named axis of prunable units.
+
+    Args:
+        name: unique; ``kind.member``, for example ``rows.age``.
+        unit: what one unit is.
+        size: number of units.
+        uses: every place that shrinks when a unit goes.
+        parent: axis and unit whose removal removes this whole axis.
+        pinned: the first ``pinned`` units always stay (padding and the unknown row).
+        min_keep: fewest units that may stay.
+        origin: original coordinate of each unit, shape ``(size,)``; None = never cut.
+        labels: names of the units, for printing.
+    """
+
+    name: str
+    unit: Unit
+    size: int
+    uses: tuple[Use, ...] = ()
+    parent: tuple[str, int] | None = None
+    pinned: int = 0
+    min_keep: int = 1
+    origin: IntArray | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def units(self) -> IntArray:
+        """Original coordinates of the units that are left, increasing."""
+        return np.arange(self.size, dtype=np.int32) if self.origin is None else self.origin
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All axes of a model and the shapes of its tensors.
+
+    Args:
+        axes: by name, parents before children.
+        shapes: tensor name → shape.
+        vocab_hash: hash of the encoder whose rows the row axes count.
+        root: hash of the uncut layout that this one was cut from; empty = this one is uncut.
+    """
+
+    axes: Mapping[str, Axis]
+    shapes: Mapping[str, tuple[int, ...]]
+    vocab_hash: str = ""
+    root: str = ""
+
+    def of_unit(self, unit: Unit) -> list[Axis]:
+        """Return the axes whose units are of this kind, in order.
+
+        Raises:
+            PlanError: the model has no such axis.
+        """
+        axes = [a for a in self.axes.values() if a.unit == unit]
+        if not axes:
+            units = sorted({a.unit for a in self.axes.values()})
+            raise PlanError(f"This model has no axis of unit {unit!r}; it has: {', '.join(units)}.")
+        return axes
+
+    def axis(self, name: str) -> Axis:
+        """Return the axis of this name, or raise a PlanError that names the nearest one."""
+        try:
+            return self.axes[name]
+        except KeyError:
+            raise PlanError(f"The model has no axis {name!r}.{nearest(name, self.axes)}") from None
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of the uncut layout's axes and shapes: what a plan is bound to."""
+        return (
+            self.root
+            or hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary; original coordinates live in the plan, not here."""
+        axes = [
+            {
+                "name": a.name,
+                "unit": a.unit,
+                "size": a.size,
+                "uses": [[u.tensor, u.dim, u.offset] for u in a.uses],
+                "parent": list(a.parent) if a.parent else None,
+                "pinned": a.pinned,
+                "min_keep": a.min_keep,
+                "labels": list(a.labels) if a.labels else None,
+            }
+            for a in self.axes.values()
+        ]
+        shapes = {name: list(shape) for name, shape in self.shapes.items()}
+        return {"axes": axes, "shapes": shapes, "vocab_hash": self.vocab_hash, "root": self.root}
+
+    @classmethod
+    def from_json(
+        cls, data: Mapping[str, Any], origin: Mapping[str, IntArray] | None = None
+    ) -> Layout:
+        """Build a layout from ``to_json``'s dictionary and, for a cut one, the plan's kept units."""
+        origin = origin or {}
+        axes = {}
+        for a in data["axes"]:
+            axes[a["name"]] = Axis(
+                name=a["name"],
+                unit=a["unit"],
+                size=int(a["size"]),
+                uses=tuple(Use(str(t), int(d), int(o)) for t, d, o in a["uses"]),
+                parent=(str(a["parent"][0]), int(a["parent"][1])) if a["parent"] else None,
+                pinned=int(a["pinned"]),
+                min_keep=int(a["min_keep"]),
+                origin=origin.get(a["name"]),
+                labels=tuple(a["labels"]) if a["labels"] else None,
+            )
+        shapes = {str(k): tuple(int(x) for x in v) for k, v in data["shapes"].items()}
+        return cls(axes, shapes, str(data["vocab_hash"]), str(data["root"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which units stay, and how tensors are stored. Always in the uncut model's coordinates.
+
+    Args:
+        layout_hash: hash of the uncut layout.
+        keep: axis → kept units, increasing; an axis that is not named keeps all.
+        encoding: tensor → how it is stored; a tensor that is not named stays fp32.
+    """
+
+    layout_hash: str
+    keep: Mapping[str, IntArray] = field(default_factory=dict)
+    encoding: Mapping[str, Encoding] = field(default_factory=dict)
+
+    def __or__(self, other: Plan) -> Plan:
+        """Compose: a unit stays if both plans keep it; the later plan's encodings win.
+
+        >>> a = Plan("h", {"neurons.0": np.array([0, 1, 2], np.int32)})
+        >>> b = Plan("h", {"neurons.0": np.array([1, 2, 3], np.int32)})
+        >>> (a | b).keep["neurons.0"].tolist()
+        [1, 2]
+        """
+        if self.layout_hash != other.layout_hash:
+            raise PlanError(
+                f"Plans of two different layouts cannot be composed: {self.layout_hash} and "
+                f"{other.layout_hash}. Make both from the same uncut model."
+            )
+        keep = dict(self.keep)
+        for name, units in other.keep.items():
+            both = np.intersect1d(keep[name], units) if name in keep else units
+            keep[name] = both.astype(np.int32)
+        return Plan(self.layout_hash, keep, {**self.encoding, **other.encoding})
+
+    def resolve(self, layout: Layout) -> dict[str, IntArray]:
+        """Return every axis's kept units as *positions* in ``layout``, children of cut units empty.
+
+        Units that an earlier cut already removed are no error: a plan applies again without effect.
+
+        Raises:
+            PlanError: another layout's plan, unknown axis, unit out of range, or fewer units kept
+                than the axis allows.
+        """
+        if self.layout_hash != layout.hash:
+            raise PlanError(
+                f"The plan was made for layout {self.layout_hash}; this model's is {layout.hash}. "
+                "Make the plan from this model, or apply it to a checkpoint of its own layout."
+            )
+        for name in self.keep:
+            layout.axis(name)
+        kept: dict[str, IntArray] = {}
+        for name, axis in layout.axes.items():
+            units = axis.units
+            if axis.parent is not None and axis.parent[1] not in _units_kept(
+                layout, kept, axis.parent[0]
+            ):
+                kept[name] = np.empty(0, np.int32)
+                continue
+            wanted = self.keep.get(name, units)
+            if len(wanted) and (np.diff(wanted) <= 0).any():
+                raise PlanError(f"Kept units of axis {name!r} must increase without repeats.")
+            if len(wanted) and (wanted[0] < 0 or (axis.origin is None and wanted[-1] >= axis.size)):
+                raise PlanError(
+                    f"Axis {name!r} has units 0 to {axis.size - 1}; the plan keeps "
+                    f"{int(wanted[0] if wanted[0] < 0 else wanted[-1])}."
+                )
+            mask = np.isin(units, wanted)
+            mask[: axis.pinned] = True
+            floor = min(axis.min_keep, axis.size)
+            if mask.sum() < floor:
+                raise PlanError(
+                    f"The plan keeps {int(mask.sum())} units of axis {name!r}; at least {floor} must stay."
+                )
+            kept[name] = np.flatnonzero(mask).astype(np.int32)
+        return kept
+
+    def predicted_bytes(self, layout: Layout) -> int:
+        """Return the exact tensor bytes of the model after this plan (encoding scales included)."""
+        after = _cut_shapes(layout, self.resolve(layout))
+        return sum(stored_bytes(shape, self.encoding.get(name)) for name, shape in after.items())
+
+    def summary(self, layout: Layout) -> list[dict[str, Any]]:
+        """Return one record an axis that is cut: axis, unit, kept, total, bytes saved, tensors."""
+        kept = self.resolve(layout)
+        full = sum(stored_bytes(s, None) for s in layout.shapes.values())
+        out = []
+        for name, axis in layout.axes.items():
+            if len(kept[name]) == axis.size or not axis.size:
+                continue
+            parent_gone = axis.parent is not None and not len(kept[name])
+            alone = Plan(self.layout_hash, {} if parent_gone else {name: axis.units[kept[name]]})
+            saved = 0 if parent_gone else full - alone.predicted_bytes(layout)
+            out.append(
+                {
+                    "axis": name,
+                    "unit": axis.unit,
+                    "kept": len(kept[name]),
+                    "total": axis.size,
+                    "bytes_saved": saved,
+                    "tensors": sorted({u.tensor for u in axis.uses}),
+                }
+            )
+        return out
+
+    def to_text(self, layout: Layout) -> str:
+        """Return the plan as a table: axis · unit · kept/total · bytes saved · coupled tensors."""
+        lines = [
+            f"{'axis':<28} {'unit':<7} {'kept/total':>14} {'bytes saved':>12}  coupled tensors"
+        ]
+        for r in self.summary(layout):
+            share = f"{r['kept']}/{r['total']}"
+            saved = f"{r['bytes_saved']:,}" if r["bytes_saved"] else "with field"
+            lines.append(
+                f"{r['axis']:<28} {r['unit']:<7} {share:>14} {saved:>12}  {', '.join(r['tensors'])}"
+            )
+        before = sum(stored_bytes(s, None) for s in layout.shapes.values())
+        lines.append(f"tensor bytes {before:,} → {self.predicted_bytes(layout):,}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What a cut adds to surviving tensors (folded means, refitted weights), before cutting.
+
+    Args:
+        checkpoint_hash: hash of the state it was computed from (see ``state_hash``).
+        tensors: whole replacement tensors, by name, in uncut shape.
+    """
+
+    checkpoint_hash: str
+    tensors: Mapping[str, Array]
+
+
+def shrink(
+    state: State, layout: Layout, plan: Plan, patch: Patch | None = None
+) -> tuple[State, Layout]:
+    """Build the smaller state and layout. Pure: nothing given is changed.
+
+    Args:
+        state: tensor name → array, shapes as ``layout.shapes``.
+        plan: kept units in the *uncut* model's coordinates; ``layout`` may be cut already.
+        patch: replacement tensors, bound to exactly this state.
+
+    Raises:
+        PlanError: the plan does not fit the layout, or the patch belongs to another checkpoint.
+    """
+    if patch is not None:
+        if patch.checkpoint_hash != state_hash(state):
+            raise PlanError(
+                "The patch belongs to another checkpoint; compute it again from this one."
+            )
+        state = {**state, **patch.tensors}
+    kept = plan.resolve(layout)
+    index = _kept_indices(layout, kept)
+    cut: dict[str, Array] = {}
+    for name, shape in layout.shapes.items():
+        array = state[name]
+        if array.shape != shape:
+            raise PlanError(f"Tensor {name!r} has shape {array.shape}; its layout says {shape}.")
+        for dim in range(array.ndim):
+            if (name, dim) in index:
+                array = np.take(array, index[name, dim], axis=dim)
+        if array.size:
+            cut[name] = np.ascontiguousarray(array)
+    axes = {}
+    for name, axis in layout.axes.items():
+        if axis.size and not len(kept[name]):
+            continue
+        uses = tuple(
+            replace(u, offset=int(np.searchsorted(index[u.tensor, u.dim], u.offset)))
+            for u in axis.uses
+            if u.tensor in cut
+        )
+        axes[name] = replace(axis, size=len(kept[name]), uses=uses, origin=axis.units[kept[name]])
+    return cut, Layout(axes, {n: a.shape for n, a in cut.items()}, layout.vocab_hash, layout.hash)
+
+
+def state_hash(state: State) -> str:
+    """Return a hash of every tensor's name, shape and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name}:{state[name].dtype}:{state[name].shape};".encode())
+        digest.update(np.ascontiguousarray(state[name]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def stored_bytes(shape: tuple[int, ...], encoding: Encoding | None) -> int:
+    """Return the bytes of a tensor as stored; int8 adds one fp32 scale a column."""
+    size = int(np.prod(shape, dtype=np.int64))
+    if encoding is None or not size:
+        return 4 * size
+    if encoding not in get_args(Encoding):
+        raise PlanError(
+            f"Encoding must be one of {', '.join(get_args(Encoding))}. Got {encoding!r}."
+        )
+    return 2 * size if encoding == "fp16" else size + 4 * shape[-1]
+
+
+def _units_kept(layout: Layout, kept: Mapping[str, IntArray], name: str) -> set[int]:
+    if name not in kept:
+        raise PlanError(f"Axis {name!r} is a parent and must be declared before its children.")
+    return set(layout.axes[name].units[kept[name]].tolist())
+
+
+def _kept_indices(layout: Layout, kept: Mapping[str, IntArray]) -> dict[tuple[str, int], IntArray]:
+    """Return tensor and dim → surviving indices, for every dim that an axis uses."""
+    gone: dict[tuple[str, int], Array] = {}
+    for name, axis in layout.axes.items():
+        removed = np.ones(axis.size, bool)
+        removed[kept[name]] = False
+        for use in axis.uses:
+            mask = gone.setdefault(
+                (use.tensor, use.dim), np.zeros(layout.shapes[use.tensor][use.dim], bool)
+            )
+            mask[use.offset : use.offset + axis.size] |= removed
+    return {place: np.flatnonzero(~mask).astype(np.int32) for place, mask in gone.items()}
+
+
+def _cut_shapes(layout: Layout, kept: Mapping[str, IntArray]) -> dict[str, tuple[int, ...]]:
+    index = _kept_indices(layout, kept)
+    return {
+        name: tuple(len(index[name, d]) if (name, d) in index else n for d, n in enumerate(shape))
+        for name, shape in layout.shapes.items()
+    }

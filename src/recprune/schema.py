@@ -1,0 +1,115 @@
+"""What the columns of a table are: fields, label, user and item. Pure data, no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from recprune.errors import SchemaError, nearest
+
+__all__ = ["Field", "Kind", "Schema", "Source"]
+
+Kind = Literal["categorical", "numeric"]
+Source = Literal["user", "item", "context", "cross"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input column.
+
+    Args:
+        name: the column's name.
+        kind: ``"categorical"`` (values are looked up in a vocabulary) or ``"numeric"``.
+        source: whose attribute it is. ``"cross"`` is a user's history with one value of an
+            item field: a per-user table indexed by the value of column ``by``.
+        sensitive: a personal attribute; reported on its own.
+        cost: what one year of collecting the column costs, in any one unit; None = not stated.
+        by: for ``source="cross"``, the item column whose value indexes the user's table.
+    """
+
+    name: str
+    kind: Kind
+    source: Source = "context"
+    sensitive: bool = False
+    cost: float | None = None
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        for attribute, allowed in (("kind", get_args(Kind)), ("source", get_args(Source))):
+            value = getattr(self, attribute)
+            if value not in allowed:
+                raise SchemaError(
+                    f"Field {self.name!r}: {attribute} must be one of {', '.join(allowed)}. "
+                    f"Got {value!r} instead."
+                )
+        if (self.by is not None) != (self.source == "cross"):
+            raise SchemaError(
+                f"Field {self.name!r}: 'by' names the item column of a cross field; give it "
+                f"exactly when source is 'cross'. Got source={self.source!r}, by={self.by!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The fields of a table, in order, and its label, user, item and time columns.
+
+    The user and item columns are named by ``user`` and ``item``; each is a field too when the
+    model may use the id itself. Without ``item`` the table ranks its rows (users, sessions).
+    """
+
+    fields: tuple[Field, ...]
+    label: str
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.fields]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise SchemaError(
+                f"The schema names these fields twice: {', '.join(map(repr, twice))}."
+            )
+        if self.label in names:
+            raise SchemaError(f"The label column {self.label!r} cannot be a field too.")
+        for field in self.fields:
+            if field.source in ("item", "cross") and self.item is None:
+                raise SchemaError(
+                    f"Field {field.name!r} has source {field.source!r}, but the schema names no "
+                    "item column. Name it with item=…, or give the field another source."
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Field names, in order."""
+        return tuple(f.name for f in self.fields)
+
+    def __getitem__(self, name: str) -> Field:
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise SchemaError(f"The schema has no field {name!r}.{nearest(name, self.names)}")
+
+    def only(self, names: tuple[str, ...]) -> Schema:
+        """Return the schema with these fields alone, in this schema's order."""
+        for name in names:
+            self[name]
+        return replace(self, fields=tuple(f for f in self.fields if f.name in names))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary; ``from_json`` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        """Build a schema from ``to_json``'s dictionary, refusing unknown keys by name."""
+        known = set(cls.__dataclass_fields__)
+        for key in data:
+            if key not in known:
+                raise SchemaError(f"Unknown key {key!r} in the schema.{nearest(key, known)}")
+        try:
+            fields = tuple(Field(**f) for f in data["fields"])
+            return cls(**{**data, "fields": fields})
+        except (KeyError, TypeError) as error:
+            raise SchemaError(f"The schema cannot be read: {error}.") from error
