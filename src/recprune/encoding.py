@@ -64,7 +64,7 @@ class Vocabulary:
     def _codes(self) -> dict[str | None, int]:
         return {v: i + FIRST for i, v in enumerate(self.values)}
 
-    def lookup(self, raw: Sequence[Any]) -> IntArray:
+    def lookup(self, raw: Sequence[Any] | NDArray[Any]) -> IntArray:
         """Return the row of each raw value, shape ``(n,)``; unseen values get the unknown row.
 
         >>> Vocabulary(("red", "blue")).lookup(["blue", "green", None, "red"]).tolist()

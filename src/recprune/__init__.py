@@ -1,0 +1,1 @@
+"""Prune recommender systems, prove that nothing was lost, and serve the result."""
