@@ -33,7 +33,7 @@ __all__ = ["Artifact", "folder_written_whole", "read_artifact", "write_artifact"
 
 FORMAT, PROTOCOL = "recprune", 1
 COUNTED = ("model.safetensors", "plan.safetensors", "vocab.safetensors")
-MARKS = ("config.json", "report.json")
+MARKS = ("config.json", "report.json", "users.json")
 
 Array = NDArray[Any]
 Reader = Callable[[str], bytes]

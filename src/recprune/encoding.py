@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from recprune.errors import ArtifactError, DataError
 from recprune.schema import Schema
 
-__all__ = ["PADDING", "UNKNOWN", "Encoder", "Knots", "Rows", "Vocabulary", "text"]
+__all__ = [
+    "PADDING",
+    "UNKNOWN",
+    "Encoder",
+    "Knots",
+    "Rows",
+    "Vocabulary",
+    "pack_texts",
+    "text",
+    "unpack_texts",
+]
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2
 
@@ -178,6 +188,10 @@ class Encoder:
 
     def hash(self) -> str:
         """Return a hash of all vocabularies and knots."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name, array in sorted(self.tensors().items()):
             digest.update(f"{name}:{array.dtype}:{array.shape};".encode())
@@ -195,13 +209,10 @@ class Encoder:
             if isinstance(part, Knots):
                 out[f"{name}.knots"] = part.points
                 continue
-            raw = [b"" if v is None else v.encode() for v in part.values]
-            out[f"{name}.bytes"] = np.frombuffer(b"".join(raw), np.uint8)
-            lengths = np.array([len(r) for r in raw], np.int64)
-            small = len(lengths) == 0 or lengths.max() < 256
-            out[f"{name}.lengths"] = lengths.astype(np.uint8 if small else np.uint32)
-            if None in part.values:
-                out[f"{name}.missing"] = np.array([part.values.index(None) + FIRST], np.uint32)
+            packed = pack_texts(part.values)
+            if "missing" in packed:
+                packed["missing"] += FIRST
+            out.update({f"{name}.{key}": array for key, array in packed.items()})
         return out
 
     @classmethod
@@ -215,24 +226,67 @@ class Encoder:
                         np.asarray(tensors[f"{field.name}.knots"], np.float64)
                     )
                     continue
-                ends = np.cumsum(tensors[f"{field.name}.lengths"], dtype=np.int64)
-                blob = tensors[f"{field.name}.bytes"].tobytes()
-                if (ends[-1] if len(ends) else 0) != len(blob):
-                    raise ArtifactError(
-                        f"Vocabulary of {field.name!r}: lengths and bytes disagree."
-                    )
-                starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
-                values: list[str | None] = [
-                    blob[a:b].decode() for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
-                ]
-                for row in tensors.get(f"{field.name}.missing", np.empty(0, np.uint32)).tolist():
-                    values[row - FIRST] = None
+                keys = ("bytes", "lengths", "missing")
+                packed = {k: tensors[t] for k in keys if (t := f"{field.name}.{k}") in tensors}
+                if "missing" in packed:
+                    packed["missing"] = packed["missing"].astype(np.int64) - FIRST
+                values = unpack_texts(packed)
                 parts[field.name] = Vocabulary(tuple(values))
-            except (KeyError, IndexError, UnicodeDecodeError, DataError) as error:
+            except (KeyError, ArtifactError, DataError) as error:
                 raise ArtifactError(
                     f"Vocabulary of {field.name!r} cannot be read: {error}."
                 ) from error
         return cls(schema, parts)
+
+
+def pack_texts(values: Sequence[str | None]) -> dict[str, NDArray[Any]]:
+    """Return texts as arrays: UTF-8 ``bytes``, ``lengths``, and the ``missing`` ones' positions.
+
+    ``missing`` is there only when a value is None.
+
+    >>> {k: v.tolist() for k, v in pack_texts(["a", None, "é"]).items()}
+    {'bytes': [97, 195, 169], 'lengths': [1, 0, 2], 'missing': [1]}
+    """
+    raw = [b"" if v is None else v.encode("utf-8", "surrogatepass") for v in values]
+    lengths = np.array([len(r) for r in raw], np.int64)
+    small = len(lengths) == 0 or lengths.max() < 256
+    out: dict[str, NDArray[Any]] = {
+        "bytes": np.frombuffer(b"".join(raw), np.uint8),
+        "lengths": lengths.astype(np.uint8 if small else np.uint32),
+    }
+    missing = [i for i, v in enumerate(values) if v is None]
+    if missing:
+        out["missing"] = np.array(missing, np.uint32)
+    return out
+
+
+def unpack_texts(packed: Mapping[str, NDArray[Any]]) -> list[str | None]:
+    """Return the texts of ``pack_texts``'s arrays; every length is checked before it is used.
+
+    Raises:
+        ArtifactError: the arrays disagree, or hold bytes that are no UTF-8.
+    """
+    try:
+        lengths, blob = packed["lengths"], packed["bytes"]
+    except KeyError as error:
+        raise ArtifactError(f"texts without {error}") from error
+    if lengths.ndim != 1 or lengths.dtype not in (np.uint8, np.uint32) or blob.dtype != np.uint8:
+        raise ArtifactError("texts need lengths of uint8 or uint32, and bytes")
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if (int(ends[-1]) if len(ends) else 0) != blob.size:
+        raise ArtifactError("lengths and bytes disagree")
+    data, starts = blob.tobytes(), ends - lengths
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    try:
+        values: list[str | None] = [data[a:b].decode("utf-8", "surrogatepass") for a, b in pairs]
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"texts that are no UTF-8: {error}") from error
+    missing = packed.get("missing", np.empty(0, np.int64))
+    if missing.size and (int(missing.min()) < 0 or int(missing.max()) >= len(values)):
+        raise ArtifactError("missing positions out of range")
+    for position in missing.ravel().tolist():
+        values[position] = None
+    return values
 
 
 def _numbers(name: str, raw: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
@@ -240,5 +294,5 @@ def _numbers(name: str, raw: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64
         return raw.astype(np.float64)
     try:
         return np.array([np.nan if v is None or v == "" else float(v) for v in raw], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Field {name!r} is numeric; a value is not a number: {error}.") from error
