@@ -1,0 +1,193 @@
+"""The catalogue: every item's encoded columns, so that all items can be scored for a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.encoding import Encoder, Knots, pack_texts, text, unpack_texts
+from recprune.errors import ArtifactError, DataError
+from recprune.schema import Schema
+
+__all__ = ["Catalogue"]
+
+Array = NDArray[Any]
+IntArray = NDArray[np.int32]
+NO_KEY = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The item side of a model, in catalogue order.
+
+    Args:
+        ids: item ids, as text, without repeats.
+        codes: item field → row of the field's table, shape ``(n_items,)``.
+        shares: numeric item field → share of the upper knot, shape ``(n_items,)``.
+        keys: item column that indexes cross fields → position in ``key_values``, shape
+            ``(n_items,)``; -1 = the item's value is missing. These are *raw* values: pruning rows
+            of a field's table never merges users' histories.
+        key_values: item column → its raw values, as text.
+        defaults: cross field → what a value without history reads as; not named = missing.
+    """
+
+    ids: tuple[str, ...]
+    codes: Mapping[str, IntArray]
+    shares: Mapping[str, NDArray[np.float32]]
+    keys: Mapping[str, IntArray] = field(default_factory=dict)
+    key_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Item id → position."""
+        return {item: i for i, item in enumerate(self.ids)}
+
+    @classmethod
+    def build(
+        cls,
+        encoder: Encoder,
+        columns: Mapping[str, Sequence[Any] | Array],
+        ids: Sequence[Any] | Array,
+        defaults: Mapping[str, float] | None = None,
+    ) -> Catalogue:
+        """Encode the items' raw columns for one model.
+
+        Args:
+            encoder: the model's encoder; its item fields and the columns that its cross fields
+                are indexed by are taken, all other columns are left out.
+            columns: raw item columns, each ``n_items`` long. The item id's own column may be
+                left out: ``ids`` stands for it.
+            ids: item ids, in catalogue order.
+            defaults: cross field → what a value without history reads as, as in the users' tables.
+
+        Raises:
+            DataError: a column is absent or has another length, or an item comes twice.
+        """
+        schema = encoder.schema
+        names = tuple(str(text(i)) for i in ids)
+        given: dict[str, Sequence[Any] | Array] = dict(columns)
+        if schema.item is not None:
+            given.setdefault(schema.item, names)
+        fields, by = _item_fields(schema), _key_columns(schema)
+        for name in (*fields, *by):
+            if name not in given:
+                raise DataError(f"The catalogue needs the item column {name!r}; it is not given.")
+            if len(given[name]) != len(names):
+                raise DataError(
+                    f"Item column {name!r} has {len(given[name])} values for {len(names)} items."
+                )
+        if len(set(names)) != len(names):
+            raise DataError("The catalogue holds one item id twice.")
+        side = encoder.take(fields, {})
+        rows = side.encode({name: given[name] for name in fields})
+        codes = {name: np.ascontiguousarray(rows.codes[:, i]) for i, name in enumerate(fields)}
+        shares = {
+            fields[i]: np.ascontiguousarray(rows.shares[:, n]) for n, i in enumerate(side.numeric)
+        }
+        keys, key_values = {}, {}
+        for column in by:
+            keys[column], key_values[column] = _factorise(given[column])
+        cross = {f.name for f in schema.fields if f.source == "cross"}
+        kept = {name: float(v) for name, v in (defaults or {}).items() if name in cross}
+        return cls(names, codes, shares, keys, key_values, kept)
+
+    def tensors(self) -> dict[str, Array]:
+        """Return everything as arrays, for ``catalogue.safetensors``; ``from_tensors`` reads it back."""
+        out = {f"ids.{k}": array for k, array in pack_texts(self.ids).items()}
+        out |= {f"codes.{name}": array for name, array in self.codes.items()}
+        out |= {f"shares.{name}": array for name, array in self.shares.items()}
+        for by, keys in self.keys.items():
+            out[f"keys.{by}"] = keys
+            packed = pack_texts(self.key_values[by])
+            out |= {f"values.{by}.{k}": array for k, array in packed.items()}
+        for name, value in self.defaults.items():
+            out[f"defaults.{name}"] = np.array([value], np.float64)
+        return out
+
+    @classmethod
+    def from_tensors(cls, encoder: Encoder, tensors: Mapping[str, Array]) -> Catalogue:
+        """Build the catalogue back for the encoder that it was built with.
+
+        Raises:
+            ArtifactError: an array is absent, or has another shape or range than the model needs.
+        """
+        try:
+            return _read(encoder, tensors)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ArtifactError(f"The catalogue cannot be read: {error}.") from error
+
+
+def _read(encoder: Encoder, tensors: Mapping[str, Array]) -> Catalogue:
+    schema = encoder.schema
+    ids = _texts("ids", tensors)
+    codes, shares, keys, key_values = {}, {}, {}, {}
+    for name in _item_fields(schema):
+        part = encoder.parts[name]
+        # A numeric field's code is the lower of two knots: the row above it must exist too.
+        size = part.rows - 1 if isinstance(part, Knots) else part.rows
+        codes[name] = _checked(f"codes.{name}", tensors, len(ids), (0, size)).astype(np.int32)
+        if isinstance(part, Knots):
+            share = _checked(f"shares.{name}", tensors, len(ids), (0, 1))
+            shares[name] = share.astype(np.float32)
+    for by in _key_columns(schema):
+        key_values[by] = _texts(f"values.{by}", tensors)
+        sizes = (NO_KEY, len(key_values[by]))
+        keys[by] = _checked(f"keys.{by}", tensors, len(ids), sizes).astype(np.int32)
+    cross = [f.name for f in schema.fields if f.source == "cross"]
+    defaults = {n: float(tensors[f"defaults.{n}"][0]) for n in cross if f"defaults.{n}" in tensors}
+    return Catalogue(ids, codes, shares, keys, key_values, defaults)
+
+
+def _checked(
+    name: str, tensors: Mapping[str, Array], n_items: int, bounds: tuple[int, int]
+) -> Array:
+    """Return the array if it has one number an item, from ``low`` to below ``high``.
+
+    Shares are floats and may be exactly 1.
+    """
+    array, (low, high) = tensors[name], bounds
+    kind = "f" if name.startswith("shares.") else "i"
+    if array.shape != (n_items,) or array.dtype.kind != kind:
+        raise ArtifactError(
+            f"{name} has shape {array.shape} and type {array.dtype} for {n_items} items"
+        )
+    if n_items:
+        least, most = array.min(), array.max()
+        if not (least >= low and (most < high or (kind == "f" and most <= high))):
+            raise ArtifactError(
+                f"{name} goes from {least} to {most}; the model allows {low}–{high}"
+            )
+    return array
+
+
+def _texts(prefix: str, tensors: Mapping[str, Array]) -> tuple[str, ...]:
+    keys = ("bytes", "lengths", "missing")
+    values = unpack_texts({k: tensors[t] for k in keys if (t := f"{prefix}.{k}") in tensors})
+    known = tuple(v for v in values if v is not None)
+    if len(set(known)) != len(values):
+        raise ArtifactError(f"{prefix} has a missing or repeated value")
+    return known
+
+
+def _factorise(raw: Sequence[Any] | Array) -> tuple[IntArray, tuple[str, ...]]:
+    """Return each value's position among the distinct values (-1 = missing), and these."""
+    places: dict[str | None, int] = {None: NO_KEY}
+    keys = [places.setdefault(text(v), len(places) - 1) for v in raw]
+    return np.array(keys, np.int32), tuple(v for v in places if v is not None)
+
+
+def _item_fields(schema: Schema) -> tuple[str, ...]:
+    return tuple(f.name for f in schema.fields if f.source == "item")
+
+
+def _key_columns(schema: Schema) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f.by for f in schema.fields if f.by is not None))
