@@ -1,1 +1,83 @@
-"""Prune recommender systems, prove that nothing was lost, and serve the result."""
+"""Prune recommender systems, prove that nothing was lost, and serve the result.
+
+Names are imported when first used, so that ``import recprune`` and the runtime stay light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from recprune.data import Dataset
+    from recprune.errors import RecpruneError, RecpruneWarning
+    from recprune.evaluation import compare, verdict
+    from recprune.importance import FieldRanking, rank_fields
+    from recprune.layout import Layout, Plan, shrink
+    from recprune.models import FM, LR, DeepFM, Penalty, Training
+    from recprune.pipeline import run
+    from recprune.pruning import plan, prune
+    from recprune.runtime import load
+    from recprune.schema import Field, Schema
+
+_HOMES = {
+    "Dataset": "data",
+    "RecpruneError": "errors",
+    "RecpruneWarning": "errors",
+    "compare": "evaluation",
+    "verdict": "evaluation",
+    "FieldRanking": "importance",
+    "rank_fields": "importance",
+    "Layout": "layout",
+    "Plan": "layout",
+    "shrink": "layout",
+    "DeepFM": "models",
+    "FM": "models",
+    "LR": "models",
+    "Penalty": "models",
+    "Training": "models",
+    "run": "pipeline",
+    "plan": "pruning",
+    "prune": "pruning",
+    "load": "runtime",
+    "Field": "schema",
+    "Schema": "schema",
+}
+
+__all__ = [
+    "FM",
+    "LR",
+    "Dataset",
+    "DeepFM",
+    "Field",
+    "FieldRanking",
+    "Layout",
+    "Penalty",
+    "Plan",
+    "RecpruneError",
+    "RecpruneWarning",
+    "Schema",
+    "Training",
+    "compare",
+    "load",
+    "plan",
+    "prune",
+    "rank_fields",
+    "run",
+    "shrink",
+    "verdict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recprune' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"recprune.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,19 @@
+"""Which units matter: one protocol, one file a family of methods."""
+
+from recprune.importance import dropout, gradient, linear, permutation, statistics
+from recprune.importance.base import METHODS, Method, Scores, importance
+from recprune.importance.ranking import FieldRanking, rank_fields
+
+__all__ = [
+    "METHODS",
+    "FieldRanking",
+    "Method",
+    "Scores",
+    "dropout",
+    "gradient",
+    "importance",
+    "linear",
+    "permutation",
+    "rank_fields",
+    "statistics",
+]

@@ -1,0 +1,64 @@
+"""First-order importance: what replacing a unit by its mean would do to the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from recprune.data import Split
+from recprune.importance.base import Scores, method
+from recprune.layout import Axis
+from recprune.models import Ranker
+
+__all__ = ["gradient"]
+
+BLOCK = 8192
+
+
+@method("gradient", ("field", "neuron"), "two: one forward for the means, one forward and backward")
+def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+    """Mean over rows of |∂loss/∂x · (mean(x) − x)| (SHARK's F-Permutation, Zhang et al. 2023, eq. 4).
+
+    x is the value at the axis's tap: a field's first-order weight and embedding, or a neuron's
+    activation. The absolute value is taken row by row: near a minimum the signed mean vanishes.
+    """
+    tap = "fields" if axis.unit == "field" else axis.name
+    net, rows = model.net, split.rows
+    codes, shares = torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
+    label = torch.from_numpy(split.label)
+    total: torch.Tensor | None = None
+
+    def add(value: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
+        nonlocal total
+        part = value.sum(dim=0)
+        total = part if total is None else total + part
+        return value
+
+    with torch.no_grad():
+        for start in range(0, len(rows), BLOCK):
+            net(codes[start : start + BLOCK], shares[start : start + BLOCK], {tap: add})
+    assert total is not None
+    mean = total / len(rows)
+    sums, squares = np.zeros(axis.size), np.zeros(axis.size)
+    for start in range(0, len(rows), BLOCK):
+        seen: list[torch.Tensor] = []
+
+        def watch(
+            value: torch.Tensor, _: torch.Tensor | None, seen: list[torch.Tensor] = seen
+        ) -> torch.Tensor:
+            leaf = value.detach().requires_grad_()
+            seen.append(leaf)
+            return leaf
+
+        logit = net(codes[start : start + BLOCK], shares[start : start + BLOCK], {tap: watch})
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            logit, label[start : start + BLOCK], reduction="sum"
+        )
+        (slope,) = torch.autograd.grad(loss, seen)
+        moved = slope * (mean - seen[0].detach())
+        moved = moved.sum(dim=2).abs() if moved.dim() == 3 else moved.abs()
+        sums += moved.double().sum(dim=0).numpy()
+        squares += moved.double().square().sum(dim=0).numpy()
+    score = sums / len(rows)
+    variance = np.maximum(squares / len(rows) - score**2, 0)
+    return Scores(score, np.sqrt(variance / len(rows)))

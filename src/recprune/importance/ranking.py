@@ -1,0 +1,119 @@
+"""Rank the fields of a ranker, look at the ranking, and choose how many to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune._support import require
+from recprune.data import Split
+from recprune.errors import ParameterError, nearest
+from recprune.importance.base import importance
+from recprune.models import Ranker
+
+__all__ = ["FieldRanking", "rank_fields"]
+
+
+@dataclass(frozen=True, eq=False)
+class FieldRanking:
+    """Fields from the most to the least important.
+
+    Args:
+        fields: names, best first.
+        scores: shape (n_fields,), falling.
+        std: standard errors, shape (n_fields,).
+        method: how they were scored.
+    """
+
+    fields: tuple[str, ...]
+    scores: NDArray[np.float64]
+    std: NDArray[np.float64]
+    method: str
+
+    def keep(
+        self,
+        *,
+        ratio: float | None = None,
+        count: int | None = None,
+        threshold: float | None = None,
+        protect: tuple[str, ...] = (),
+    ) -> tuple[str, ...]:
+        """Return the fields to keep: a share, a count, or all scores above a threshold.
+
+        Exactly one of the three is given; ``protect`` names fields that stay in any case.
+
+        Raises:
+            ParameterError: none or several are given, or one is out of range.
+        """
+        given = [x for x in (ratio, count, threshold) if x is not None]
+        if len(given) != 1:
+            raise ParameterError(
+                "FieldRanking.keep needs exactly one of ratio, count and threshold."
+            )
+        n = len(self.fields)
+        if ratio is not None:
+            if not 0 < ratio <= 1:
+                raise ParameterError.of("ratio", "FieldRanking.keep", "a float in (0, 1]", ratio)
+            count = max(1, round(ratio * n))
+        if count is not None and not (isinstance(count, int) and 1 <= count <= n):
+            raise ParameterError.of("count", "FieldRanking.keep", f"an int in [1, {n}]", count)
+        for name in protect:
+            if name not in self.fields:
+                raise ParameterError(f"Cannot protect {name!r}.{nearest(name, self.fields)}")
+        above = self.scores > threshold if threshold is not None else np.arange(n) < (count or 0)
+        kept = tuple(f for f, a in zip(self.fields, above, strict=True) if a or f in protect)
+        if not kept:
+            raise ParameterError(
+                f"No field scores above the threshold {threshold}; the best scores "
+                f"{self.scores[0]:.6g}. Lower the threshold."
+            )
+        return kept
+
+    def to_frame(self) -> Any:
+        """Return a Polars frame with the columns field, score, std, method."""
+        import polars as pl
+
+        return pl.DataFrame(
+            {
+                "field": self.fields,
+                "score": self.scores,
+                "std": self.std,
+                "method": [self.method] * len(self.fields),
+            }
+        )
+
+    def plot(self) -> Any:
+        """Return a matplotlib figure: a bar a field, best on top, with standard errors."""
+        figure = require("matplotlib.figure", "train").Figure(
+            figsize=(7, 1 + 0.28 * len(self.fields)), layout="constrained"
+        )
+        axes = figure.subplots()
+        places = np.arange(len(self.fields))[::-1]
+        axes.barh(places, self.scores, xerr=self.std, color="#4477aa", ecolor="#222222")
+        axes.set_yticks(places, self.fields)
+        axes.set_xlabel(f"importance ({self.method})")
+        axes.set_title(f"{self.fields[0]} matters most")
+        return figure
+
+
+def rank_fields(
+    model: Ranker, split: Split, method: str = "permutation", seed: int = 0, **options: Any
+) -> FieldRanking:
+    """Rank a fitted ranker's fields by importance.
+
+    Args:
+        model: fitted ranker.
+        split: held-out rows (never the test rows).
+        method: ``"permutation"``, ``"gradient"``, ``"l1_logistic"``, ``"dropout"`` or ``"random"``.
+        seed: of the method's draws. Ties are broken by name, so column order does not matter.
+        options: the method's own, such as ``repeats=``.
+    """
+    scores = importance(model, split, "fields", method, seed, **options)
+    names = np.array(model.encoder.schema.names)
+    order = np.lexsort((names, -scores.score))
+    return FieldRanking(
+        tuple(names[order].tolist()), scores.score[order], scores.std[order], method
+    )

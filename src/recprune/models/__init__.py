@@ -1,0 +1,19 @@
+"""Rankers over field embeddings, their layers and their training."""
+
+from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.ranker import FM, LR, DeepFM, Ranker
+from recprune.models.trainer import Epoch, Target, Training, predict_logits, train
+
+__all__ = [
+    "FM",
+    "LR",
+    "DeepFM",
+    "Epoch",
+    "LazyAdam",
+    "Penalty",
+    "Ranker",
+    "Target",
+    "Training",
+    "predict_logits",
+    "train",
+]

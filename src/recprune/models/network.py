@@ -1,0 +1,143 @@
+"""The one network behind every ranker: gather rows, first order, pairs (FM), hidden layers.
+
+Shapes are written with named axes: B batch, F fields, N numeric fields, D dims, H neurons.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recprune.encoding import UNKNOWN
+
+__all__ = ["FieldNet", "Shape", "Tap"]
+
+#: ``fn(value, index)`` sees the value that flows through an axis's units and returns its
+#: replacement. ``index`` holds the table row of each value, shape (B, F), for the tap ``"rows"``.
+Tap = Callable[[Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """What a network is built from.
+
+    Args:
+        sizes: rows of each field's block, length F.
+        numeric: positions of the numeric fields, length N.
+        dims: for each field, which of the D columns it has (all of them unless dims were cut
+            field by field).
+        dim: D.
+        hidden: neurons of each hidden layer; empty = no hidden layers.
+        fm: whether pairs of fields interact by inner products (Rendle 2010, eq. 1).
+    """
+
+    sizes: tuple[int, ...]
+    numeric: tuple[int, ...]
+    dims: tuple[NDArray[np.int32], ...]
+    dim: int
+    hidden: tuple[int, ...]
+    fm: bool
+
+
+class FieldNet(nn.Module):
+    """Logit of a row: bias + first order + [pairs] + [hidden layers].
+
+    The table of all fields is one parameter of shape (R, 1 + D): column 0 is the first-order
+    weight, the rest the embedding. Fields with fewer dims have zero columns, kept at zero.
+    """
+
+    def __init__(self, shape: Shape, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape, self.dropout = shape, dropout
+        #: The stream of dropout masks while training; None = no dropout.
+        self.draws: torch.Generator | None = None
+        width = 1 + shape.dim
+        starts = np.concatenate([[0], np.cumsum(shape.sizes)])
+        self.n_rows = int(starts[-1])
+        self.offsets: Tensor
+        self.numeric: Tensor
+        self.column_mask: Tensor
+        self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64))
+        self.register_buffer("numeric", torch.tensor(shape.numeric, dtype=torch.int64))
+        mask = torch.zeros(len(shape.sizes), width)
+        mask[:, 0] = 1
+        for i, dims in enumerate(shape.dims):
+            mask[i, 1 + torch.as_tensor(dims, dtype=torch.int64)] = 1
+        self.register_buffer("column_mask", mask)
+        self.ragged = bool((mask == 0).any())
+        table = torch.randn(self.n_rows, width, generator=generator) * 0.01
+        table[:, 0] = 0
+        self.table = nn.Parameter(table)
+        self.bias = nn.Parameter(torch.zeros(1))
+        sizes = (len(shape.sizes) * shape.dim, *shape.hidden)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        self.out = nn.Linear(shape.hidden[-1], 1, bias=False) if shape.hidden else None
+        for layer in [*self.layers, *([self.out] if self.out is not None else [])]:
+            assert isinstance(layer, nn.Linear)
+            nn.init.xavier_normal_(layer.weight, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def index(self, codes: Tensor) -> Tensor:
+        """Return table rows to gather, shape (B, F + N): every field's, then the upper knots'."""
+        low = codes + self.offsets
+        return torch.cat([low, low[:, self.numeric] + 1], dim=1)
+
+    def embed(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
+        """Return the fields' values, shape (B, F, 1 + D), from ``table`` and ``index``'s rows."""
+        value = nn.functional.embedding(index, table)
+        n_fields = len(self.shape.sizes)
+        low = value[:, :n_fields]
+        if len(self.numeric):
+            step = shares.unsqueeze(2) * (value[:, n_fields:] - low[:, self.numeric])
+            low = low.index_add(1, self.numeric, step)
+        return low * self.column_mask if self.ragged else low
+
+    def head(
+        self, value: Tensor, taps: Mapping[str, Tap] | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits, shape (B,), from the fields' values, shape (B, F, 1 + D)."""
+        taps = taps or {}
+        if "rows" in taps:
+            value = taps["rows"](value, index)
+        if "fields" in taps:
+            value = taps["fields"](value, None)
+        logit = value[:, :, 0].sum(dim=1) + self.bias
+        if not self.shape.dim:
+            return logit
+        embedding = value[:, :, 1:]
+        if self.shape.fm:
+            total = embedding.sum(dim=1)
+            logit = logit + 0.5 * (total.square() - embedding.square().sum(dim=1)).sum(dim=1)
+        if self.out is not None:
+            hidden = embedding.reshape(len(value), -1)
+            for number, layer in enumerate(self.layers):
+                hidden = torch.relu(layer(hidden))
+                if f"neurons.{number}" in taps:
+                    hidden = taps[f"neurons.{number}"](hidden, None)
+                if self.draws is not None and self.dropout:
+                    kept = torch.rand(hidden.shape, generator=self.draws) >= self.dropout
+                    hidden = hidden * kept / (1 - self.dropout)
+            logit = logit + self.out(hidden).squeeze(1)
+        return logit
+
+    def forward(
+        self, codes: Tensor, shares: Tensor, taps: Mapping[str, Tap] | None = None
+    ) -> Tensor:
+        """Return the logits, shape (B,), of encoded rows: codes (B, F), shares (B, N)."""
+        index = self.index(codes)
+        return self.head(self.embed(self.table, index, shares), taps, index)
+
+    def unknown_rows(self) -> Tensor:
+        """Return each field's unknown row in the table, shape (F,)."""
+        return self.offsets + UNKNOWN
+
+    def dense_parameters(self) -> Sequence[nn.Parameter]:
+        """Return every parameter but the table."""
+        return [p for name, p in self.named_parameters() if name != "table"]

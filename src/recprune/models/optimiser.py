@@ -1,0 +1,93 @@
+"""Adam on the rows a batch touched, and the penalties that set weights to exact zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recprune.errors import ParameterError
+
+__all__ = ["LazyAdam", "Penalty"]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Penalties on weights; each is a strength per step relative to the learning rate.
+
+    Args:
+        l1: λ·Σ|w|, applied by its proximal step (soft threshold), so zeros are exact.
+        l2: λ·Σw², by its gradient, on the rows that a batch touches.
+        group: λ·Σ‖unit‖₂ over table rows and neurons (L2,1; Yuan & Lin 2006, eq. 2.1), applied by
+            its proximal step, so that whole units become exactly zero.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    group: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "group"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 <= value < float("inf")):
+                raise ParameterError.of(name, "Penalty", "a finite float ≥ 0", value)
+
+    def shrink(self, weight: Tensor, learning_rate: float) -> Tensor:
+        """Return the proximal step on a matrix whose units are its first dimension."""
+        if self.l1:
+            cut = self.l1 * learning_rate
+            weight = torch.sign(weight) * torch.clamp(weight.abs() - cut, min=0)
+        if self.group:
+            norm = weight.norm(dim=1, keepdim=True)
+            scale = torch.clamp(1 - self.group * learning_rate / norm.clamp(min=1e-12), min=0)
+            weight = weight * scale
+        return weight
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a proximal step is needed."""
+        return bool(self.l1 or self.group)
+
+
+class LazyAdam:
+    """Adam (Kingma & Ba 2015, algorithm 1) that updates only the given rows of one table.
+
+    Where every row is touched at every step it equals dense Adam. A large epsilon damps the
+    first, noisy steps of rare rows.
+
+    Args:
+        table: parameter of shape (R, 1 + D), updated in place.
+        learning_rate: step size.
+        epsilon: added to the root of the second moment.
+        penalty: applied to the touched rows.
+    """
+
+    def __init__(
+        self,
+        table: Tensor,
+        learning_rate: float,
+        epsilon: float = 1e-4,
+        penalty: Penalty | None = None,
+    ) -> None:
+        self.table, self.learning_rate, self.epsilon = table, learning_rate, epsilon
+        self.penalty = penalty or Penalty()
+        self.first = torch.zeros_like(table)
+        self.second = torch.zeros_like(table)
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> None:
+        """Update ``table[rows]``, whose present ``values`` and ``gradient`` have shape (U, 1 + D)."""
+        self.steps += 1
+        if self.penalty.l2:
+            gradient = gradient + 2 * self.penalty.l2 * values
+        first = self.first[rows].lerp_(gradient, 0.1)
+        second = self.second[rows].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        self.first[rows], self.second[rows] = first, second
+        scale = (second / (1 - 0.999**self.steps)).sqrt_().add_(self.epsilon)
+        step = (first / (1 - 0.9**self.steps)).div_(scale)
+        updated = values - self.learning_rate * step
+        if self.penalty.sparse:
+            updated = self.penalty.shrink(updated, self.learning_rate)
+        self.table[rows] = updated

@@ -1,0 +1,133 @@
+"""Cut, repair, fine-tune: once or in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.data import Dataset, Split
+from recprune.models import Ranker, Training
+from recprune.pruning.planning import Keep, Wanted, cuttable, plan, unit_count
+from recprune.pruning.repair import repair
+from recprune.pruning.rotation import rotate
+
+__all__ = ["FineTuning", "cut", "fine_tune", "prune", "stage"]
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuning:
+    """What a cut model is trained on afterwards.
+
+    Args:
+        rows: training rows.
+        valid: held-out rows for early stopping; the model before fine-tuning is a candidate too.
+        teacher: the full model's logits on ``rows``, shape (n_rows,), or None for labels alone.
+        training: options.
+    """
+
+    rows: Split
+    valid: Split
+    teacher: NDArray[np.float32] | None
+    training: Training
+
+
+def cut(
+    model: Ranker,
+    split: Split,
+    keep: Keep,
+    methods: Mapping[str, str] | None = None,
+    *,
+    scored_on: Split | None = None,
+    seed: int = 0,
+) -> Ranker:
+    """Plan, repair and apply one cut, without fine-tuning.
+
+    Args:
+        model: fitted ranker; unchanged.
+        split: training rows, for counts, means and refits.
+        keep: see :func:`recprune.pruning.plan`.
+        methods: see :func:`recprune.pruning.plan`.
+        scored_on: held-out rows for methods that look at labels; the default is ``split``.
+        seed: of the methods' draws.
+    """
+    made = plan(model, scored_on or split, keep, methods, seed)
+    return model.apply(made, repair(model, split, made, seed))
+
+
+def fine_tune(model: Ranker, tuning: FineTuning) -> Ranker:
+    """Return the ranker trained further; the one given is unchanged.
+
+    Weights that are exactly zero because their unit was cut do not exist any more, so nothing
+    can revive; the optimiser starts afresh on the surviving units.
+    """
+    tuned = model.with_state(model.state)
+    tuned.history = tuned.train_on(
+        tuning.rows,
+        valid=tuning.valid,
+        training=tuning.training,
+        teacher=tuning.teacher,
+    )
+    return tuned
+
+
+def prune(
+    model: Ranker,
+    data: Dataset,
+    keep: Keep,
+    methods: Mapping[str, str] | None = None,
+    *,
+    rounds: int = 1,
+    epochs: int = 2,
+    distil: bool = True,
+    seed: int = 0,
+) -> Ranker:
+    """Prune a fitted ranker to the given shares or counts, in one or many rounds.
+
+    Args:
+        model: fitted ranker; unchanged.
+        data: a split data set. Methods that use labels score on its tune rows.
+        keep: what to keep at the end, by kind of unit; ``{"rows": 0.25, "neurons": 0.5}``.
+        methods: kind of unit → importance method.
+        rounds: cuts on the way there; shares shrink geometrically, with fine-tuning in between.
+        epochs: most epochs of fine-tuning a round; 0 = none.
+        distil: half the loss on the full model's logits while fine-tuning.
+        seed: of the methods' draws.
+
+    Returns:
+        A smaller ranker; ``.plan`` says what it kept of the model it came from.
+    """
+    teacher = model.logits(model.aligned(data.train).rows) if distil and epochs else None
+    tuning = FineTuning(
+        data.train, data.tune, teacher, replace(model.training, epochs=epochs, patience=1)
+    )
+    small = rotate(model, data.train) if "dims" in keep else model
+    for number in range(1, rounds + 1):
+        step = {kind: stage(model, kind, wanted, number / rounds) for kind, wanted in keep.items()}
+        small = cut(small, data.train, step, methods, scored_on=data.tune, seed=seed)
+        if epochs:
+            small = fine_tune(small, tuning)
+    return small
+
+
+def stage(
+    model: Ranker, kind: str, wanted: Wanted, progress: float
+) -> int | tuple[int, ...] | Sequence[str]:
+    """Return how many units stay after a share of the way from all of them to ``wanted``.
+
+    Counts are of the model given, so that rounding never adds up over rounds.
+    """
+    if not isinstance(wanted, float | int) and not all(isinstance(w, int) for w in wanted):
+        return wanted  # type: ignore[return-value]
+    axes = cuttable(model, kind)
+    sizes = [a.size for a in axes] if kind == "neurons" else [axes[0].size]
+    if kind == "rows":
+        sizes = [sum(a.size - a.pinned for a in axes)]
+    each = tuple(wanted) if not isinstance(wanted, float | int) else (wanted,) * len(sizes)
+    ends = [unit_count(w, n, kind) for w, n in zip(each, sizes, strict=True)]  # type: ignore[arg-type]
+    counts = tuple(
+        max(1, round(n * (end / n) ** progress)) for n, end in zip(sizes, ends, strict=True)
+    )
+    return counts if kind == "neurons" else counts[0]
