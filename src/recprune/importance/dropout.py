@@ -72,6 +72,8 @@ def learned_rates(model: Ranker, split: Split, axes: list[Axis], seed: int) -> M
             rates = log_alpha["rows"][start : start + axis.size]
         else:
             rates = log_alpha["fields" if axis.unit == "field" else axis.name]
+            if axis.unit == "field":  # the tap sees the network's own order
+                rates = rates[torch.argsort(net.order)]
         score = -rates.detach().double().numpy()
         out[axis.name] = Scores(score, np.zeros(axis.size))
     return out

@@ -60,5 +60,8 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         sums += moved.double().sum(dim=0).numpy()
         squares += moved.double().square().sum(dim=0).numpy()
     score = sums / len(rows)
-    variance = np.maximum(squares / len(rows) - score**2, 0)
-    return Scores(score, np.sqrt(variance / len(rows)))
+    std = np.sqrt(np.maximum(squares / len(rows) - score**2, 0) / len(rows))
+    if axis.unit == "field":  # the tap sees the network's own order
+        place = np.argsort(net.order.numpy())
+        score, std = score[place], std[place]
+    return Scores(score, std)

@@ -41,14 +41,14 @@ def permutation(
     value = _values(net, rows.codes, rows.shares)
     base = auc(label, _score(net, value))
     drops = np.empty((len(net.shape.sizes), repeats))
-    for i in progress(range(len(net.shape.sizes)), "permutation importance"):
-        kept = value[:, i].clone()
+    for place, i in enumerate(progress(net.order.tolist(), "permutation importance")):
+        kept = value[:, place].clone()
         for r in range(repeats):
             # Counted by name, not by position: column order does not move the draws.
             draws = stream(seed, "permutation", model.encoder.schema.names[i], r)
-            value[:, i] = kept[torch.from_numpy(draws.permutation(len(chosen)))]
+            value[:, place] = kept[torch.from_numpy(draws.permutation(len(chosen)))]
             drops[i, r] = base - auc(label, _score(net, value))
-        value[:, i] = kept
+        value[:, place] = kept
     return Scores(drops.mean(axis=1), drops.std(axis=1, ddof=1) / np.sqrt(repeats))
 
 

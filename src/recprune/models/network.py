@@ -50,6 +50,9 @@ class FieldNet(nn.Module):
 
     The table of all fields is one parameter of shape (R, 1 + D): column 0 is the first-order
     weight, the rest the embedding. Fields with fewer dims have zero columns, kept at zero.
+
+    Inside, fields stand in ``order``: categorical, then numeric ones, so that interpolation works
+    on contiguous blocks. Taps see that order; ``codes``, ``shares`` and the table keep the schema's.
     """
 
     def __init__(self, shape: Shape, dropout: float, generator: torch.Generator) -> None:
@@ -62,14 +65,17 @@ class FieldNet(nn.Module):
         self.n_rows = int(starts[-1])
         self.offsets: Tensor
         self.numeric: Tensor
+        self.order: Tensor
         self.column_mask: Tensor
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64))
         self.register_buffer("numeric", torch.tensor(shape.numeric, dtype=torch.int64))
+        categorical = [i for i in range(len(shape.sizes)) if i not in set(shape.numeric)]
+        self.register_buffer("order", torch.tensor([*categorical, *shape.numeric]))
         mask = torch.zeros(len(shape.sizes), width)
         mask[:, 0] = 1
         for i, dims in enumerate(shape.dims):
             mask[i, 1 + torch.as_tensor(dims, dtype=torch.int64)] = 1
-        self.register_buffer("column_mask", mask)
+        self.register_buffer("column_mask", mask[self.order])
         self.ragged = bool((mask == 0).any())
         table = torch.randn(self.n_rows, width, generator=generator) * 0.01
         table[:, 0] = 0
@@ -86,18 +92,18 @@ class FieldNet(nn.Module):
 
     def index(self, codes: Tensor) -> Tensor:
         """Return table rows to gather, shape (B, F + N): every field's, then the upper knots'."""
-        low = codes + self.offsets
-        return torch.cat([low, low[:, self.numeric] + 1], dim=1)
+        low = (codes + self.offsets)[:, self.order]
+        return torch.cat([low, low[:, len(self.order) - len(self.numeric) :] + 1], dim=1)
 
     def embed(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
         """Return the fields' values, shape (B, F, 1 + D), from ``table`` and ``index``'s rows."""
         value = nn.functional.embedding(index, table)
-        n_fields = len(self.shape.sizes)
-        low = value[:, :n_fields]
-        if len(self.numeric):
-            step = shares.unsqueeze(2) * (value[:, n_fields:] - low[:, self.numeric])
-            low = low.index_add(1, self.numeric, step)
-        return low * self.column_mask if self.ragged else low
+        n_numeric = len(self.numeric)
+        if n_numeric:
+            n_categorical = len(self.order) - n_numeric
+            plain, low, high = value.split([n_categorical, n_numeric, n_numeric], dim=1)
+            value = torch.cat([plain, torch.lerp(low, high, shares.unsqueeze(2))], dim=1)
+        return value * self.column_mask if self.ragged else value
 
     def head(
         self, value: Tensor, taps: Mapping[str, Tap] | None = None, index: Tensor | None = None
@@ -108,15 +114,16 @@ class FieldNet(nn.Module):
             value = taps["rows"](value, index)
         if "fields" in taps:
             value = taps["fields"](value, None)
-        logit = value[:, :, 0].sum(dim=1) + self.bias
+        first, embedding = value.split([1, self.shape.dim], dim=2)
+        logit = first.sum(dim=(1, 2)) + self.bias
         if not self.shape.dim:
             return logit
-        embedding = value[:, :, 1:]
+        hidden = embedding.reshape(len(value), -1)
         if self.shape.fm:
-            total = embedding.sum(dim=1)
-            logit = logit + 0.5 * (total.square() - embedding.square().sum(dim=1)).sum(dim=1)
+            total = hidden.view(embedding.shape).sum(dim=1)
+            squares = torch.linalg.vecdot(hidden, hidden)
+            logit = logit + 0.5 * (total.square().sum(dim=1) - squares)
         if self.out is not None:
-            hidden = embedding.reshape(len(value), -1)
             for number, layer in enumerate(self.layers):
                 hidden = torch.relu(layer(hidden))
                 if f"neurons.{number}" in taps:

@@ -25,7 +25,7 @@ def state_of(net: FieldNet, layout: Layout) -> State:
         block = table[start : start + net.shape.sizes[i]]
         state[f"table.{name}"] = block[:, [0, *(1 + columns[i])]].copy()
     state["bias"] = net.bias.detach().numpy().copy()
-    inputs = _inputs(net.shape, columns)
+    inputs = _inputs(net, columns)
     for number, layer in enumerate(net.layers):
         weight = layer.weight.detach().numpy()
         state[f"mlp.{number}.weight"] = weight[:, inputs].copy() if number == 0 else weight.copy()
@@ -62,7 +62,7 @@ def network_from_state(
     with torch.no_grad():
         net.table.copy_(torch.from_numpy(table))
         net.bias.copy_(torch.from_numpy(np.array(state["bias"])))
-        inputs = _inputs(shape, columns)
+        inputs = _inputs(net, columns)
         for number, layer in enumerate(net.layers):
             weight = np.zeros(tuple(layer.weight.shape), np.float32)
             weight[:, inputs if number == 0 else slice(None)] = state[f"mlp.{number}.weight"]
@@ -78,9 +78,8 @@ def _columns(shape: Shape) -> list[NDArray[np.int32]]:
     return [np.asarray(d, np.int32) for d in shape.dims]
 
 
-def _inputs(shape: Shape, columns: list[NDArray[np.int32]]) -> NDArray[np.int64]:
-    """Return the first layer's inputs that exist, in the padded first layer."""
-    return np.concatenate(
-        [i * shape.dim + c.astype(np.int64) for i, c in enumerate(columns)]
-        or [np.empty(0, np.int64)]
-    )
+def _inputs(net: FieldNet, columns: list[NDArray[np.int32]]) -> NDArray[np.int64]:
+    """Return the first layer's inputs that exist, in schema order, among the padded inputs."""
+    place = np.argsort(net.order.numpy())
+    inputs = [place[i] * net.shape.dim + c.astype(np.int64) for i, c in enumerate(columns)]
+    return np.concatenate([*inputs, np.empty(0, np.int64)])

@@ -40,7 +40,8 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
     net, rows = model.net, split.rows[chosen]
     with torch.no_grad():
         index = net.index(torch.from_numpy(rows.codes).long())
-        value = net.embed(net.table, index, torch.from_numpy(rows.shares)).double().numpy()
+        value = net.embed(net.table, index, torch.from_numpy(rows.shares))
+    value = value[:, torch.argsort(net.order)].double().numpy()
     tensors = {name: array.astype(np.float64) for name, array in model.state.items()}
     _refit_layers(model, value, kept, tensors)
     _fold_fields_and_dims(model, value.mean(axis=0), kept, tensors)
