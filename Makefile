@@ -1,0 +1,79 @@
+# Every target makes the environment it needs by itself; the second time it is there already.
+#
+#   make demo         the main job on the demo's tables, into runs/demo
+#   make test         the tests, without the slow ones
+#   make test-slow    the fault and soak tests
+#   make check        format, lint, types, architecture
+#   make bench        every benchmark, into benchmarks/results/ (bench-quick: small and rough)
+#   make bench-peers  the environments of the tools that the benchmarks compare with (large)
+#   make clean        removes all that the above made
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+VENV := .venv/.installed
+# Named before everything else that needs it: a bare "torch" may resolve to a far larger build.
+TORCH := torch==2.13.0
+BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# Timings use the machine's own BLAS kernel, not one that the environment forces.
+OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
+
+.PHONY: demo test test-slow check bench bench-quick bench-peers clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+demo: $(VENV)
+	$(BIN)/recprune demo -o runs/demo
+
+test: $(VENV)
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src benchmarks
+	$(BIN)/python -m pytest tests/architecture
+
+bench: $(VENV)
+	$(call run_benchmarks,)
+
+bench-quick: $(VENV)
+	$(call run_benchmarks,--quick)
+
+bench-peers: .venv-peers/.installed .venv-recbole/.installed
+
+clean:
+	rm -rf .venv .venv-peers .venv-recbole runs/demo benchmarks/results build dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An empty folder of benchmarks has measured nothing, and says so by failing.
+define run_benchmarks
+@test -n "$(BENCHMARKS)" || { echo "benchmarks/ holds no benchmark to run" >&2; exit 1; }
+@mkdir -p benchmarks/results
+@set -e; for name in $(BENCHMARKS); do \
+	echo "benchmarks.$$name $(1)" >&2; \
+	$(OWN_BLAS) $(BIN)/python -m benchmarks.$$name --json $(1) > benchmarks/results/$$name.part; \
+	mv benchmarks/results/$$name.part benchmarks/results/$$name.json; \
+done
+endef
+
+# pip is upgraded first: installing a dependency group needs 25.1 or newer.
+define make_environment
+$(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --upgrade pip
+$(1)/bin/python -m pip install --quiet $(TORCH)
+endef
+
+$(VENV): pyproject.toml
+	$(call make_environment,.venv)
+	.venv/bin/python -m pip install --quiet -e '.[all]' --group dev
+	touch $@
+
+.venv-%/.installed: benchmarks/requirements-%.txt
+	$(call make_environment,.venv-$*)
+	.venv-$*/bin/python -m pip install --quiet -r $<
+	touch $@
