@@ -26,13 +26,12 @@ from safetensors.numpy import save as format_tensors
 
 from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, InputError
-from recprune.layout import Layout, Plan, State, stored_bytes
+from recprune.layout import Layout, Plan, State
 from recprune.schema import Schema
 
-__all__ = ["Artifact", "folder_written_whole", "read_artifact", "write_artifact"]
+__all__ = ["Artifact", "folder_written_whole", "read_artifact", "stored_size", "write_artifact"]
 
 FORMAT, PROTOCOL = "recprune", 1
-COUNTED = ("model.safetensors", "plan.safetensors", "vocab.safetensors")
 MARKS = ("config.json", "report.json", "users.json")
 
 Array = NDArray[Any]
@@ -68,11 +67,8 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
 
     The caller makes the folder appear at once with :func:`folder_written_whole`.
     """
-    files = {
-        "model.safetensors": format_tensors(_encode(artifact.state, artifact.plan)),
-        "vocab.safetensors": format_tensors(artifact.encoder.tensors()),
-        "plan.safetensors": format_tensors(dict(artifact.plan.keep)),
-    }
+    counted = _counted_files(artifact)
+    files = dict(counted)
     if artifact.catalogue:
         files["catalogue.safetensors"] = format_tensors(dict(artifact.catalogue))
     plan = {"layout_hash": artifact.plan.layout_hash, "encoding": dict(artifact.plan.encoding)}
@@ -90,7 +86,7 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
     files["config.json"] = _json(config)
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    return sum(len(files[name]) for name in COUNTED)
+    return sum(len(data) for data in counted.values())
 
 
 def read_artifact(source: Path | str | Reader) -> Artifact:
@@ -171,9 +167,18 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def tensor_bytes(state: State, plan: Plan) -> int:
-    """Return the bytes of the tensors as stored under the plan's encodings."""
-    return sum(stored_bytes(a.shape, plan.encoding.get(n)) for n, a in state.items())
+def stored_size(artifact: Artifact) -> int:
+    """Return the bytes that :func:`write_artifact` would count, without writing."""
+    return sum(len(data) for data in _counted_files(artifact).values())
+
+
+def _counted_files(artifact: Artifact) -> dict[str, bytes]:
+    """Return weights, vocabulary and kept indices as stored: what *bytes* means everywhere."""
+    return {
+        "model.safetensors": format_tensors(_encode(artifact.state, artifact.plan)),
+        "vocab.safetensors": format_tensors(artifact.encoder.tensors()),
+        "plan.safetensors": format_tensors(dict(artifact.plan.keep)),
+    }
 
 
 def _encode(state: State, plan: Plan) -> dict[str, Array]:
