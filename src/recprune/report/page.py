@@ -1,0 +1,114 @@
+"""``report.html``: one file that works offline, and its pictures as PNG beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recprune._support import require
+from recprune.report.facts import at, fields_of, headline, latencies, meaning, number
+from recprune.report.plots import pictures
+from recprune.report.sections import sections
+from recprune.report.style import Picture
+from recprune.report.wording import (
+    MISSING,
+    bytes_text,
+    clean,
+    count_text,
+    factor_text,
+    interval_text,
+    metric_name,
+    micro_text,
+    signed_text,
+)
+
+__all__ = ["render_page", "write_report"]
+
+Report = Mapping[str, Any]
+_HERE = Path(__file__).parent
+_MARKS = {"PASS": ("pass", "✓"), "FAIL": ("fail", "✕"), "INCONCLUSIVE": ("open", "?")}
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write ``report.html`` and ``plots/NAME.png`` into an existing folder; return the page's path.
+
+    Args:
+        folder: the run's folder. Files of the same names are replaced.
+        report: the report dictionary. Nulls and empty lists leave their part of the page out.
+
+    Raises:
+        MissingExtra: matplotlib or Jinja2 is not installed.
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    made = pictures(report)
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for name, drawn in made.items():
+        (folder / "plots" / f"{name}.png").write_bytes(drawn.png)
+    page = folder / "report.html"
+    page.write_text(render_page(report, made), encoding="utf-8", newline="\n")
+    return page
+
+
+def render_page(report: Report, made: Mapping[str, Picture] | None = None) -> str:
+    """Return the page as HTML that loads nothing: styles and pictures are inside it.
+
+    Every value from the report is escaped; the page also forbids itself scripts and requests by
+    a Content-Security-Policy.
+    """
+    jinja2 = require("jinja2", "train")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made = pictures(report) if made is None else made
+    outcome = clean(at(report, "verdict", "outcome") or "NO VERDICT")
+    look, mark = _MARKS.get(outcome, ("open", "?"))
+    data = at(report, "dataset")
+    page: str = environment.get_template("page.html.j2").render(
+        css=(_HERE / "page.css").read_text(encoding="utf-8"),
+        version=clean(at(report, "recprune") or ""),
+        name=clean(at(data, "name") or "Pruning report"),
+        label=clean(at(data, "label") or ""),
+        outcome=outcome,
+        look=look,
+        mark=mark,
+        looks={"PASS": "pass", "ok": "pass", "FAIL": "fail", "alarm": "fail"},
+        headline=headline(report),
+        meaning=meaning(report),
+        reasons=[clean(reason) for reason in at(report, "verdict", "reasons") or ()],
+        reused=number(report, "verdict", "test_uses") or 0,
+        verdict=made.get("verdict"),
+        tiles=_tiles(report),
+        sections=sections(report, made),
+    )
+    return page
+
+
+def _tiles(report: Report) -> list[tuple[str, str, str]]:
+    """Return (what, figure, detail) for the four figures that a reader asks for first."""
+    tiles = []
+    name = metric_name(str(at(report, "verdict", "metric") or "auc"))
+    if (difference := number(report, "verdict", "difference")) is not None:
+        detail = interval_text(at(report, "verdict", "ci"))
+        tiles.append((f"{name} change", signed_text(difference), detail))
+    a, b = at(report, "full", "bytes"), at(report, "pruned", "bytes")
+    size = factor_text(a, b, less="smaller", more="larger")
+    if size != MISSING:
+        tiles.append(("Size", size, f"{bytes_text(a)} → {bytes_text(b)}"))
+    for batch, x, y in latencies(report)[:1]:
+        speed = factor_text(x, y, less="faster", more="slower")
+        if speed != MISSING:
+            label = "Speed, one row" if batch == 1 else f"Speed, {count_text(batch)} rows"
+            tiles.append((label, speed, f"{micro_text(x)} → {micro_text(y)}"))
+    fields = fields_of(report)
+    total = len(fields.kept) + len(fields.dropped)
+    if total:
+        gone = len(fields.personal_dropped)
+        detail = f"{count_text(gone)} personal dropped" if gone else "no personal one dropped"
+        tiles.append(("Fields kept", f"{len(fields.kept)} of {total}", detail))
+    return tiles

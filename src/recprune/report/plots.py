@@ -1,0 +1,222 @@
+"""Every picture of a report. Each function takes the report dictionary and returns a ``Figure``.
+
+In a notebook, within :func:`styled` for this project's look::
+
+    from recprune.report import plots
+    with plots.styled():
+        plots.importance(report)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from recprune.report.facts import at, headline, interval, latencies, meaning, number, records
+from recprune.report.plots_cuts import (
+    importance,
+    ranking,
+    round_points,
+    rounds,
+    sizes,
+    techniques,
+    verdict,
+)
+from recprune.report.plots_scores import (
+    attribute_groups,
+    calibration,
+    calibration_gap,
+    calibration_points,
+    histories_of,
+    learning,
+    score_overlap,
+    scores,
+    slice_rows,
+    slices,
+    willingness,
+)
+from recprune.report.style import Picture, picture, styled
+from recprune.report.wording import (
+    bytes_text,
+    factor_text,
+    interval_text,
+    listed,
+    metric_name,
+    number_text,
+    percent_text,
+    shorten,
+    signed_text,
+    slug,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "calibration",
+    "importance",
+    "learning",
+    "pictures",
+    "rounds",
+    "scores",
+    "sizes",
+    "slices",
+    "styled",
+    "techniques",
+    "verdict",
+    "willingness",
+]
+
+Report = Mapping[str, Any]
+
+
+def pictures(report: Report) -> dict[str, Picture]:
+    """Render every picture that the report has data for, by name, in the page's order.
+
+    The same dictionary gives the same bytes (with one version of matplotlib).
+    """
+    made: dict[str, Picture] = {}
+    drawers: dict[str, tuple[Callable[[Report], Figure], Callable[[Report], str]]] = {
+        "verdict": (verdict, _verdict_alt),
+        "sizes": (sizes, _sizes_alt),
+        "techniques": (techniques, _techniques_alt),
+        "importance": (importance, _importance_alt),
+        "rounds": (rounds, _rounds_alt),
+        "slices": (slices, _slices_alt),
+        "scores": (scores, _scores_alt),
+        "calibration": (calibration, _calibration_alt),
+        "learning": (learning, _learning_alt),
+    }
+    for name, (draw, describe) in drawers.items():
+        if alt := describe(report):
+            tips = round_tips(report) if name == "rounds" else {}
+            made[name] = picture(name, lambda draw=draw: draw(report), alt=alt, tips=tips)  # type: ignore[misc]
+    for index, block in enumerate(records(report, "recommendations")):
+        if alt := _willingness_alt(block):
+            name = willingness_name(report, index)
+            made[name] = picture(name, lambda block=block: willingness(block), alt=alt)  # type: ignore[misc]
+    return made
+
+
+def willingness_name(report: Report, index: int) -> str:
+    """Return the picture's name for the attribute at ``index``: safe as a file name, and unique."""
+    slugs = [slug(b.get("attribute")) for b in records(report, "recommendations")]
+    stem = slugs[index]
+    number_it = not stem or stem in slugs[:index]
+    return f"willingness-{stem}-{index}" if number_it else f"willingness-{stem}"
+
+
+def round_tips(report: Report) -> dict[str, str]:
+    """Return what a pointer over each round's point shows."""
+    name = _metric(report)
+    return {
+        f"tip-{index}": (
+            f"Round {row.get('round', index)}, {shorten(row.get('label') or 'unnamed')}: "
+            f"{bytes_text(row.get('bytes'))}, {percent_text(row.get('keep_ratio'), 0)} kept, "
+            f"{name} {signed_text(row.get('difference'))} "
+            f"({interval_text(row.get('ci'))}), {row.get('outcome') or 'not judged'}"
+        )
+        for index, row in enumerate(round_points(report))
+    }
+
+
+# Each describes its picture in words, and returns "" where the report has nothing to draw.
+
+
+def _metric(report: Report) -> str:
+    return metric_name(str(at(report, "verdict", "metric") or "auc"))
+
+
+def _verdict_alt(report: Report) -> str:
+    if interval(report, "verdict", "ci") is None:
+        return ""
+    return f"Interval plot. {headline(report)} {meaning(report)}"
+
+
+def _sizes_alt(report: Report) -> str:
+    parts = []
+    a, b = number(report, "full", "bytes"), number(report, "pruned", "bytes")
+    if a is not None and b is not None:
+        parts.append(f"bytes {bytes_text(a)} before and {bytes_text(b)} after")
+    for batch, x, y in latencies(report):
+        if x is not None and y is not None:
+            change = factor_text(x, y, less="faster", more="slower")
+            parts.append(f"latency at batch {batch} {change}")
+    return "Bar chart of size and speed: " + "; ".join(parts) + "." if parts else ""
+
+
+def _techniques_alt(report: Report) -> str:
+    rows = [r for r in records(report, "techniques") if number(r, "difference") is not None]
+    said = [
+        f"{shorten(r.get('technique'))} {signed_text(r.get('difference'))} ({interval_text(r.get('ci'))})"
+        for r in rows
+    ]
+    name = _metric(report)
+    return f"Interval plot of {name} differences by technique: {'; '.join(said)}." if said else ""
+
+
+def _importance_alt(report: Report) -> str:
+    rows = ranking(report)
+    if not rows:
+        return ""
+    first = [f"{shorten(r.get('field'))} {number_text(r.get('score'))}" for r in rows]
+    dropped = [shorten(r.get("field")) for r in rows if r.get("kept") is False]
+    text = f"Bar chart of field importance, the most important first: {listed(first, 8)}."
+    return text + (f" Dropped: {listed(dropped, 12)}." if dropped else " None is dropped.")
+
+
+def _rounds_alt(report: Report) -> str:
+    tips = list(round_tips(report).values())
+    return f"Chart of quality against size, round by round. {'; '.join(tips)}." if tips else ""
+
+
+def _slices_alt(report: Report) -> str:
+    rows = slice_rows(report)
+    said = [f"{shorten(r.get('slice'))} {signed_text(r.get('difference'))}" for r in rows]
+    return (
+        f"Interval plot of {_metric(report)} differences by slice: {listed(said, 10)}."
+        if said
+        else ""
+    )
+
+
+def _scores_alt(report: Report) -> str:
+    overlap = score_overlap(report)
+    edges = at(report, "score_histogram", "edges") or []
+    if overlap is None or len(edges) < 2:
+        return ""
+    return (
+        "Histograms of predicted probability for rows labelled 1 and rows labelled 0: the full and "
+        f"the pruned model's overlap by {percent_text(overlap, 0)}."
+    )
+
+
+def _calibration_alt(report: Report) -> str:
+    said = [
+        f"the {model} model is {number_text(100 * calibration_gap(points), 1)} points off on average"
+        for model in ("full", "pruned")
+        if (points := calibration_points(report, model))
+    ]
+    return f"Observed rate against predicted probability: {'; '.join(said)}." if said else ""
+
+
+def _learning_alt(report: Report) -> str:
+    said = []
+    for name, rows in histories_of(report).items():
+        found = [v for r in rows if (v := number(r, "auc")) is not None]
+        losses = [v for r in rows if (v := number(r, "loss")) is not None]
+        if found:
+            said.append(f"{name}: AUC from {number_text(found[0])} to {number_text(max(found))}")
+        elif losses:
+            said.append(f"{name}: loss from {number_text(losses[0])} to {number_text(losses[-1])}")
+    return f"Learning curve. {'; '.join(said)}." if said else ""
+
+
+def _willingness_alt(block: Report) -> str:
+    said = [
+        f"{shorten(g.get('value'), 28)}: observed {percent_text(g.get('label_rate'))}, full "
+        f"{percent_text(g.get('willingness_full'))}, pruned {percent_text(g.get('willingness_pruned'))}"
+        for g in attribute_groups(block)
+    ]
+    name = shorten(block.get("attribute"))
+    return f"Dot plot of predicted willingness by {name}. {'; '.join(said)}." if said else ""

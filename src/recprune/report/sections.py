@@ -1,0 +1,392 @@
+"""What stands on the page, section by section: pictures, tables and sentences, ready to print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recprune.report.facts import (
+    at,
+    fields_of,
+    minimisation,
+    number,
+    records,
+    summary_rows,
+)
+from recprune.report.plots import willingness_name
+from recprune.report.style import Picture
+from recprune.report.wording import (
+    MISSING,
+    bytes_text,
+    clean,
+    count_text,
+    duration_text,
+    interval_text,
+    metric_name,
+    micro_text,
+    number_text,
+    percent_text,
+    signed_text,
+)
+
+__all__ = ["Column", "Group", "Section", "Table", "sections"]
+
+Report = Mapping[str, Any]
+Pictures = Mapping[str, Picture]
+Cell = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column. ``kind``: text, note (long text), number, range, code, outcome, list."""
+
+    label: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column heads its rows; ``folded`` = behind a disclosure."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Names with what became of them."""
+
+    title: str
+    names: Sequence[str]
+    look: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page."""
+
+    id: str
+    title: str
+    lead: str
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    points: Sequence[str] = ()
+    groups: Sequence[Group] = ()
+    parts: Sequence[Section] = field(default=())
+    code: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show but the lead."""
+        found = (self.pictures, self.points, self.groups, self.parts, self.code)
+        return not any(found) and not any(t.rows for t in self.tables)
+
+
+def sections(report: Report, pictures: Pictures) -> list[Section]:
+    """Return the page's sections in order, without the empty ones."""
+    made = [
+        _summary(report, pictures),
+        _cut(report),
+        _techniques(report, pictures),
+        _importance(report, pictures),
+        _rounds(report, pictures),
+        _recommendations(report, pictures),
+        _slices(report, pictures),
+        _scores(report, pictures),
+        _findings(report),
+        _reproduce(report),
+    ]
+    return [section for section in made if not section.empty]
+
+
+def _some(pictures: Pictures, *names: str) -> list[Picture]:
+    return [pictures[n] for n in names if n in pictures]
+
+
+def _columns(*labels: str) -> list[Column]:
+    """Read ``"Bytes:number"`` as a column's label and kind."""
+    pairs = (label.partition(":") for label in labels)
+    return [Column(label, kind or "text") for label, _, kind in pairs]
+
+
+def _metric(report: Report) -> str:
+    return metric_name(str(at(report, "verdict", "metric") or "auc"))
+
+
+def _summary(report: Report, pictures: Pictures) -> Section:
+    columns = _columns("", "Full:number", "Pruned:number", "Change:number", "What it is:note")
+    rows = [(r.label, r.full, r.pruned, r.change, r.hint) for r in summary_rows(report)]
+    metrics = at(report, "pruned", "metrics")
+    lead = "Both models scored the same test rows, which neither training nor pruning has seen."
+    if (threshold := number(metrics, "threshold")) is not None:
+        lead += (
+            f" Accuracy, precision and recall call a row positive from {number_text(threshold, 3)} "
+            "up, a threshold chosen on validation rows."
+        )
+    if (ranked := number(metrics, "users_ranked")) is not None:
+        lead += (
+            f" The @10 figures rank the full catalogue for {count_text(ranked)} users; "
+            f"{count_text(number(metrics, 'users_skipped') or 0)} users without a relevant item "
+            "are left out."
+        )
+    table = Table("Full and pruned model on the test rows", columns, rows)
+    return Section("summary", "Full against pruned", lead, _some(pictures, "sizes"), [table])
+
+
+def _cut(report: Report) -> Section:
+    fields = fields_of(report)
+    kept = [n for n in fields.kept if n not in fields.personal_kept]
+    groups = [
+        Group("Personal attributes no longer needed", fields.personal_dropped, "gone"),
+        Group("Other fields dropped", fields.other_dropped, "gone"),
+        Group("Personal attributes still needed", fields.personal_kept, "personal"),
+        Group("Other fields kept", kept, "kept"),
+    ]
+    shown = [Group(g.title, [clean(n) for n in g.names], g.look) for g in groups if g.names]
+    lead = (
+        "A dropped field may stop being computed for this model. One that other systems read, or "
+        "that fairness checks need, has other reasons to stay."
+    )
+    return Section(
+        "cut", "What was cut, and what it saves", lead, points=minimisation(report), groups=shown
+    )
+
+
+def _techniques(report: Report, pictures: Pictures) -> Section:
+    name = _metric(report)
+    columns = _columns(
+        "Technique", "Verdict:outcome", "Bytes:number", "AUC:number", f"{name} change:number",
+        "90 % interval:range", "Log loss:number", "Batch 1:number", "Batch 1,000:number",
+        "Time taken:number", "What was cut:note",
+    )  # fmt: skip
+    rows = [
+        (
+            clean(r.get("technique")),
+            clean(r.get("outcome") or MISSING),
+            bytes_text(r.get("bytes")),
+            number_text(r.get("auc")),
+            signed_text(r.get("difference")),
+            interval_text(r.get("ci")),
+            number_text(r.get("logloss")),
+            micro_text(at(r, "latency_us", "1")),
+            micro_text(at(r, "latency_us", "1000")),
+            duration_text(r.get("seconds")),
+            clean(r.get("cuts") or MISSING),
+        )
+        for r in records(report, "techniques")
+    ]
+    pruned = number(report, "pruned", "metrics", "auc")
+    others = []
+    for r in records(report, "yardsticks"):
+        auc = number(r, "auc")
+        gap = MISSING if auc is None or pruned is None else signed_text(pruned - auc)
+        others.append((clean(r.get("name")), number_text(auc), gap, bytes_text(r.get("bytes"))))
+    yardsticks = Table(
+        "Other models on the same rows",
+        _columns("Model", "AUC:number", "Pruned model ahead by:number", "Bytes:number"),
+        others,
+    )
+    lead = (
+        "Each technique alone, and their combination, cut the full model to about the same bytes."
+    )
+    tables = [Table("Pruning techniques at about equal bytes", columns, rows), yardsticks]
+    return Section("techniques", "Techniques compared", lead, _some(pictures, "techniques"), tables)
+
+
+def _importance(report: Report, pictures: Pictures) -> Section:
+    others = at(report, "importance_methods")
+    scores = dict(others) if isinstance(others, Mapping) else {}
+    base = records(report, "importance")
+    methods = list(dict.fromkeys(str(r.get("method") or "permutation") for r in base))
+    columns = _columns(
+        "Field:code", "Method", "Score:number", "Standard error:number", "Kept", "Personal",
+        *(f"{clean(m)}:number" for m in scores),
+    )  # fmt: skip
+    rows = [
+        (
+            clean(r.get("field")),
+            clean(r.get("method") or MISSING),
+            number_text(r.get("score"), 5),
+            number_text(r.get("std"), 5),
+            MISSING if r.get("kept") is None else "kept" if r["kept"] else "dropped",
+            "personal" if r.get("sensitive") else "",
+            *(number_text(at(s, str(r.get("field"))), 5) for s in scores.values()),
+        )
+        for r in sorted(base, key=lambda r: -(number(r, "score") or 0.0))
+    ]
+    lead = "How much each field matters to the full model, measured on held-out rows."
+    if methods == ["permutation"]:
+        lead += (
+            " A field's values are shuffled among the rows, and what the model loses is the field's "
+            "score. A score within its error of zero means that the field does nothing measurable."
+        )
+    table = Table("Importance of every field", columns, rows, folded=True)
+    return Section(
+        "importance", "Which fields matter", lead, _some(pictures, "importance"), [table]
+    )
+
+
+def _rounds(report: Report, pictures: Pictures) -> Section:
+    columns = _columns(
+        "Round", "Cut", "Outcome:outcome", "Kept:number", "Bytes:number", "AUC, tune:number",
+        "AUC, gate:number", "Change:number", "90 % interval:number", "Chosen",
+    )  # fmt: skip
+    rows = [
+        (
+            clean(r.get("round")),
+            clean(r.get("label") or MISSING),
+            clean(r.get("outcome") or MISSING),
+            percent_text(r.get("keep_ratio")),
+            bytes_text(r.get("bytes")),
+            number_text(r.get("auc_tune")),
+            number_text(r.get("auc_gate")),
+            signed_text(r.get("difference")),
+            interval_text(r.get("ci")),
+            "chosen" if r.get("chosen") else "",
+        )
+        for r in records(report, "rounds")
+    ]
+    lead = (
+        "Pruning goes round by round, and each round is judged on gate rows, which neither training "
+        "nor ranking has used. Rounds stop at the first that does not pass."
+    )
+    table = Table("Every round", columns, rows, folded=True)
+    return Section("rounds", "Quality, round by round", lead, _some(pictures, "rounds"), [table])
+
+
+def _recommendations(report: Report, pictures: Pictures) -> Section:
+    columns = _columns(
+        "Group", "Users:number", "Rows:number", "Observed rate:number", "Full model:number",
+        "Pruned model:number", "Recommended most often:list",
+    )  # fmt: skip
+    parts = []
+    for index, block in enumerate(records(report, "recommendations")):
+        rows = [
+            (
+                clean(g.get("value")),
+                count_text(g.get("users")),
+                count_text(g.get("rows")),
+                percent_text(g.get("label_rate")),
+                percent_text(g.get("willingness_full")),
+                percent_text(g.get("willingness_pruned")),
+                [_item(item) for item in records(g, "top")],
+            )
+            for g in records(block, "groups")
+        ]
+        if not rows:
+            continue
+        name = clean(block.get("attribute"))
+        listing = any(row[-1] for row in rows)
+        shown = Table(
+            f"Predicted willingness by {name}",
+            columns if listing else columns[:-1],
+            rows if listing else [row[:-1] for row in rows],
+        )
+        key = willingness_name(report, index)
+        parts.append(Section(f"by-{key}", f"By {name}", "", _some(pictures, key), [shown]))
+    lead = (
+        "The mean probability that each model predicts for the test rows of a group, beside the rate "
+        "that was observed, and the items that most of the group's users have in their list (the "
+        "share of its users in brackets)."
+    )
+    return Section("recommendations", "What is recommended, and to whom", lead, parts=parts)
+
+
+def _item(item: Report) -> str:
+    text = clean(item.get("description") or item.get("item"))
+    share = number(item, "share")
+    return text if share is None else f"{text} ({percent_text(share, 0)})"
+
+
+def _slices(report: Report, pictures: Pictures) -> Section:
+    columns = _columns(
+        "Slice", "Kind", "Outcome:outcome", "Rows:number", "Users:number",
+        f"{_metric(report)} change:number", "Interval:number",
+    )  # fmt: skip
+    rows = [
+        (
+            clean(r.get("slice")),
+            clean(r.get("kind") or MISSING),
+            clean(r.get("outcome") or MISSING),
+            count_text(r.get("rows")),
+            count_text(r.get("users")),
+            signed_text(r.get("difference")),
+            interval_text(r.get("ci")),
+        )
+        for r in records(report, "verdict", "slices")
+    ]
+    lead = (
+        "The same comparison within groups of users and items, so that a loss in one is not averaged "
+        "away. An alarm makes the verdict FAIL. An undecided slice has too few rows to tell."
+    )
+    table = Table("Every slice", columns, rows, folded=True)
+    return Section("slices", "Is any group worse off?", lead, _some(pictures, "slices"), [table])
+
+
+def _scores(report: Report, pictures: Pictures) -> Section:
+    lead = (
+        "How the scores are spread, whether a predicted 30 % happens 30 % of the time, and how the "
+        "full model was trained."
+    )
+    found = _some(pictures, "scores", "calibration", "learning")
+    return Section("scores", "Scores, calibration and training", lead, found)
+
+
+def _findings(report: Report) -> Section:
+    columns = _columns("Column:code", "Finding", "Severity", "Rows:number", "What was done")
+    rows = [
+        (
+            clean(r.get("column") or "whole table"),
+            clean(r.get("kind")),
+            clean(r.get("severity") or MISSING),
+            count_text(r.get("rows")),
+            clean(r.get("action") or MISSING),
+        )
+        for r in records(report, "findings")
+    ]
+    lead = "What was found in the table, and what was done about it. Nothing was repaired silently."
+    table = Table("Findings in the data", columns, rows)
+    return Section("findings", "The data as it came", lead, tables=[table])
+
+
+def _reproduce(report: Report) -> Section:
+    data, verdict = at(report, "dataset"), at(report, "verdict")
+    counts = at(data, "rows")
+    rates = at(data, "label_rate")
+    check = at(verdict, "crosscheck")
+    delong = MISSING
+    if (difference := number(check, "delong_difference")) is not None:
+        delong = f"{signed_text(difference)} ± {number_text(at(check, 'delong_se'))}"
+    lines = (
+        ("recprune", clean(at(report, "recprune") or MISSING)),
+        ("Seed", clean(MISSING if at(report, "seed") is None else at(report, "seed"))),
+        ("Time of the run", duration_text(at(report, "seconds"))),
+        ("Data", clean(at(data, "name") or MISSING)),
+        ("Label", clean(at(data, "label") or MISSING)),
+        ("Rows", _counts(counts, count_text)),
+        ("Share of label 1", _counts(rates, percent_text)),
+        ("Users", count_text(at(data, "users"))),
+        ("Items", count_text(at(data, "items"))),
+        ("Split by", clean(at(data, "split") or MISSING)),
+        ("Interval by", clean(at(verdict, "method") or MISSING)),
+        ("Cross-check (DeLong)", delong),
+        ("Verdicts made on these test rows", count_text(at(verdict, "test_uses"))),
+    )
+    rows = [line for line in lines if line[1] != MISSING]
+    lead = (
+        "The same command, seed and version give the same artefact, byte for byte. All figures of "
+        "this page are in report.json, and its pictures in the folder plots, beside it."
+    )
+    command = at(report, "command")
+    table = Table("The run", _columns("What", "Value"), rows)
+    code = "" if command is None else clean(command)
+    return Section("reproduce", "How to reproduce", lead, tables=[table], code=code)
+
+
+def _counts(found: object, text: Any) -> str:
+    if not isinstance(found, Mapping) or not found:
+        return MISSING
+    return ", ".join(f"{clean(key)} {text(value)}" for key, value in found.items())
