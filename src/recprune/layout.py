@@ -82,12 +82,14 @@ class Layout:
         shapes: tensor name → shape.
         vocab_hash: hash of the encoder whose rows the row axes count.
         root: hash of the uncut layout that this one was cut from; empty = this one is uncut.
+        gone: axes and tensors that cuts removed whole; a plan may still name them.
     """
 
     axes: Mapping[str, Axis]
     shapes: Mapping[str, tuple[int, ...]]
     vocab_hash: str = ""
     root: str = ""
+    gone: tuple[str, ...] = ()
 
     def of_unit(self, unit: Unit) -> list[Axis]:
         """Return the axes whose units are of this kind, in order.
@@ -132,7 +134,13 @@ class Layout:
             for a in self.axes.values()
         ]
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        return {"axes": axes, "shapes": shapes, "vocab_hash": self.vocab_hash, "root": self.root}
+        return {
+            "axes": axes,
+            "shapes": shapes,
+            "vocab_hash": self.vocab_hash,
+            "root": self.root,
+            "gone": list(self.gone),
+        }
 
     @classmethod
     def from_json(
@@ -154,7 +162,8 @@ class Layout:
                 labels=tuple(a["labels"]) if a["labels"] else None,
             )
         shapes = {str(k): tuple(int(x) for x in v) for k, v in data["shapes"].items()}
-        return cls(axes, shapes, str(data["vocab_hash"]), str(data["root"]))
+        gone = tuple(str(name) for name in data["gone"])
+        return cls(axes, shapes, str(data["vocab_hash"]), str(data["root"]), gone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +205,8 @@ class Plan:
         Units that an earlier cut already removed are no error: a plan applies again without effect.
 
         Raises:
-            PlanError: another layout's plan, unknown axis, unit out of range, or fewer units kept
-                than the axis allows.
+            PlanError: another layout's plan, unknown axis or tensor, unit out of range, or fewer
+                units kept than the axis allows.
         """
         if self.layout_hash != layout.hash:
             raise PlanError(
@@ -205,7 +214,12 @@ class Plan:
                 "Make the plan from this model, or apply it to a checkpoint of its own layout."
             )
         for name in self.keep:
-            layout.axis(name)
+            if name not in layout.gone:
+                layout.axis(name)
+        for name in self.encoding:
+            if name not in layout.shapes and name not in layout.gone:
+                known = nearest(name, layout.shapes)
+                raise PlanError(f"The plan encodes {name!r}; the model has no such tensor.{known}")
         kept: dict[str, IntArray] = {}
         for name, axis in layout.axes.items():
             units = axis.units
@@ -292,7 +306,7 @@ class Patch:
 def shrink(
     state: State, layout: Layout, plan: Plan, patch: Patch | None = None
 ) -> tuple[State, Layout]:
-    """Build the smaller state and layout. Pure: nothing given is changed.
+    """Build the smaller state and layout. Pure: nothing given is changed, or shared with the result.
 
     Args:
         state: tensor name → array, shapes as ``layout.shapes``.
@@ -300,7 +314,7 @@ def shrink(
         patch: replacement tensors, bound to exactly this state.
 
     Raises:
-        PlanError: the plan does not fit the layout, or the patch belongs to another checkpoint.
+        PlanError: plan or state do not fit the layout, or the patch belongs to another checkpoint.
     """
     if patch is not None:
         if patch.checkpoint_hash != state_hash(state):
@@ -308,6 +322,8 @@ def shrink(
                 "The patch belongs to another checkpoint; compute it again from this one."
             )
         state = {**state, **patch.tensors}
+    if odd := sorted(set(state) ^ set(layout.shapes)):
+        raise PlanError(f"Tensors that only one of state and layout has: {', '.join(odd)}.")
     kept = plan.resolve(layout)
     index = _kept_indices(layout, kept)
     cut: dict[str, Array] = {}
@@ -319,7 +335,7 @@ def shrink(
             if (name, dim) in index:
                 array = np.take(array, index[name, dim], axis=dim)
         if array.size:
-            cut[name] = np.ascontiguousarray(array)
+            cut[name] = np.array(array, order="C")
     axes = {}
     for name, axis in layout.axes.items():
         if axis.size and not len(kept[name]):
@@ -330,7 +346,9 @@ def shrink(
             if u.tensor in cut
         )
         axes[name] = replace(axis, size=len(kept[name]), uses=uses, origin=axis.units[kept[name]])
-    return cut, Layout(axes, {n: a.shape for n, a in cut.items()}, layout.vocab_hash, layout.hash)
+    shapes = {name: array.shape for name, array in cut.items()}
+    lost = [n for n in (*layout.axes, *layout.shapes) if n not in axes and n not in cut]
+    return cut, Layout(axes, shapes, layout.vocab_hash, layout.hash, (*layout.gone, *lost))
 
 
 def state_hash(state: State) -> str:
@@ -343,7 +361,7 @@ def state_hash(state: State) -> str:
 
 
 def stored_bytes(shape: tuple[int, ...], encoding: Encoding | None) -> int:
-    """Return the bytes of a tensor as stored; int8 adds one fp32 scale a column."""
+    """Return the bytes of a tensor as stored; int8 adds one fp32 scale a column (a vector: one)."""
     size = int(np.prod(shape, dtype=np.int64))
     if encoding is None or not size:
         return 4 * size
@@ -351,7 +369,7 @@ def stored_bytes(shape: tuple[int, ...], encoding: Encoding | None) -> int:
         raise PlanError(
             f"Encoding must be one of {', '.join(get_args(Encoding))}. Got {encoding!r}."
         )
-    return 2 * size if encoding == "fp16" else size + 4 * shape[-1]
+    return 2 * size if encoding == "fp16" else size + 4 * int(np.prod(shape[1:], dtype=np.int64))
 
 
 def _units_kept(layout: Layout, kept: Mapping[str, IntArray], name: str) -> set[int]:
