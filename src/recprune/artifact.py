@@ -8,15 +8,12 @@ before anything is built. ``docs/format.md`` is the specification.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +22,27 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
 from recprune.encoding import Encoder
-from recprune.errors import ArtifactError, InputError
-from recprune.layout import Layout, Plan, State
+from recprune.errors import ArtifactError, PlanError
+from recprune.folders import folder_written_whole
+from recprune.layout import Encoding, Layout, Plan, State
 from recprune.schema import Schema
 
 __all__ = ["Artifact", "folder_written_whole", "read_artifact", "stored_size", "write_artifact"]
 
 FORMAT, PROTOCOL = "recprune", 1
-MARKS = ("config.json", "report.json", "users.json")
+CONFIG = "config.json"
+NEEDED = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
+FP16_MAX = 65504.0
+# What parsing and indexing well-formed but wrong JSON and tensors can raise.
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 Array = NDArray[Any]
 Reader = Callable[[str], bytes]
@@ -66,6 +76,10 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
     kept indices and vocabulary as stored).
 
     The caller makes the folder appear at once with :func:`folder_written_whole`.
+
+    Raises:
+        PlanError: a weight is too large for fp16.
+        ArtifactError: the parts contradict each other; what was written would not read back.
     """
     counted = _counted_files(artifact)
     files = dict(counted)
@@ -81,11 +95,13 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
         "layout": artifact.layout.to_json(),
         "schema": artifact.encoder.schema.to_json(),
         "meta": dict(artifact.meta),
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     }
-    files["config.json"] = _json(config)
+    config = json.loads(_json(config))  # as it will be read: the hash is of that
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files[CONFIG] = _json({**config, "sha256": {**hashes, CONFIG: _own_hash(config)}})
     for name, data in files.items():
         (folder / name).write_bytes(data)
+    read_artifact(folder)
     return sum(len(data) for data in counted.values())
 
 
@@ -96,7 +112,7 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         ArtifactError: not an artefact, a newer protocol, or a file that was changed or cut short.
     """
     read = source if callable(source) else _folder_reader(Path(source))
-    config = _parse_config(read("config.json"))
+    config = _parse_config(read(CONFIG))
     data = {name: read(name) for name in config["sha256"]}
     for name, expected in config["sha256"].items():
         if hashlib.sha256(data[name]).hexdigest() != expected:
@@ -106,16 +122,18 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
             )
     try:
         tensors = {n: parse_tensors(data[f"{n}.safetensors"]) for n in ("model", "vocab", "plan")}
-        catalogue = data.get("catalogue.safetensors")
+        catalogue = parse_tensors(data.get("catalogue.safetensors") or format_tensors({}))
         plan_json = json.loads(data["plan.json"])
         plan = Plan(plan_json["layout_hash"], tensors["plan"], plan_json["encoding"])
         layout = Layout.from_json(config["layout"], origin=plan.keep)
+        _check_plan(plan, layout)
+        _check_uses(layout)
         encoder = Encoder.from_tensors(Schema.from_json(config["schema"]), tensors["vocab"])
         state = _decode(tensors["model"], plan)
         meta, model = config["meta"], config["model"]
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        if isinstance(error, ArtifactError):
-            raise
+    except ArtifactError:
+        raise
+    except UNREADABLE as error:
         raise ArtifactError(f"The artefact cannot be read: {error!r}.") from error
     shapes = {name: array.shape for name, array in state.items()}
     if shapes != dict(layout.shapes):
@@ -124,47 +142,32 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         table = shapes.get(f"table.{name}")
         if table is None or len(table) != 2 or table[0] != rows:
             raise ArtifactError(f"Field {name!r} has {rows} rows and a table of shape {table}.")
-    parsed = parse_tensors(catalogue) if catalogue else {}
-    return Artifact(model, state, layout, plan, encoder, parsed, meta)
+    return Artifact(model, state, layout, plan, encoder, catalogue, meta)
 
 
-@contextlib.contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it becomes ``path`` at the end, or vanishes.
+def _check_plan(plan: Plan, layout: Layout) -> None:
+    if layout.hash != plan.layout_hash and (plan.keep or plan.encoding):
+        raise ArtifactError("The plan was made for another layout than that of config.json.")
+    for name, units in plan.keep.items():
+        size = layout.axis(name).size
+        if (
+            units.shape != (size,)
+            or units.dtype != np.int32
+            or (np.diff(units, prepend=-1) < 1).any()
+        ):
+            raise ArtifactError(f"The plan keeps other units of {name!r} than the layout counts.")
+    for name, encoding in plan.encoding.items():
+        if encoding not in get_args(Encoding):
+            raise ArtifactError(f"Tensor {name!r} has the unknown encoding {encoding!r}.")
 
-    Raises:
-        InputError: ``path`` cannot be written, or holds something that recprune did not write.
-    """
-    path = Path(path)
-    target = path.absolute()
-    if target.exists() and not _replaceable(target):
-        raise InputError(
-            f"Output {str(path)!r} exists and is not a recprune folder; it is left as it is. "
-            "Choose another -o."
-        )
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target)
-        partial.mkdir()
-    except OSError as error:
-        raise InputError(f"Output {str(path)!r} cannot be written: {error.strerror}.") from error
-    try:
-        yield partial
-        _sync(partial)
-        if target.exists():
-            old = target.parent / f".{target.name}.{os.getpid()}.old"
-            target.rename(old)
-            partial.rename(target)
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"Output {str(path)!r} cannot be written: {error.strerror}.") from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+def _check_uses(layout: Layout) -> None:
+    for axis in layout.axes.values():
+        for use in axis.uses:
+            shape = layout.shapes[use.tensor]
+            inside = 0 <= use.dim < len(shape) and use.offset >= 0 and axis.size >= 0
+            if not inside or use.offset + axis.size > shape[use.dim]:
+                raise ArtifactError(f"Axis {axis.name!r} lies outside tensor {use.tensor!r}.")
 
 
 def stored_size(artifact: Artifact) -> int:
@@ -174,10 +177,13 @@ def stored_size(artifact: Artifact) -> int:
 
 def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     """Return weights, vocabulary and kept indices as stored: what *bytes* means everywhere."""
+    # Pinned units stay without being named, and axes go with their parents: store what is left.
+    axes = artifact.layout.axes
+    keep = {name: axes[name].units for name in artifact.plan.keep if name in axes}
     return {
         "model.safetensors": format_tensors(_encode(artifact.state, artifact.plan)),
         "vocab.safetensors": format_tensors(artifact.encoder.tensors()),
-        "plan.safetensors": format_tensors(dict(artifact.plan.keep)),
+        "plan.safetensors": format_tensors(keep),
     }
 
 
@@ -186,24 +192,42 @@ def _encode(state: State, plan: Plan) -> dict[str, Array]:
     for name, array in state.items():
         encoding = plan.encoding.get(name)
         if encoding == "int8":
-            scale = np.abs(array).max(axis=0).astype(np.float32) / 127
-            safe = np.where(scale > 0, scale, 1)
+            scale = _round_scale(np.abs(array).max(axis=0).astype(np.float32) / np.float32(127))
+            safe = np.where(scale > 0, scale, np.float32(1))
             stored[name] = np.clip(np.rint(array / safe), -127, 127).astype(np.int8)
-            stored[f"{name}.scale"] = scale
+            stored[f"scale.{name}"] = scale
         elif encoding == "fp16":
+            if array.size and not float(np.abs(array).max()) <= FP16_MAX:
+                raise PlanError(
+                    f"Tensor {name!r} has a weight beyond {FP16_MAX:g}, the most that fp16 holds. "
+                    "Store it as fp32 or int8."
+                )
             stored[name] = array.astype(np.float16)
         else:
             stored[name] = np.ascontiguousarray(array, np.float32)
     return stored
 
 
+def _round_scale(scale: Array) -> Array:
+    """Return the scales with 16 significant bits.
+
+    Then every one of the 255 products is exact in fp32, and rounding what was rounded already
+    changes nothing.
+    """
+    mantissa, exponent = np.frexp(scale)
+    return np.asarray(np.ldexp(np.rint(mantissa * 2.0**16) / 2.0**16, exponent), np.float32)
+
+
 def _decode(stored: Mapping[str, Array], plan: Plan) -> dict[str, Array]:
     state = {}
     for name, array in stored.items():
-        if name.endswith(".scale") and name.removesuffix(".scale") in plan.encoding:
+        if name.startswith("scale."):
             continue
         if plan.encoding.get(name) == "int8":
-            state[name] = array.astype(np.float32) * stored[f"{name}.scale"]
+            scale = stored[f"scale.{name}"]
+            if array.dtype != np.int8 or scale.shape != array.shape[1:]:
+                raise ArtifactError(f"Tensor {name!r} and its scales do not fit together.")
+            state[name] = array.astype(np.float32) * scale
         else:
             state[name] = array.astype(np.float32)
     return state
@@ -226,15 +250,22 @@ def _parse_config(data: bytes) -> dict[str, Any]:
                 f"The artefact has protocol {config['protocol']}; this recprune reads up to {PROTOCOL}. "
                 "Upgrade recprune."
             )
-        if not {"model.safetensors", "vocab.safetensors", "plan.safetensors", "plan.json"} <= set(
-            config["sha256"]
-        ):
-            raise ArtifactError("config.json does not list all files of an artefact.")
-        if any("/" in n or "\\" in n or n.startswith(".") for n in config["sha256"]):
-            raise ArtifactError("config.json lists a file outside the artefact's folder.")
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        hashes = dict(config.pop("sha256"))
+        if hashes.pop(CONFIG) != _own_hash(config):
+            raise ArtifactError(
+                "config.json was changed. Restore the folder from where it was made."
+            )
+        if not NEEDED <= set(hashes) <= NEEDED | {"catalogue.safetensors"}:
+            raise ArtifactError("config.json does not list the files of an artefact.")
+    except ArtifactError:
+        raise
+    except UNREADABLE as error:
         raise ArtifactError(f"config.json cannot be read: {error!r}.") from error
-    return dict(config)
+    return {**config, "sha256": hashes}
+
+
+def _own_hash(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _folder_reader(folder: Path) -> Reader:
@@ -242,7 +273,7 @@ def _folder_reader(folder: Path) -> Reader:
         try:
             return (folder / name).read_bytes()
         except FileNotFoundError:
-            what = "is no recprune artefact" if name == "config.json" else "is incomplete"
+            what = "is no recprune artefact" if name == CONFIG else "is incomplete"
             raise ArtifactError(f"Folder {str(folder)!r} {what}: it has no {name}.") from None
         except OSError as error:
             raise ArtifactError(f"{folder / name} cannot be read: {error.strerror}.") from error
@@ -252,34 +283,3 @@ def _folder_reader(folder: Path) -> Reader:
 
 def _json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def _replaceable(target: Path) -> bool:
-    if not target.is_dir():
-        return False
-    return not any(target.iterdir()) or any((target / mark).exists() for mark in MARKS)
-
-
-def _remove_stale(target: Path) -> None:
-    """Remove what a killed run left beside the target."""
-    for stale in target.parent.glob(f".{target.name}.*.partial"):
-        pid = stale.name.split(".")[-2]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(stale, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
-
-
-def _sync(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
