@@ -1,0 +1,248 @@
+"""Load an artefact and answer requests, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.artifact import Artifact, read_artifact
+from recprune.catalogue import Catalogue
+from recprune.encoding import Encoder, Rows, text
+from recprune.errors import DataError, InputError, ParameterError
+from recprune.runtime.ranking import Ranking
+from recprune.runtime.request import encode_columns
+from recprune.runtime.weights import F32, Weights
+from recprune.topk import top_k
+from recprune.users import Users
+
+__all__ = ["Recommendation", "Scorer", "load"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """The best items for one user.
+
+    Args:
+        items: item ids, best first; ties in catalogue order.
+        scores: probability of each, shape ``(len(items),)``.
+        fallback: the user is unknown: answered from missing columns and an empty history.
+    """
+
+    items: tuple[str, ...]
+    scores: F32
+    fallback: bool
+
+
+class Scorer:
+    """A model that answers: raw values in, probabilities out.
+
+    Holds no state that a request changes (the catalogue's item side is computed once, under a
+    lock), so one scorer may serve many threads.
+
+    Args:
+        artifact: a model, its encodings and perhaps its catalogue.
+
+    Raises:
+        ArtifactError: tensors or a catalogue that do not fit the model.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.encoder: Encoder = artifact.encoder
+        self.meta = artifact.meta
+        self._weights = Weights(artifact)
+        self._block = self._weights.block(range(len(self.fields)))
+        self._ranking: Ranking | None = None
+        if artifact.catalogue:
+            catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
+            self._ranking = Ranking(artifact.encoder, catalogue, self._weights)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that a request needs; all others are ignored."""
+        return self.encoder.schema.names
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The items that can be ranked; None for a model that ranks rows."""
+        return None if self._ranking is None else self._ranking.catalogue
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Bytes of the weights as arranged for scoring, and of the cached item side."""
+        cached = 0 if self._ranking is None else self._ranking.nbytes
+        return self._weights.nbytes + cached
+
+    def logits(self, rows: Rows) -> F32:
+        """Return the logit of each encoded row, shape ``(n,)``.
+
+        Args:
+            rows: rows encoded by this scorer's own ``encoder``: a cut model has other codes.
+
+        Raises:
+            DataError: rows of another shape, or codes beyond a field's table.
+        """
+        block, head = self._block, self._weights.head
+        block.check(rows)
+        codes, shares, n = rows.codes, rows.shares, len(rows.codes)
+        if n == 1:
+            return head.one(block.one(codes, shares))
+        logits = np.empty(n, np.float32)
+        for part in block.parts(n):
+            logits[part] = head(block(codes[part], shares[part]))
+        return logits
+
+    def score(self, columns: Any) -> F32:
+        """Return the probability of each row, shape ``(n,)``.
+
+        Args:
+            columns: column name → values, one a row (or a data frame). Unknown columns are
+                ignored; absent ones count as missing; unseen and pruned values are answered by
+                the trained unknown row.
+
+        Raises:
+            DataError: columns of two lengths, or a value that is not a number in a numeric field.
+        """
+        return _probability(self.logits(encode_columns(self.encoder, columns)))
+
+    def recommend(
+        self,
+        user: Mapping[str, Any] | None,
+        k: int = 10,
+        *,
+        seen: Iterable[Any] = (),
+        candidates: Iterable[Any] | None = None,
+        strict: bool = True,
+    ) -> Recommendation:
+        """Return the best items for a user whose columns come with the request.
+
+        Args:
+            user: raw user and context columns of one row; a cross field maps values of its item
+                column to numbers. None = nothing is known.
+            k: how many items.
+            seen: item ids to leave out; unknown ones are ignored.
+            candidates: item ids to choose from; None = the whole catalogue.
+            strict: whether a candidate that is not in the catalogue is an error or is left out.
+
+        Raises:
+            InputError: the artefact has no catalogue.
+            DataError: a value that is not a number, or an unknown candidate.
+            ParameterError: ``k`` is not a positive whole number.
+        """
+        ranking = self._catalogue()
+        if user is not None and not isinstance(user, Mapping):
+            raise ParameterError.of("user", "recommend", "a mapping or None", user)
+        record = user or {}
+        index = ranking.catalogue.index
+        left_out = [index[t] for i in seen if (t := text(i) or "") in index]
+        chosen = self._candidates(candidates, strict)
+        logits = ranking.logits(record, ranking.sent(record), chosen)
+        return self._best(logits, k, np.array(left_out, np.int64), chosen, user is None)
+
+    def recommend_user(
+        self,
+        users: Users,
+        user_id: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Iterable[Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        strict: bool = True,
+    ) -> Recommendation:
+        """Return the best items for a stored user; an unknown one is answered, ``fallback=True``.
+
+        Args:
+            users: the store; see :meth:`recprune.users.Users.load`.
+            user_id: whose.
+            k: how many items.
+            exclude_seen: whether to leave out what the store says the user has seen.
+            candidates: see :meth:`recommend`.
+            context: raw context columns of the request; absent ones count as missing.
+            strict: see :meth:`recommend`.
+
+        Raises:
+            InputError: as :meth:`recommend`; or the store lacks a cross field's history.
+        """
+        ranking, index = self._catalogue(), users.index(user_id)
+        record = {} if index is None else users.record_at(index)
+        chosen = self._candidates(candidates, strict)
+        logits = ranking.logits({**record, **(context or {})}, ranking.stored(users, index), chosen)
+        seen = ranking.seen(users, index if exclude_seen else None)
+        return self._best(logits, k, seen, chosen, index is None)
+
+    def catalogue_logits(self, users: Users, user: int | str | Mapping[str, Any] | None) -> F32:
+        """Return the logit of every item for one user, shape ``(n_items,)``, catalogue order.
+
+        Args:
+            users: the store.
+            user: a position in the store (int), a user id (str; None or unknown = nothing known),
+                or a record as :meth:`recommend` takes it.
+
+        Raises:
+            InputError: no catalogue, no such position, or a history is lacking.
+        """
+        ranking = self._catalogue()
+        if isinstance(user, Mapping):
+            return ranking.logits(user, ranking.sent(user))
+        if isinstance(user, int | np.integer) and not 0 <= user < len(users):
+            raise ParameterError.of(
+                "user", "catalogue_logits", f"a position below {len(users)}", user
+            )
+        index = int(user) if isinstance(user, int | np.integer) else users.index(user)
+        record = {} if index is None else users.record_at(index)
+        return ranking.logits(record, ranking.stored(users, index))
+
+    def _catalogue(self) -> Ranking:
+        if self._ranking is None:
+            raise InputError(
+                "This model has no catalogue: it ranks the rows of a table. Use score(columns), "
+                "or train on a table with an item column."
+            )
+        return self._ranking
+
+    def _candidates(self, candidates: Iterable[Any] | None, strict: bool) -> Any:
+        if candidates is None:
+            return None
+        index = self._catalogue().catalogue.index
+        texts = [text(c) or "" for c in candidates]
+        unknown = [t for t in texts if t not in index]
+        if strict and unknown:
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            raise DataError(
+                f"Candidates that are not in the catalogue: {', '.join(map(repr, unknown[:5]))}"
+                f"{more}. Leave them out, or pass strict=False."
+            )
+        return np.array(sorted({index[t] for t in texts if t in index}), np.int64)
+
+    def _best(
+        self, logits: F32, k: int, seen: NDArray[np.int64], chosen: Any, fallback: bool
+    ) -> Recommendation:
+        if chosen is not None:
+            # Both are sets of positions, `chosen` increasing: find the seen ones' places in it.
+            seen = np.flatnonzero(np.isin(chosen, seen))
+        best = top_k(logits, k, seen)
+        ids = self._catalogue().catalogue.ids
+        places = best if chosen is None else chosen[best]
+        return Recommendation(tuple(ids[i] for i in places), _probability(logits[best]), fallback)
+
+
+def load(path: Path | str) -> Scorer:
+    """Load an artefact's scorer from its folder (a run's output folder is one).
+
+    Raises:
+        ArtifactError: not an artefact, or one that was changed, cut short or made by a newer
+            recprune.
+    """
+    return Scorer(read_artifact(Path(path)))
+
+
+def _probability(logits: F32) -> F32:
+    """Return the sigmoid; no logit overflows."""
+    small = np.exp(-np.abs(logits))
+    probability: F32 = np.where(logits >= 0, np.float32(1), small) / (1 + small)
+    return probability

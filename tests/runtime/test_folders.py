@@ -1,0 +1,133 @@
+"""Folders read back as they were, and changed or cut files are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recprune.artifact import folder_written_whole, write_artifact
+from recprune.errors import ArtifactError, DataError, InputError
+from recprune.runtime import Scorer, load
+from recprune.users import CrossTable, SeenItems, Users
+
+from .factory import KINDS, Shop, random_shop
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return random_shop(KINDS[3], 0, cut=True, ragged=True)
+
+
+def _write(folder: Path, shop: Shop) -> Path:
+    with folder_written_whole(folder) as partial:
+        write_artifact(partial, shop.artifact, "0")
+    return folder
+
+
+def test_a_loaded_scorer_answers_alike(tmp_path: Path, shop: Shop) -> None:
+    scorer, loaded = Scorer(shop.artifact), load(_write(tmp_path / "run", shop))
+    shop.users.save(tmp_path / "users.rp")
+    users = Users.load(tmp_path / "users.rp")
+    for user in (*shop.users.ids, "nobody"):
+        a = scorer.recommend_user(shop.users, user, 5)
+        b = loaded.recommend_user(users, user, 5)
+        assert (a.items, a.fallback) == (b.items, b.fallback)
+        np.testing.assert_array_equal(a.scores, b.scores)
+
+
+def test_users_round_trip(tmp_path: Path) -> None:
+    table = CrossTable.from_entries(
+        [1, 0, 1], [1, 0, 0], ["ä", ""], {"a": [1, 2, np.nan], "b": [4, 5, 6]}, 3, {"a": 0.0}
+    )
+    columns = {
+        "town": ["Zürich", None, ""],
+        "age": np.array([1, 2, 3], np.uint8),
+        "n": [1.0, None, 2],
+    }
+    seen = SeenItems.from_entries([2, 2], [1, 1], ["i", "j"], 3)
+    users = Users(("x", "y", "ü"), columns, {"by": table}, seen)
+    users.save(tmp_path / "u")
+    users.save(tmp_path / "u")
+    got = Users.load(tmp_path / "u")
+    assert got.ids == users.ids
+    assert got.columns["town"] == ["Zürich", None, ""]
+    assert got.columns["n"] == ["1", None, "2"]
+    assert got.record("y") == {"town": None, "age": 2, "n": None}
+    assert got.columns["age"].dtype == np.uint8  # type: ignore[union-attr]
+    keys, numbers = got.cross["by"].of_user(1)
+    assert keys.tolist() == [0, 1]
+    np.testing.assert_array_equal(numbers["a"], [np.nan, 1])
+    np.testing.assert_array_equal(numbers["b"], [6, 4])
+    assert got.cross["by"].values == ("ä", "")
+    assert got.cross["by"].default("a") == 0
+    assert np.isnan(got.cross["by"].default("b"))
+    assert got.seen is not None
+    assert [got.seen.of_user(u).tolist() for u in range(3)] == [[], [], [1]]
+    assert Users.load(tmp_path / "u").index("nobody") is None
+    Users((), {}).save(tmp_path / "none")
+    assert len(Users.load(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize("what", ["artifact", "users"])
+def test_changed_or_cut_files_are_refused(tmp_path: Path, shop: Shop, what: str) -> None:
+    folder = tmp_path / what
+    if what == "artifact":
+        _write(folder, shop)
+    else:
+        shop.users.save(folder)
+    read = load if what == "artifact" else Users.load
+    draws = np.random.default_rng(0)
+    for file in sorted(folder.iterdir()):
+        sound = file.read_bytes()
+        cuts = [sound[: int(n)] for n in draws.integers(0, len(sound) - 1, 6)] + [b""]
+        for place in draws.integers(0, len(sound), 12).tolist():
+            # config.json is checked for sense, not by a hash: whole garbage there, elsewhere a bit.
+            changed = bytearray(sound)
+            changed[place] = 0 if file.name == "config.json" else changed[place] ^ 4
+            cuts.append(bytes(changed))
+        for wrong in cuts:
+            file.write_bytes(wrong)
+            with pytest.raises(ArtifactError):
+                read(folder)
+        file.unlink()
+        with pytest.raises(ArtifactError, match="it has no"):
+            read(folder)
+        file.write_bytes(sound)
+    read(folder)
+
+
+def test_folders_of_others_are_left_alone(tmp_path: Path, shop: Shop) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(InputError, match="not a recprune folder"):
+        shop.users.save(tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+    with pytest.raises(ArtifactError, match="no recprune users folder"):
+        Users.load(tmp_path / "mine")
+    with pytest.raises(ArtifactError, match="no recprune artefact"):
+        load(tmp_path / "nowhere")
+
+
+def test_contradicting_users_are_refused() -> None:
+    one = {"times": [1.0]}
+    with pytest.raises(DataError, match="twice"):
+        Users(("a", "a"), {})
+    with pytest.raises(DataError, match="column 'age' has 1"):
+        Users(("a", "b"), {"age": [1]})
+    with pytest.raises(DataError, match="from 0 to 1"):
+        CrossTable.from_entries([2], [0], ["x"], one, 2)
+    with pytest.raises(DataError, match="from 0 to 0"):
+        CrossTable.from_entries([0], [1], ["x"], one, 2)
+    with pytest.raises(DataError, match="one value twice"):
+        CrossTable.from_entries([0, 0], [0, 0], ["x"], {"times": [1, 2]}, 1)
+    with pytest.raises(DataError, match="Did you mean 'times'"):
+        CrossTable.from_entries([0], [0], ["x"], one, 1, {"time": 0})
+    table = CrossTable.from_entries([0], [0], ["x"], one, 1)
+    with pytest.raises(DataError, match="the cross table of 'c' has 1"):
+        Users(("a", "b"), {}, {"c": table})
+    with pytest.raises(DataError, match="share the name"):
+        Users(("a",), {}, {"c": table, "d": table})
+    with pytest.raises(DataError, match="offsets must rise"):
+        SeenItems(("i",), np.array([0, 2]), np.array([0], np.int32))
