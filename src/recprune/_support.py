@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from recprune.errors import MissingExtra
+from recprune.errors import MissingExtra, ParameterError
 
 __all__ = ["logger", "progress", "require", "stream"]
 
@@ -26,9 +26,14 @@ def stream(seed: int, *keys: int | str) -> np.random.Generator:
 
     Streams are counted instead of shared, so that adding a consumer never moves another's draws.
 
+    Raises:
+        ParameterError: a negative seed.
+
     >>> int(stream(0, "split").integers(100)) == int(stream(0, "split").integers(100))
     True
     """
+    if seed < 0:
+        raise ParameterError.of("seed", "recprune", "an int ≥ 0", seed)
     words = [k if isinstance(k, int) else zlib.crc32(k.encode()) for k in keys]
     return np.random.default_rng([seed, *words])
 

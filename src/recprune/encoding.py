@@ -43,20 +43,30 @@ FloatArray = NDArray[np.float32]
 def text(value: Any) -> str | None:
     """Return the canonical text of a raw categorical value; None for a missing one.
 
-    Numbers that are whole read alike however the file stored them.
+    Numbers read alike however the file stored them: whole or not, in 32 bits or 64.
 
     >>> text(3), text(3.0), text("3"), text(True), text(float("nan")), text(None)
     ('3', '3', '3', 'true', None, None)
     """
-    if value is None:
+    if type(value) is str or type(value) is int:  # nearly all values: worth a short way
+        return str(value)
+    if _missing(value):
         return None
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        if value != value:
-            return None
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
+        # NumPy's str is the shortest text for the type's own bits: 0.1 in 32 bits is "0.1" too.
+        return str(int(value)) if float(value).is_integer() else str(value)
     return str(value)
+
+
+def _missing(value: Any) -> bool:
+    """Tell None, NaN, NaT and the missing value of pandas, which this floor does not import."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(value))
+    return isinstance(value, float | np.floating) and value != value
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +105,12 @@ class Knots:
     points: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if len(self.points) < 2 or not (np.diff(self.points) > 0).all():
-            raise DataError("A numeric field needs at least two increasing knots.")
+        points = self.points
+        with np.errstate(all="ignore"):
+            steps = np.diff(points) if points.ndim == 1 else np.zeros(1)
+        # Infinite steps too: two finite knots can lie further apart than a float can say.
+        if len(steps) < 1 or not ((steps > 0) & np.isfinite(steps)).all():
+            raise DataError("A numeric field needs at least two increasing, finite knots.")
 
     @property
     def rows(self) -> int:
@@ -230,11 +244,14 @@ class Encoder:
                 packed = {k: tensors[t] for k in keys if (t := f"{field.name}.{k}") in tensors}
                 if "missing" in packed:
                     packed["missing"] = packed["missing"].astype(np.int64) - FIRST
-                values = unpack_texts(packed)
-                parts[field.name] = Vocabulary(tuple(values))
+                values = tuple(unpack_texts(packed))
+                if len(set(values)) != len(values):
+                    raise ArtifactError("it holds a value twice")
+                parts[field.name] = Vocabulary(values)
             except (KeyError, ArtifactError, DataError) as error:
+                what = str(error).removesuffix(".")
                 raise ArtifactError(
-                    f"Vocabulary of {field.name!r} cannot be read: {error}."
+                    f"Vocabulary of {field.name!r} cannot be read: {what}."
                 ) from error
         return cls(schema, parts)
 
@@ -293,6 +310,9 @@ def _numbers(name: str, raw: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "fiub":
         return raw.astype(np.float64)
     try:
-        return np.array([np.nan if v is None or v == "" else float(v) for v in raw], np.float64)
+        numbers = [
+            np.nan if _missing(v) or (isinstance(v, str) and not v) else float(v) for v in raw
+        ]
+        return np.array(numbers, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Field {name!r} is numeric; a value is not a number: {error}.") from error

@@ -73,6 +73,9 @@ class Schema:
             )
         if self.label in names:
             raise SchemaError(f"The label column {self.label!r} cannot be a field too.")
+        for role in ("user", "item", "time"):
+            if getattr(self, role) == self.label:
+                raise SchemaError(f"The label column {self.label!r} cannot be the {role} too.")
         for field in self.fields:
             if field.source in ("item", "cross") and self.item is None:
                 raise SchemaError(
