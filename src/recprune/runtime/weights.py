@@ -36,7 +36,7 @@ __all__ = ["FieldBlock", "Head", "Weights"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 21
 MOST_ROWS, FEWEST_ROWS = 1024, 128
 
 
