@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from recprune.errors import DataError, InputError
 from recprune.runtime import Scorer
+from recprune.runtime.request import RequestEncoder
 
 from .factory import (
     KINDS,
@@ -93,6 +94,21 @@ def test_any_record(record: dict[str, Any], seen: list[Any], candidates: list[An
         return
     assert np.isfinite(answer.scores).all()
     assert len(answer.items) == len(answer.scores) <= 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_row_is_encoded_like_many(seed: int) -> None:
+    encoder = random_encoder(plain_schema(9, 5), seed)
+    request = RequestEncoder(encoder)
+    columns = random_columns(encoder.schema, 200, seed)
+    columns["f0"][:6] = [np.inf, -np.inf, "", "1.5", True, np.nan]
+    columns["f2"][: len(encoder.parts["f2"].points)] = encoder.parts["f2"].points.tolist()  # type: ignore[union-attr]
+    rows = encoder.encode(columns)
+    for i in range(200):
+        one = request.table({n: c[i : i + 1] for n, c in columns.items()})
+        np.testing.assert_array_equal(one.codes[0], rows.codes[i])
+        np.testing.assert_array_equal(one.shares[0], rows.shares[i])
+    assert len(request.table({})) == 1
 
 
 def test_only_kept_fields_are_needed() -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows, text
 from recprune.errors import DataError
-from recprune.runtime.request import encode_record
+from recprune.runtime.request import RequestEncoder
 from recprune.runtime.weights import F32, FieldBlock, Weights
 from recprune.users import Users
 
@@ -50,16 +50,17 @@ class Ranking:
 
     def __init__(self, encoder: Encoder, catalogue: Catalogue, weights: Weights) -> None:
         self.catalogue, self.head = catalogue, weights.head
-        fields = encoder.schema.fields
+        whole, fields = encoder, encoder.schema.fields
 
         def side(names: Sequence[str]) -> tuple[Encoder, FieldBlock]:
             positions = [i for i, f in enumerate(fields) if f.name in names]
-            return encoder.take(tuple(fields[i].name for i in positions), {}), weights.block(
+            return whole.take(tuple(fields[i].name for i in positions), {}), weights.block(
                 positions
             )
 
         self._items = side([f.name for f in fields if f.source == "item"])
-        self._user = side([f.name for f in fields if f.source in ("user", "context")])
+        encoder, block = side([f.name for f in fields if f.source in ("user", "context")])
+        self._user = RequestEncoder(encoder), block
         self._cross = {
             by: side([f.name for f in fields if f.by == by]) for by in catalogue.key_values
         }
@@ -90,8 +91,8 @@ class Ranking:
             items: positions in the catalogue, increasing; None = all.
         """
         base = self._item_side()
-        encoder, block = self._user
-        rows = encode_record(encoder, record)
+        request, block = self._user
+        rows = request.record(record)
         shared = block.one(rows.codes, rows.shares)
         changes: list[tuple[IntArray, IntArray, F32]] = []
         for by, history in histories.items():

@@ -2,49 +2,90 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.encoding import Encoder, Rows
+from recprune.encoding import FIRST, UNKNOWN, Encoder, Knots, Rows, text
 from recprune.errors import DataError
 
-__all__ = ["encode_columns", "encode_record"]
+__all__ = ["RequestEncoder"]
 
 Column = Sequence[Any] | NDArray[Any]
 
 
-def encode_columns(encoder: Encoder, table: Any) -> Rows:
-    """Encode a mapping of columns, or a data frame; columns the model does not know are ignored.
+class RequestEncoder:
+    """An encoder that checks what it is sent, and is quick at one row.
 
-    Raises:
-        DataError: no table, a column that is not one, columns of two lengths, or a number that is
-            not one. The message names the field.
+    Args:
+        encoder: the model's encoder, or the part of it for one side.
     """
-    if not isinstance(table, Mapping) and not hasattr(table, "columns"):
-        raise DataError(
-            "A request must be a mapping of column names to values, or a data frame. "
-            f"Got {type(table).__name__} instead."
-        )
-    given = table if isinstance(table, Mapping) else list(table.columns)
-    columns = {name: _column(name, table[name]) for name in encoder.schema.names if name in given}
-    if not columns and len(given):
-        # Nothing that the model uses was sent: as many rows as sent, all of them missing.
-        name = next(iter(given))
-        nothing = [None] * len(_column(str(name), table[name]))
-        columns = {encoder.schema.names[0]: nothing} if encoder.schema.names else {}
-    return encoder.encode(columns)
 
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, self.names = encoder, encoder.schema.names
+        self._codes: list[dict[str | None, int] | None] = []
+        self._points: list[list[float]] = []
+        for name in self.names:
+            part = encoder.parts[name]
+            if isinstance(part, Knots):
+                self._codes.append(None)
+                self._points.append(part.points.tolist())
+            else:
+                self._codes.append({v: i + FIRST for i, v in enumerate(part.values)})
+                self._points.append([])
 
-def encode_record(encoder: Encoder, record: Mapping[str, Any]) -> Rows:
-    """Encode one row: a value, not a column, a field.
+    def table(self, table: Any) -> Rows:
+        """Encode a mapping of columns, or a data frame; unknown columns are ignored.
 
-    Raises:
-        DataError: a numeric field's value is not a number; the message names the field.
-    """
-    return encoder.encode({n: [record[n]] for n in encoder.schema.names if n in record})
+        Raises:
+            DataError: no table, a column that is not one, columns of two lengths, or a number
+                that is not one. The message names the field.
+        """
+        if not isinstance(table, Mapping) and not hasattr(table, "columns"):
+            raise DataError(
+                "A request must be a mapping of column names to values, or a data frame. "
+                f"Got {type(table).__name__} instead."
+            )
+        given = table if isinstance(table, Mapping) else list(table.columns)
+        columns = {name: _column(name, table[name]) for name in self.names if name in given}
+        if not columns and len(given):
+            # Nothing that the model uses was sent: as many rows as sent, all of them missing.
+            name = next(iter(given))
+            nothing = [None] * len(_column(str(name), table[name]))
+            columns = {self.names[0]: nothing} if self.names else {}
+        if all(len(column) == 1 for column in columns.values()):
+            return self.record({name: column[0] for name, column in columns.items()})
+        return self.encoder.encode(columns)
+
+    def record(self, record: Mapping[str, Any]) -> Rows:
+        """Encode one row: a value, not a column, a field.
+
+        Raises:
+            DataError: a numeric field's value is not a number; the message names the field.
+        """
+        codes, shares = [], []
+        try:
+            for name, known, points in zip(self.names, self._codes, self._points, strict=True):
+                raw = record.get(name)
+                if known is not None:
+                    codes.append(known.get(text(raw), UNKNOWN))
+                    continue
+                x = float("nan") if raw is None or raw == "" else float(raw)
+                if x != x:
+                    codes.append(UNKNOWN)
+                    shares.append(0.0)
+                    continue
+                x = min(max(x, points[0]), points[-1])
+                low = min(bisect_right(points, x) - 1, len(points) - 2)
+                codes.append(low + FIRST)
+                shares.append((x - points[low]) / (points[low + 1] - points[low]))
+        except (TypeError, ValueError, OverflowError):
+            # The encoder proper words the error.
+            return self.encoder.encode({n: [record[n]] for n in self.names if n in record})
+        return Rows(np.array([codes], np.int32), np.array([shares], np.float32))
 
 
 def _column(name: str, raw: Any) -> Column:

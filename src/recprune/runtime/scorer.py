@@ -15,7 +15,7 @@ from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows, text
 from recprune.errors import DataError, InputError, ParameterError
 from recprune.runtime.ranking import Ranking
-from recprune.runtime.request import encode_columns
+from recprune.runtime.request import RequestEncoder
 from recprune.runtime.weights import F32, Weights
 from recprune.topk import top_k
 from recprune.users import Users
@@ -54,6 +54,7 @@ class Scorer:
     def __init__(self, artifact: Artifact) -> None:
         self.encoder: Encoder = artifact.encoder
         self.meta = artifact.meta
+        self._request = RequestEncoder(artifact.encoder)
         self._weights = Weights(artifact)
         self._block = self._weights.block(range(len(self.fields)))
         self._ranking: Ranking | None = None
@@ -107,7 +108,7 @@ class Scorer:
         Raises:
             DataError: columns of two lengths, or a value that is not a number in a numeric field.
         """
-        return _probability(self.logits(encode_columns(self.encoder, columns)))
+        return _probability(self.logits(self._request.table(columns)))
 
     def recommend(
         self,
