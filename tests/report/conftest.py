@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from recprune.report import pictures
+from recprune.report.style import Picture
+
 FIELDS = [
     ("times_bought_product", 0.0912, True, False),
     ("weeks_since_product", 0.0341, True, False),
@@ -297,7 +300,7 @@ def _report() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_report() -> Callable[..., dict[str, Any]]:
     """Return a factory of realistic reports; keywords replace whole top-level entries."""
 
@@ -305,6 +308,12 @@ def make_report() -> Callable[..., dict[str, Any]]:
         return {**copy.deepcopy(_report()), **replaced}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made(make_report: Callable[..., dict[str, Any]]) -> dict[str, Picture]:
+    """Return the realistic report's pictures, drawn once for all tests."""
+    return pictures(make_report())
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 from recprune.report.wording import (
     MISSING,
     bytes_text,
+    clean,
     count_text,
     factor_text,
     finite,
@@ -183,7 +184,7 @@ def verdict_line(report: Report) -> str:
 
 
 def summary_rows(report: Report) -> list[SummaryRow]:
-    """Return the summary table; a quality figure that neither model has is left out."""
+    """Return the summary table; a figure that neither model has is left out."""
     full, pruned = at(report, "full"), at(report, "pruned")
     rows = []
     for key, hint in _QUALITY.items():
@@ -220,9 +221,9 @@ def summary_rows(report: Report) -> list[SummaryRow]:
     for batch, a, b in latencies(report):
         change = factor_text(a, b, less="faster", more="slower")
         label = f"Latency, batch of {count_text(batch)}"
-        hint = "one call on one core"
+        hint = "time of one call"
         rows.append(SummaryRow("Speed", label, micro_text(a), micro_text(b), change, hint))
-    return rows
+    return [row for row in rows if (row.full, row.pruned) != (MISSING, MISSING)]
 
 
 def latencies(report: Report) -> list[tuple[int, float | None, float | None]]:
@@ -237,9 +238,8 @@ def minimisation(report: Report) -> list[str]:
     """Return what the pruning saves, one plain sentence each."""
     fields, saved = fields_of(report), []
     if fields.personal_dropped:
-        saved.append(
-            f"Personal attributes no longer needed: {listed(fields.personal_dropped, 12)}."
-        )
+        names = [clean(n) for n in fields.personal_dropped]
+        saved.append(f"Personal attributes no longer needed: {listed(names, 12)}.")
     if fields.other_dropped:
         saved.append(
             f"Columns that may stop being computed: {count_text(len(fields.other_dropped))} of "

@@ -111,10 +111,10 @@ def round_tips(report: Report) -> dict[str, str]:
     name = _metric(report)
     return {
         f"tip-{index}": (
-            f"Round {row.get('round', index)}, {shorten(row.get('label') or 'unnamed')}: "
+            f"Round {shorten(row.get('round', index))}, {shorten(row.get('label') or 'unnamed')}: "
             f"{bytes_text(row.get('bytes'))}, {percent_text(row.get('keep_ratio'), 0)} kept, "
             f"{name} {signed_text(row.get('difference'))} "
-            f"({interval_text(row.get('ci'))}), {row.get('outcome') or 'not judged'}"
+            f"({interval_text(row.get('ci'))}), {shorten(row.get('outcome') or 'not judged')}"
         )
         for index, row in enumerate(round_points(report))
     }
@@ -206,9 +206,13 @@ def _learning_alt(report: Report) -> str:
         found = [v for r in rows if (v := number(r, "auc")) is not None]
         losses = [v for r in rows if (v := number(r, "loss")) is not None]
         if found:
-            said.append(f"{name}: AUC from {number_text(found[0])} to {number_text(max(found))}")
+            said.append(
+                f"{shorten(name)}: AUC from {number_text(found[0])} to {number_text(max(found))}"
+            )
         elif losses:
-            said.append(f"{name}: loss from {number_text(losses[0])} to {number_text(losses[-1])}")
+            said.append(
+                f"{shorten(name)}: loss from {number_text(losses[0])} to {number_text(losses[-1])}"
+            )
     return f"Learning curve. {'; '.join(said)}." if said else ""
 
 

@@ -166,7 +166,7 @@ def rounds(report: Report) -> Figure:
         if row.get("chosen"):
             axes.plot([x], [y], "o", mfc="none", mec=COLOURS["ink"], mew=2, ms=17, zorder=4)
         axes.annotate(
-            "chosen" if row.get("chosen") else str(row.get("round", index)),
+            "chosen" if row.get("chosen") else shorten(row.get("round", index)),
             (x, y),
             (11, 9),
             textcoords="offset points",
@@ -289,9 +289,7 @@ def _rounds_title(rows: Sequence[Report], name: str) -> str:
     kept = percent_text(chosen.get("keep_ratio"), 0)
     what = bytes_text(size) if number(chosen, "bytes") else f"{kept} kept"
     change = signed_text(chosen.get("difference"))
-    return (
-        f"Chosen: round {chosen.get('round', '–')}, {what}, {name} {change} against the full model"
-    )
+    return f"Chosen: round {shorten(chosen.get('round', '–'))}, {what}, {name} {change} against the full model"
 
 
 def _forbidden(axes: Axes, tolerance: float, left: float, right: float) -> None:

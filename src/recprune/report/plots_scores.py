@@ -58,7 +58,7 @@ def scores(report: Report) -> Figure:
         figure,
         "Scores of the full and the pruned model"
         if overlap is None
-        else f"The two models' scores are distributed alike to {percent_text(overlap, 0)}",
+        else f"The two models' score distributions overlap by {percent_text(overlap, 0)}",
     )
     return figure
 
@@ -169,7 +169,9 @@ def learning(report: Report) -> Figure:
             if not points:
                 continue
             x, y = zip(*points, strict=True)
-            axes.plot(x, y, color=COLOURS[colour], marker=marker, ls=dash, ms=5, label=name)
+            axes.plot(
+                x, y, color=COLOURS[colour], marker=marker, ls=dash, ms=5, label=shorten(name)
+            )
             if key == "auc" and (name == "full" or best is None):
                 best = max(points, key=lambda p: p[1])
                 axes.plot(*best, "o", mfc="none", mec=COLOURS["ink"], mew=1.8, ms=13, clip_on=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
+from recprune.report.blocks import Column, Group, Section, Table
 from recprune.report.facts import (
     at,
     fields_of,
@@ -30,59 +30,10 @@ from recprune.report.wording import (
     signed_text,
 )
 
-__all__ = ["Column", "Group", "Section", "Table", "sections"]
+__all__ = ["sections"]
 
 Report = Mapping[str, Any]
 Pictures = Mapping[str, Picture]
-Cell = str | Sequence[str]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A table's column. ``kind``: text, note (long text), number, range, code, outcome, list."""
-
-    label: str
-    kind: str = "text"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column heads its rows; ``folded`` = behind a disclosure."""
-
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    folded: bool = False
-
-
-@dataclass(frozen=True)
-class Group:
-    """Names with what became of them."""
-
-    title: str
-    names: Sequence[str]
-    look: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the page."""
-
-    id: str
-    title: str
-    lead: str
-    pictures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-    points: Sequence[str] = ()
-    groups: Sequence[Group] = ()
-    parts: Sequence[Section] = field(default=())
-    code: str = ""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to show but the lead."""
-        found = (self.pictures, self.points, self.groups, self.parts, self.code)
-        return not any(found) and not any(t.rows for t in self.tables)
 
 
 def sections(report: Report, pictures: Pictures) -> list[Section]:
@@ -157,10 +108,10 @@ def _cut(report: Report) -> Section:
 
 def _techniques(report: Report, pictures: Pictures) -> Section:
     name = _metric(report)
+    found = records(report, "techniques")
     columns = _columns(
         "Technique", "Verdict:outcome", "Bytes:number", "AUC:number", f"{name} change:number",
-        "90 % interval:range", "Log loss:number", "Batch 1:number", "Batch 1,000:number",
-        "Time taken:number", "What was cut:note",
+        "90 % interval:number", "What was cut:note",
     )  # fmt: skip
     rows = [
         (
@@ -170,14 +121,32 @@ def _techniques(report: Report, pictures: Pictures) -> Section:
             number_text(r.get("auc")),
             signed_text(r.get("difference")),
             interval_text(r.get("ci")),
+            clean(r.get("cuts") or MISSING),
+        )
+        for r in found
+    ]
+    costs = [
+        (
+            clean(r.get("technique")),
             number_text(r.get("logloss")),
             micro_text(at(r, "latency_us", "1")),
             micro_text(at(r, "latency_us", "1000")),
             duration_text(r.get("seconds")),
-            clean(r.get("cuts") or MISSING),
         )
-        for r in records(report, "techniques")
+        for r in found
     ]
+    more = Table(
+        "Log loss, latency and pruning time of each technique",
+        _columns(
+            "Technique",
+            "Log loss:number",
+            "Batch of 1:number",
+            "Batch of 1,000:number",
+            "Pruning time:number",
+        ),
+        costs,
+        folded=True,
+    )
     pruned = number(report, "pruned", "metrics", "auc")
     others = []
     for r in records(report, "yardsticks"):
@@ -192,7 +161,7 @@ def _techniques(report: Report, pictures: Pictures) -> Section:
     lead = (
         "Each technique alone, and their combination, cut the full model to about the same bytes."
     )
-    tables = [Table("Pruning techniques at about equal bytes", columns, rows), yardsticks]
+    tables = [Table("Pruning techniques at about equal bytes", columns, rows), more, yardsticks]
     return Section("techniques", "Techniques compared", lead, _some(pictures, "techniques"), tables)
 
 
@@ -320,7 +289,7 @@ def _slices(report: Report, pictures: Pictures) -> Section:
     ]
     lead = (
         "The same comparison within groups of users and items, so that a loss in one is not averaged "
-        "away. An alarm makes the verdict FAIL. An undecided slice has too few rows to tell."
+        "away. An alarm: the group is clearly worse off. Undecided: it has too few rows to tell."
     )
     table = Table("Every slice", columns, rows, folded=True)
     return Section("slices", "Is any group worse off?", lead, _some(pictures, "slices"), [table])

@@ -163,6 +163,8 @@ def picture(
         figure = draw()
         png, svg = io.BytesIO(), io.StringIO()
         figure.savefig(png, format="png", dpi=144, facecolor="white", metadata={"Software": None})
+        # Laying out is the slow half of drawing, and the places found hold for the SVG too.
+        figure.set_layout_engine("none")
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(svg, format="svg", facecolor="none", metadata=nothing)
         title = figure.get_suptitle()

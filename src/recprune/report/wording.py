@@ -57,7 +57,7 @@ def number_text(value: object, digits: int = 4) -> str:
     ('0.7745', '–')
     """
     number = finite(value)
-    return MISSING if number is None else f"{number:.{digits}f}"
+    return MISSING if number is None else f"{number:.{digits}f}".replace("-", "−")
 
 
 def signed_text(value: object, digits: int = 4) -> str:
