@@ -60,9 +60,9 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"Output {str(path)!r} cannot be written: {error.strerror}. Choose another -o."
-    )
+    in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "a file is in the way" if in_the_way else error.strerror
+    return InputError(f"Output {str(path)!r} cannot be written: {reason}. Choose another -o.")
 
 
 def _within(name: Any, folder: Path) -> bool:
@@ -102,7 +102,7 @@ def _ours(file: Path) -> bool:
 
 def _clear_leftovers(target: Path) -> None:
     """Remove what a killed run left beside the target, or put back what it had moved away."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d{1, 9})\.(partial|old)")
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)\.(partial|old)")
     for entry in list(target.parent.iterdir()):
         match = pattern.fullmatch(entry.name)
         if match is None or _alive(int(match[1])):
@@ -116,7 +116,7 @@ def _clear_leftovers(target: Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -1,0 +1,280 @@
+"""The artefact on disk: reads back what was written, or is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors.numpy import load_file
+
+from recprune.artifact import Artifact, as_stored, read_artifact, stored_size, write_artifact
+from recprune.errors import ArtifactError, PlanError
+from recprune.layout import Plan, shrink
+
+from .samples import artifact, layout, state
+
+FILES = (
+    "catalogue.safetensors",
+    "config.json",
+    "model.safetensors",
+    "plan.json",
+    "plan.safetensors",
+    "vocab.safetensors",
+)
+CUT = {"fields": [0, 1], "rows__colour": [3, 5], "dims__price": [0, 2], "neurons__0": [1, 3]}
+
+
+def content(read: Artifact) -> dict[str, Any]:
+    """Return all that an artefact says, as data that compares."""
+    arrays = {**read.state, **read.encoder.tensors(), **read.catalogue}
+    return {
+        "arrays": {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items()},
+        "layout": read.layout.to_json(),
+        "units": {n: a.units.tolist() for n, a in read.layout.axes.items()},
+        "encoding": dict(read.plan.encoding),
+        "schema": read.encoder.schema.to_json(),
+        "model": dict(read.model),
+        "meta": dict(read.meta),
+    }
+
+
+def rewrite_config(folder: Path, **changes: Any) -> None:
+    """Change config.json as a foreign program would: its hash of itself is right again."""
+    from recprune.artifact import _own_hash
+
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    hashes = {**config.pop("sha256"), **changes.pop("sha256", {})}
+    config |= changes
+    hashes["config.json"] = _own_hash(config)
+    (folder / "config.json").write_text(json.dumps({**config, "sha256": hashes}), "utf-8")
+
+
+# ---- round trips
+
+
+@pytest.mark.parametrize("axes", [{}, CUT, {"fields": [1], "rows__colour": [4]}])
+def test_what_was_written_reads_back(tmp_path: Path, axes: dict[str, list[int]]) -> None:
+    made = artifact(**axes)
+    write_artifact(tmp_path, made, "0.1.0")
+    assert content(read_artifact(tmp_path)) == content(made)
+    assert sorted(f.name for f in tmp_path.iterdir()) == sorted(FILES)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        write_artifact(tmp_path / name, artifact({"table.colour": "int8"}, **CUT), "0.1.0")
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_reading_and_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    encoding = {"table.colour": "int8", "table.price": "fp16", "mlp.0.bias": "int8"}
+    write_artifact(tmp_path / "a", artifact(encoding, **CUT), "0.1.0")
+    write_artifact(tmp_path / "b", read_artifact(tmp_path / "a"), "0.1.0")
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_stored_plan_makes_the_model_again(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(**CUT), "0.1.0")
+    read = read_artifact(tmp_path)
+    again, _ = shrink(state(layout()), layout(), read.plan)
+    assert {n: a.tolist() for n, a in again.items()} == {
+        n: a.tolist() for n, a in read.state.items()
+    }
+
+
+def test_it_reads_through_any_reader(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(**CUT), "0.1.0")
+    read = read_artifact(lambda name: (tmp_path / name).read_bytes())
+    assert content(read) == content(read_artifact(tmp_path))
+
+
+def test_bytes_are_those_of_the_counted_files(tmp_path: Path) -> None:
+    made = artifact(**CUT)
+    size = write_artifact(tmp_path, made, "0.1.0")
+    counted = ("model.safetensors", "plan.safetensors", "vocab.safetensors")
+    assert size == stored_size(made) == sum((tmp_path / n).stat().st_size for n in counted)
+
+
+@pytest.mark.parametrize("encoding", [None, "fp16", "int8"])
+def test_a_plan_predicts_the_bytes_of_the_stored_tensors(
+    tmp_path: Path, encoding: str | None
+) -> None:
+    whole = layout()
+    named = {} if encoding is None else dict.fromkeys(whole.shapes, encoding)
+    made = artifact(named, fields=[0], rows__colour=[5], neurons__0=[1, 2])
+    write_artifact(tmp_path, made, "0.1.0")
+    stored = load_file(tmp_path / "model.safetensors")
+    assert made.plan.predicted_bytes(whole) == sum(a.nbytes for a in stored.values())
+
+
+# ---- encodings
+
+FLOATS = arrays(np.float32, (5, 3), elements=st.floats(-1e4, 1e4, width=32))
+
+
+@given(FLOATS)
+def test_int8_is_off_by_half_a_step_at_most_and_rounds_once(table: np.ndarray) -> None:
+    plan = Plan("h", {}, {"t": "int8"})
+    once = as_stored({"t": table}, plan)["t"]
+    step = np.abs(table).max(axis=0) / 127
+    # 16 bits of the scale cost at most 127 · 2⁻¹⁷ of a step on top.
+    assert (np.abs(once - table) <= 0.502 * step + 1e-44).all()
+    np.testing.assert_array_equal(as_stored({"t": once}, plan)["t"], once)
+
+
+@given(FLOATS)
+def test_fp16_is_off_by_its_own_rounding_and_rounds_once(table: np.ndarray) -> None:
+    plan = Plan("h", {}, {"t": "fp16"})
+    once = as_stored({"t": table}, plan)["t"]
+    assert (np.abs(once - table) <= np.abs(table) * 2.0**-11 + 2.0**-25).all()
+    np.testing.assert_array_equal(as_stored({"t": once}, plan)["t"], once)
+
+
+def test_a_column_of_zeros_stays_zero_in_int8() -> None:
+    table = np.array([[0.0, 3.0], [0.0, -1.5]], np.float32)
+    once = as_stored({"t": table}, Plan("h", {}, {"t": "int8"}))["t"]
+    np.testing.assert_array_equal(once[:, 0], [0, 0])
+
+
+def test_a_weight_beyond_fp16_is_an_error_not_infinity() -> None:
+    with pytest.raises(PlanError, match="'t' has a weight beyond 65504"):
+        as_stored({"t": np.array([7e4], np.float32)}, Plan("h", {}, {"t": "fp16"}))
+
+
+def test_a_field_may_be_called_like_the_scales_of_another() -> None:
+    tables = {"table.a": np.ones((2, 2), np.float32), "table.a.scale": np.eye(2, dtype=np.float32)}
+    back = as_stored(tables, Plan("h", {}, {"table.a": "int8"}))
+    assert {n: a.shape for n, a in back.items()} == {n: a.shape for n, a in tables.items()}
+
+
+# ---- damage
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("sound")
+    write_artifact(folder, artifact({"table.colour": "int8"}, **CUT), "0.1.0")
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(tmp_path: Path, sound: dict[str, bytes], name: str) -> None:
+    for other in set(FILES) - {name}:
+        (tmp_path / other).write_bytes(sound[other])
+    with pytest.raises(ArtifactError, match=f"it has no {name}"):
+        read_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("name", FILES)
+@given(st.data())
+def test_a_file_cut_short_or_flipped_is_refused(
+    sound: dict[str, bytes], name: str, data: st.DataObject
+) -> None:
+    good = sound[name]
+    short = good[: data.draw(st.integers(0, len(good) - 1), label="length")]
+    # The last byte of a JSON file is a line end: without it, nothing is lost.
+    if not (name.endswith(".json") and len(short) == len(good) - 1):
+        with pytest.raises(ArtifactError):
+            read_artifact({**sound, name: short}.__getitem__)
+    flipped = bytearray(good)
+    bit = data.draw(st.integers(0, 8 * len(good) - 1), label="bit")
+    flipped[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(ArtifactError):
+        read_artifact({**sound, name: bytes(flipped)}.__getitem__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_every_single_bit_counts(sound: dict[str, bytes], name: str) -> None:
+    good = sound[name]
+    for bit in range(8 * len(good)):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ArtifactError):
+            read_artifact({**sound, name: bytes(flipped)}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "3", '{"format": "recprune"}', "[" * 100_000, '{"a": 1}']
+)
+def test_a_config_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"config\.json"):
+        read_artifact(tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"is no recprune artefact: it has no config\.json"):
+        read_artifact(tmp_path)
+    with pytest.raises(ArtifactError, match="is no recprune artefact"):
+        read_artifact(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot be read: Not a directory"):
+        read_artifact(tmp_path / "file")
+
+
+def test_a_newer_protocol_is_refused_by_name(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(), "9.0.0")
+    rewrite_config(tmp_path, protocol=2)
+    with pytest.raises(ArtifactError, match=r"protocol 2; this recprune reads up to 1\. Upgrade"):
+        read_artifact(tmp_path)
+
+
+def test_another_programs_config_is_refused(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(), "0.1.0")
+    rewrite_config(tmp_path, format="onnx")
+    with pytest.raises(ArtifactError, match="its format is 'onnx'"):
+        read_artifact(tmp_path)
+
+
+def test_a_file_outside_the_folder_is_never_read(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(), "0.1.0")
+    rewrite_config(tmp_path, sha256={"../secret": "0"})
+    with pytest.raises(ArtifactError, match="does not list the files of an artefact"):
+        read_artifact(tmp_path)
+
+
+def damaged_layout(change: str) -> dict[str, Any]:
+    made = artifact(**CUT).layout.to_json()
+    by_name = {a["name"]: a for a in made["axes"]}
+    if change == "shape":
+        made["shapes"]["bias"] = [2]
+    elif change == "size":
+        by_name["neurons.0"]["size"] = 3
+    elif change == "tensor":
+        by_name["neurons.0"]["uses"][0][0] = "nothing"
+    elif change == "dim":
+        by_name["neurons.0"]["uses"][0][1] = 2
+    elif change == "offset":
+        by_name["dims.price"]["uses"][0][2] = 90
+    elif change == "infinite":
+        by_name["neurons.0"]["size"] = float("inf")
+    elif change == "axes":
+        made["axes"] = 7
+    return made
+
+
+@pytest.mark.parametrize("change", ["shape", "size", "tensor", "dim", "offset", "infinite", "axes"])
+def test_a_layout_that_contradicts_the_tensors_is_refused(tmp_path: Path, change: str) -> None:
+    write_artifact(tmp_path, artifact(**CUT), "0.1.0")
+    rewrite_config(tmp_path, layout=damaged_layout(change))
+    with pytest.raises(ArtifactError):
+        read_artifact(tmp_path)
+
+
+def test_parts_that_contradict_each_other_are_not_written(tmp_path: Path) -> None:
+    one, other = artifact(), artifact(rows__colour=[2])
+    mixed = Artifact(one.model, one.state, one.layout, one.plan, other.encoder)
+    with pytest.raises(ArtifactError, match="'colour' has 3 rows and a table of shape"):
+        write_artifact(tmp_path, mixed, "0.1.0")
