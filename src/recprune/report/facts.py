@@ -137,11 +137,13 @@ def headline(report: Report) -> str:
     size = factor_text(
         at(report, "full", "bytes"), at(report, "pruned", "bytes"), less="smaller", more="larger"
     )
+    # Without items the table ranks its rows: nothing is recommended.
+    verb = "recommends" if at(report, "dataset", "items") else "predicts"
     if outcome == "PASS":
         gain = "" if size in (MISSING, "unchanged") else f", and it is {size}"
-        return f"The pruned model recommends as well as the full one{gain}."
+        return f"The pruned model {verb} as well as the full one{gain}."
     if outcome == "FAIL":
-        return "The pruned model recommends worse than the full one: do not ship it."
+        return f"The pruned model {verb} worse than the full one: do not ship it."
     if outcome == "INCONCLUSIVE":
         return "These rows cannot tell whether the pruned model is as good as the full one."
     return "No verdict was made."

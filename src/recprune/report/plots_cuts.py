@@ -168,24 +168,16 @@ def rounds(report: Report) -> Figure:
         axes.annotate(
             "chosen" if row.get("chosen") else shorten(row.get("round", index)),
             (x, y),
-            (11, 9),
+            (-12, -13) if row.get("chosen") else (5, 6),
             textcoords="offset points",
+            ha="right" if row.get("chosen") else "left",
             fontsize=9,
             fontweight="bold" if row.get("chosen") else "normal",
         )
         drawn.append((x, y))
     drawn.sort()
     axes.plot(*zip(*drawn, strict=True), color=COLOURS["dropped"], lw=1, zorder=1)
-    if sized:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda v, _: bytes_text(v))
-        axes.xaxis.set_minor_formatter(lambda v, _: "")
-        low, high = drawn[0][0], drawn[-1][0]
-        axes.set_xlim(low / 1.35, high * 1.35)
-        if high / low < 30:
-            ticks = [m * 10.0**e for e in range(13) for m in (1, 2, 5)]
-            axes.set_xticks([t for t in ticks if low / 1.35 <= t <= high * 1.35])
-    axes.set_xlabel("Stored bytes (logarithmic scale)" if sized else "Share of the units kept")
+    axes.set_xlabel(_byte_axis(axes, drawn) if sized else "Share of the units kept")
     if relative and tolerance is not None:
         bottom, top = axes.get_ylim()
         bottom = min(bottom, -tolerance * 1.6)
@@ -193,10 +185,11 @@ def rounds(report: Report) -> Figure:
         axes.axhline(-tolerance, color=COLOURS["fail"], lw=1.3, ls="--")
         axes.annotate(
             f"tolerance −{number_text(tolerance)}",
-            (0.005, -tolerance),
-            (2, -4),
+            (0.995, -tolerance),
+            (0, -4),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
+            ha="right",
             va="top",
             color=COLOURS["fail"],
             fontsize=9,
@@ -279,6 +272,24 @@ def round_place(row: Report, sized: bool, relative: bool) -> tuple[float, float]
     x = number(row, "bytes" if sized else "keep_ratio")
     y = number(row, "difference" if relative else "auc_gate")
     return x or 0.0, y or 0.0
+
+
+def _byte_axis(axes: Axes, drawn: Sequence[tuple[float, float]]) -> str:
+    """Scale the x-axis to sorted points' bytes, and return its label."""
+    low, high = drawn[0][0], drawn[-1][0]
+    axes.xaxis.set_major_formatter(lambda v, _: bytes_text(v))
+    if high < 4 * low:
+        margin = (high - low) * 0.08 or 0.1 * high
+        axes.set_xlim(low - margin, high + margin)
+        return "Stored bytes"
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda v, _: bytes_text(v))
+    axes.xaxis.set_minor_formatter(lambda v, _: "")
+    axes.set_xlim(low / 1.35, high * 1.35)
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    ticks = [m * 10.0**e for e in range(13) for m in steps]
+    axes.set_xticks([t for t in ticks if low / 1.35 <= t <= high * 1.35])
+    return "Stored bytes (logarithmic scale)"
 
 
 def _rounds_title(rows: Sequence[Report], name: str) -> str:

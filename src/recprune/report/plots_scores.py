@@ -139,7 +139,8 @@ def slices(report: Report) -> Figure:
     alarms = [r for r in everyone if r.get("outcome") == "alarm"]
     open_ones = sum(r.get("outcome") == "undecided" for r in everyone)
     if alarms:
-        text = f"{len(alarms)} of {len(everyone)} slices raise an alarm, first {shorten(alarms[0].get('slice'))}"
+        first = shorten(alarms[0].get("slice"))
+        text = f"Alarms: {len(alarms)} of {len(everyone)} slices, first {first}"
     else:
         text = f"No alarm in {len(everyone)} slices"
         text += f"; {open_ones} too small to decide" if open_ones else ""

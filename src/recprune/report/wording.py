@@ -53,11 +53,14 @@ def finite(value: object) -> float | None:
 def number_text(value: object, digits: int = 4) -> str:
     """Return a plain number with a fixed count of decimals.
 
-    >>> number_text(0.77451), number_text(None)
-    ('0.7745', '–')
+    >>> number_text(0.77451), number_text(-0.00001), number_text(None)
+    ('0.7745', '0.0000', '–')
     """
     number = finite(value)
-    return MISSING if number is None else f"{number:.{digits}f}".replace("-", "−")
+    if number is None:
+        return MISSING
+    text = f"{abs(number):.{digits}f}"
+    return "−" + text if number < 0 and float(text) else text
 
 
 def signed_text(value: object, digits: int = 4) -> str:
