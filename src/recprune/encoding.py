@@ -55,8 +55,8 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        # NumPy's str is the shortest text for the type's own bits: 0.1 in 32 bits is "0.1" too.
-        return str(int(value)) if float(value).is_integer() else str(value)
+        # NumPy's str has as many digits as the type's own bits need: 0.1 in 32 bits is 0.1 too.
+        return str(int(value)) if float(value).is_integer() else repr(float(str(value)))
     return str(value)
 
 
