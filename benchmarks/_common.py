@@ -1,0 +1,201 @@
+"""What all benchmarks share: their environment, paired timing, claims, and the printed form.
+
+A benchmark is a module with a function from ``quick`` to claims::
+
+    def measure(quick: bool) -> list[Claim]: ...
+
+    if __name__ == "__main__":
+        main("speed", measure)
+
+With ``--json`` it prints one object on stdout and nothing else there; logs go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Claim", "Timing", "alternate", "environment", "main", "peer"]
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("recprune", "numpy", "numba", "torch", "polars", "scikit-learn", "lightgbm")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured number.
+
+    Args:
+        id: its name; the one that an issue gave it, to the letter.
+        value: the number; a ratio is peer ÷ ours in time, so more is better.
+        unit: ``"ratio"``, ``"share"``, ``"seconds"``, ``"bytes"``, …
+        peer: what it is compared with, and its version; None = nothing.
+        detail: how it came about: medians, spreads, sizes.
+    """
+
+    id: str
+    value: float
+    unit: str
+    peer: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the claim as it is printed."""
+        shown = {"id": self.id, "value": self.value, "unit": self.unit}
+        return {**shown, "peer": self.peer, "detail": dict(self.detail)}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each repeat, by contestant; repeat ``i`` of all was run side by side."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+
+    def median(self, name: str) -> float:
+        """Return the median seconds of one contestant."""
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, peer: str, ours: str) -> float:
+        """Return the median over repeats of peer ÷ ours: paired, so that drift cancels.
+
+        >>> Timing({"peer": (2.0, 6.0, 4.0), "ours": (1.0, 2.0, 2.0)}).ratio("peer", "ours")
+        2.0
+        """
+        pairs = zip(self.seconds[peer], self.seconds[ours], strict=True)
+        return statistics.median(p / o for p, o in pairs)
+
+    def detail(self) -> dict[str, Any]:
+        """Return medians, fastest and slowest, for a claim."""
+        return {
+            name: {"median_s": self.median(name), "min_s": min(s), "max_s": max(s)}
+            for name, s in self.seconds.items()
+        }
+
+
+def alternate(
+    contestants: Mapping[str, Callable[[], object]], repeats: int = 7, calls: int = 1
+) -> Timing:
+    """Time the contestants in turn, after one warm-up each.
+
+    Args:
+        contestants: name → the work, on the same data.
+        repeats: rounds, at least five. Every other round runs in the opposite order.
+        calls: calls of the work a round; seconds are of one call.
+
+    Raises:
+        ValueError: fewer than five repeats, or no call.
+    """
+    if repeats < 5 or calls < 1:
+        raise ValueError(f"At least 5 repeats of 1 call are needed. Got {repeats} of {calls}.")
+    for work in contestants.values():
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(repeats):
+        for name in list(contestants)[:: -1 if number % 2 else 1]:
+            work = contestants[name]
+            start = time.perf_counter()
+            for _ in range(calls):
+                work()
+            seconds[name].append((time.perf_counter() - start) / calls)
+    return Timing({name: tuple(s) for name, s in seconds.items()})
+
+
+def environment() -> dict[str, Any]:
+    """Return what the numbers depend on: cpu, threads, versions, date, commit."""
+    return {
+        "cpu": _cpu(),
+        "threads": os.cpu_count(),
+        "versions": {"python": platform.python_version(), **_versions(PACKAGES)},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _commit(),
+    }
+
+
+def peer(script: str, *arguments: str, folder: str = ".venv-peers") -> Any:
+    """Run a script in the peers' environment and return the JSON that it prints last.
+
+    Args:
+        script: Python code; it gets ``arguments`` in ``sys.argv``.
+        folder: ``.venv-peers`` or ``.venv-recbole``.
+
+    Raises:
+        SystemExit: the environment is missing or the script fails. A peer that is not there is
+            an error, never a claim that is left out.
+    """
+    python = ROOT / folder / "bin" / "python"
+    if not python.exists():
+        sys.exit(f"{folder} is missing; make it with: make bench-peers")
+    run = subprocess.run(
+        [str(python), "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if run.returncode:
+        sys.exit(f"The peer in {folder} failed with exit code {run.returncode}.")
+    return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def main(
+    name: str,
+    measure: Callable[[bool], Sequence[Claim]],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Run a benchmark from the command line and print its claims."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="small and rough, for development")
+    options = parser.parse_args(arguments)
+    result = {
+        "benchmark": name,
+        "quick": options.quick,
+        "environment": environment(),
+        "claims": [claim.to_json() for claim in measure(options.quick)],
+    }
+    if options.json:
+        print(json.dumps(result, indent=1, ensure_ascii=False))
+        return
+    print(f"{name}{' (quick: not for publication)' if options.quick else ''}")
+    for claim in result["claims"]:
+        against = f"  against {claim['peer']}" if claim["peer"] else ""
+        print(f"  {claim['id']:<40} {claim['value']:.4g} {claim['unit']}{against}")
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Return the commit, with ``+`` if the tree has changes; None outside a repository."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        commit = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True)
+        changed = subprocess.check_output([*git, "status", "--porcelain"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+" if changed.strip() else "")
