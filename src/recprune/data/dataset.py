@@ -1,0 +1,396 @@
+"""The data set: a table read and checked, split, and encoded by its training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.encode import encode_frame
+from recprune.data.fit import fit_encoder
+from recprune.data.frames import plain, to_polars
+from recprune.data.labels import read_label
+from recprune.data.profiles import build_items, build_users, id_texts, positions, repeats
+from recprune.data.quality import Finding
+from recprune.data.sources import read_table
+from recprune.data.spec import Spec, read_spec
+from recprune.data.split import assign, check_classes, halves
+from recprune.data.table import Table, build_table, read_id
+from recprune.encoding import Encoder, Rows
+from recprune.errors import DataError, nearest
+from recprune.schema import Schema
+from recprune.users import Users
+
+__all__ = ["Dataset", "Split"]
+
+Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
+Index = NDArray[np.int64]
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Encoded rows with their labels.
+
+    Args:
+        rows: codes and shares, n rows.
+        label: 0 or 1, shape ``(n,)``.
+        encoder: what the rows were encoded with.
+        columns: the raw columns: fields, user and item.
+        users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
+        items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
+    """
+
+    rows: Rows
+    label: NDArray[np.float32]
+    encoder: Encoder
+    columns: pl.DataFrame
+    users: Index | None = None
+    items: Index | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, index: NDArray[Any] | slice) -> Split:
+        """Return some of the rows: positions, a mask, or a slice."""
+        at = np.arange(len(self))[index]
+        return replace(
+            self,
+            rows=self.rows[at],
+            label=self.label[at],
+            columns=self.columns[at],
+            users=None if self.users is None else self.users[at],
+            items=None if self.items is None else self.items[at],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a split adds to a data set."""
+
+    parts: Mapping[str, Split]
+    items: pl.DataFrame | None
+    users: Users | None
+    exclude_seen: bool
+    by: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A table with a label, its schema, and (after :meth:`split`) encoded parts.
+
+    Make one with :meth:`from_frame`, :meth:`read` or :meth:`from_splits`.
+
+    >>> frame = pl.DataFrame({"colour": ["red", "blue", "red"] * 20, "y": [1, 0, 1] * 20})
+    >>> data = Dataset.from_frame(frame, label="y").split(seed=0)
+    >>> len(data.train), len(data.test), data.schema.names
+    (42, 9, ('colour',))
+    """
+
+    schema: Schema
+    findings: tuple[Finding, ...] = ()
+    name: str = ""
+    table: Table | None = None
+    fitted: Fitted | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        label: str | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        schema: Stated = None,
+        drop: Iterable[str] = (),
+    ) -> Dataset:
+        """Read a pandas, Polars (lazy too) or Arrow table.
+
+        Args:
+            frame: the table.
+            label: column of 0/1, true/false or a pair such as no/yes.
+            user: column of user ids; rows then belong to users.
+            item: column of item ids; items can then be ranked for users.
+            time: column that orders the rows: dates or numbers.
+            schema: overrides for what is inferred; see :func:`recprune.data.spec.read_spec`.
+            drop: columns to leave out.
+
+        Raises:
+            DataError: a column that does not exist, a label that is not two-valued, fewer than 30
+                usable rows, no usable column, two columns of one name.
+            SchemaError: a schema with an unknown key, or that contradicts itself.
+        """
+        stated = read_spec(schema)
+        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+        table = build_table(to_polars(frame), spec)
+        return cls(table.schema, table.findings, "", table)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        label: str | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        schema: Stated = None,
+        drop: Iterable[str] = (),
+    ) -> Dataset:
+        """Read a CSV, TSV or Parquet file, the text forms also gzipped; see :meth:`from_frame`.
+
+        Raises:
+            DataError: also for a file that is missing, empty, cut short or not UTF-8.
+        """
+        stated = read_spec(schema)
+        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+        frame, from_text = read_table(path)
+        table = build_table(frame, spec, from_text)
+        return cls(table.schema, table.findings, Path(path).name.split(".")[0], table)
+
+    @classmethod
+    def from_splits(
+        cls,
+        train: pl.DataFrame,
+        valid: pl.DataFrame,
+        test: pl.DataFrame,
+        *,
+        schema: Schema,
+        items: pl.DataFrame | None = None,
+        users: Users | None = None,
+        exclude_seen: bool = False,
+        name: str = "",
+        seed: int = 0,
+    ) -> Dataset:
+        """Take rows that are split already; vocabularies and knots come from ``train``.
+
+        Args:
+            train, valid, test: the fields' columns, the label, and the user and item columns.
+            schema: of all three.
+            items: one row an item: its id, item fields, and the columns that index cross fields.
+            users: as of the test rows.
+            exclude_seen: whether lists leave out what a user has seen.
+            name: of the data set.
+            seed: of the halves of ``valid``, *tune* and *gate*.
+
+        Raises:
+            DataError: a column is absent, a label is not 0/1, a part lacks a class, or a row's
+                user (item) is not among ``users`` (``items``).
+        """
+        frames = {p: plain(f) for p, f in zip(PARTS, (train, valid, test), strict=True)}
+        needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
+        for part, frame in frames.items():
+            for column in needed:
+                if column not in frame.columns:
+                    raise DataError(
+                        f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
+                    )
+        encoder, found = fit_encoder(frames["train"], schema)
+        user_ids = pl.Series(users.ids) if users is not None else _all_ids(frames, schema.user)
+        item_ids = items[schema.item].cast(pl.String) if items is not None and schema.item else None
+        parts = {}
+        for part, frame in frames.items():
+            label, _ = read_label(frame[schema.label])
+            columns = frame.select(list(dict.fromkeys(c for c in needed if c != schema.label)))
+            parts[part] = Split(
+                encode_frame(encoder, frame),
+                label,
+                encoder,
+                columns,
+                _places(frame, schema.user, user_ids, part),
+                _places(frame, schema.item, item_ids, part),
+            )
+        parts |= _tune_and_gate(parts["valid"], seed)
+        check_classes({p: s.label for p, s in parts.items()}, "the caller")
+        fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
+        return cls(encoder.schema, tuple(found), name, None, fitted)
+
+    def split(
+        self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0
+    ) -> Dataset:
+        """Return the data set split and encoded; *valid* is halved into *tune* and *gate*.
+
+        Args:
+            by: ``"time"``, ``"user"``, ``"random"``, ``"stratified"`` or ``"auto"``: time if
+                there is a time column, else user if users have several rows, else stratified.
+            valid: share of the rows that validate.
+            test: share of the rows that test.
+            seed: of the draw.
+
+        Vocabularies and knots are those of the training rows; users' columns, histories and seen
+        items are as of the test.
+
+        Raises:
+            ParameterError: an unknown ``by``, or shares out of range.
+            DataError: no column to split by, or a part that lacks a class.
+        """
+        table = self._table("split")
+        user, item = self.schema.user, self.schema.item
+        user_ids = table.frame[user].unique().sort() if user is not None else None
+        owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
+        by, index = assign(table, owner, by, (valid, test), seed)
+        encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.counts)
+        items = build_items(table)
+        place = positions(table.frame[item], items[item]) if item and items is not None else None
+        rows = encode_frame(encoder, table.frame)
+        whole = Split(rows, table.label, encoder, table.frame, owner, place)
+        parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
+        parts |= _tune_and_gate(parts["valid"], seed)
+        check_classes({p: s.label for p, s in parts.items()}, by)
+        users = None
+        if user_ids is not None:
+            known = np.ones(len(whole), np.bool_)
+            known[index[2]] = False
+            users = build_users(table, user_ids, known, items)
+        again = repeats(table, index[0])
+        fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
+        return replace(
+            self, schema=encoder.schema, findings=(*self.findings, *found), fitted=fitted
+        )
+
+    @property
+    def train(self) -> Split:
+        """Rows to learn from."""
+        return self._fitted.parts["train"]
+
+    @property
+    def valid(self) -> Split:
+        """Rows to choose by: *tune* and *gate* together."""
+        return self._fitted.parts["valid"]
+
+    @property
+    def tune(self) -> Split:
+        """Half of *valid*: early stopping, ranking, the search for a budget."""
+        return self._fitted.parts["tune"]
+
+    @property
+    def gate(self) -> Split:
+        """The other half of *valid*, with other users: decides which candidate passes."""
+        return self._fitted.parts["gate"]
+
+    @property
+    def test(self) -> Split:
+        """Rows for the one comparison at the end."""
+        return self._fitted.parts["test"]
+
+    @property
+    def encoder(self) -> Encoder:
+        """Vocabularies and knots of the training rows."""
+        return self.train.encoder
+
+    @property
+    def items(self) -> pl.DataFrame | None:
+        """One row an item, in catalogue order; None without an item column."""
+        return self._fitted.items
+
+    @property
+    def users(self) -> Users | None:
+        """The users as of the test rows; None without a user column."""
+        return self._fitted.users
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether lists leave out seen items: nobody took an item twice in the training rows."""
+        return self._fitted.exclude_seen
+
+    @property
+    def split_by(self) -> str:
+        """How the rows were split."""
+        return self._fitted.by
+
+    @cached_property
+    def sensitive(self) -> tuple[str, ...]:
+        """Names of the fields that are personal attributes."""
+        return tuple(f.name for f in self.schema.fields if f.sensitive)
+
+    def only(self, names: Iterable[str]) -> Dataset:
+        """Return the data set with these fields alone: same rows, same codes, no re-encoding.
+
+        Raises:
+            SchemaError: a name that is no field; the nearest one is named.
+        """
+        schema = self.schema.only(_names(names))
+        if self.fitted is None:
+            unsplit = replace(self._table("only"), schema=schema)
+            return replace(self, schema=schema, table=unsplit)
+        encoder = self.encoder.take(schema.names, {})
+        at = [self.schema.names.index(name) for name in schema.names]
+        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
+        parts = {
+            part: replace(
+                split,
+                rows=Rows(
+                    np.ascontiguousarray(split.rows.codes[:, at]),
+                    np.ascontiguousarray(split.rows.shares[:, numeric]),
+                ),
+                encoder=encoder,
+            )
+            for part, split in self.fitted.parts.items()
+        }
+        table = None if self.table is None else replace(self.table, schema=schema)
+        return replace(self, schema=schema, table=table, fitted=replace(self.fitted, parts=parts))
+
+    def drop_fields(self, names: Iterable[str]) -> Dataset:
+        """Return the data set without these fields; see :meth:`only`."""
+        gone = _names(names)
+        self.schema.only(gone)
+        return self.only(n for n in self.schema.names if n not in gone)
+
+    def all_rows(self) -> Split:
+        """Return all rows of the table as one part, encoded by themselves: for scoring a saved
+        model, which encodes the raw columns by its own vocabularies, never for training.
+        """
+        table = self._table("all_rows")
+        encoder, _ = fit_encoder(table.frame, table.schema, table.counts)
+        user, item = table.schema.user, table.schema.item
+        users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
+        items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None
+        rows = encode_frame(encoder, table.frame)
+        return Split(rows, table.label, encoder, table.frame, users, items)
+
+    @property
+    def _fitted(self) -> Fitted:
+        if self.fitted is None:
+            raise DataError("The data set is not split yet: use data = data.split(by=…) first.")
+        return self.fitted
+
+    def _table(self, verb: str) -> Table:
+        if self.table is None:
+            raise DataError(f"Dataset.{verb} needs the whole table; this data set came split.")
+        return self.table
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _tune_and_gate(valid: Split, seed: int) -> dict[str, Split]:
+    tune, gate = halves(valid.label, valid.users, seed)
+    return {"tune": valid.take(tune), "gate": valid.take(gate)}
+
+
+def _all_ids(frames: Mapping[str, pl.DataFrame], user: str | None) -> pl.Series | None:
+    if user is None:
+        return None
+    ids = pl.concat([frame[user] for frame in frames.values()]).unique().sort()
+    return pl.Series(id_texts(ids))
+
+
+def _places(
+    frame: pl.DataFrame, column: str | None, ids: pl.Series | None, part: str
+) -> Index | None:
+    if column is None or ids is None:
+        return None
+    at = positions(read_id(frame[column]).cast(pl.String), ids)
+    if (at < 0).any():
+        stranger = frame[column][int(np.argmin(at))]
+        raise DataError(f"The {part} rows hold {column} {stranger!r}, which is not listed.")
+    return at

@@ -1,0 +1,115 @@
+"""The border: pandas, Polars and Arrow tables in, one Polars frame of plain columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from recprune.encoding import text
+from recprune.errors import DataError
+
+__all__ = ["check_names", "plain", "to_polars"]
+
+
+def to_polars(frame: Any) -> pl.DataFrame:
+    """Return any table that narwhals knows as a Polars frame; column names become strings.
+
+    Raises:
+        DataError: not a table, or two columns of one name.
+
+    >>> to_polars(pl.LazyFrame({"a": [1]})).columns
+    ['a']
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    names = _names(frame)
+    check_names([str(n) for n in names], "The table")
+    if any(not isinstance(n, str) for n in names) and hasattr(frame, "set_axis"):
+        frame = frame.set_axis([str(n) for n in names], axis=1)
+    try:
+        known = nw.from_native(frame)
+    except TypeError as error:
+        raise DataError(
+            f"A {type(frame).__name__} is not a table. Pass a pandas, Polars or Arrow table, or "
+            "read a file with Dataset.read(path, …)."
+        ) from error
+    if isinstance(known, nw.LazyFrame):
+        collected: pl.DataFrame = known.collect("polars").to_native()
+        return collected
+    try:
+        converted: pl.DataFrame = known.to_polars()
+        return converted
+    except (TypeError, ValueError, ImportError, pl.exceptions.PolarsError):
+        return pl.DataFrame([_column(known[name]) for name in known.columns])
+
+
+def plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with plain columns: booleans, numbers, text and dates; NaN and "" as null.
+
+    Raises:
+        DataError: a column of lists, structs or other objects.
+    """
+    wide = [n for n, t in frame.schema.items() if t.is_nested() or t in (pl.Object, pl.Binary)]
+    if wide:
+        raise DataError(
+            f"Column {wide[0]!r} holds {frame.schema[wide[0]]} values; a field is one number or one "
+            "category a row. Expand it into plain columns, or leave it out with drop=."
+        )
+    out = []
+    for name, kind in frame.schema.items():
+        column = pl.col(name)
+        if kind in (pl.Categorical, pl.Enum):
+            column = column.cast(pl.String)
+            kind = pl.String()
+        elif kind.is_decimal():
+            column = column.cast(pl.Float64)
+        elif kind == pl.Duration:
+            column = column.dt.total_microseconds() / 1e6
+        if kind == pl.String:
+            column = pl.when(column != "").then(column)
+        elif kind.is_float():
+            column = column.fill_nan(None)
+        out.append(column.alias(name))
+    return frame.select(out)
+
+
+def check_names(names: Sequence[str], owner: str) -> None:
+    """Refuse two columns of one name.
+
+    Raises:
+        DataError: names the column, and where it stands.
+    """
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names, 1):
+        if name in seen:
+            raise DataError(
+                f"{owner} has two columns named {name!r} (columns {seen[name]} and {i}). "
+                "Rename or remove one of them."
+            )
+        seen[name] = i
+
+
+def _names(frame: Any) -> list[Any]:
+    """Return the column names of a pandas or Arrow table, repeated ones too."""
+    for attribute in ("column_names", "columns"):
+        names = getattr(frame, attribute, None)
+        if attribute == "column_names" and isinstance(names, list):
+            return names
+        if attribute == "columns" and names is not None and not callable(names):
+            return list(names)
+    return []
+
+
+def _column(column: nw.Series[Any]) -> pl.Series:
+    """Convert one column alone; one that mixes types becomes text."""
+    values, missing = column.to_list(), column.is_null().to_list()
+    cleaned = [None if m else v for v, m in zip(values, missing, strict=True)]
+    try:
+        return pl.Series(column.name, cleaned, strict=True)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(column.name, [text(v) for v in cleaned], dtype=pl.String)

@@ -1,0 +1,127 @@
+"""Users and items as ranking needs them: attributes, histories and seen items before the test."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.table import Table
+from recprune.encoding import text
+from recprune.histories import CrossTable, SeenItems
+from recprune.users import Users
+
+__all__ = ["build_items", "build_users", "id_texts", "positions", "raw_column", "repeats"]
+
+Index = NDArray[np.int64]
+
+
+def id_texts(ids: pl.Series) -> list[str]:
+    """Return ids as the text that all parts know them by."""
+    return [str(text(i)) for i in ids.to_list()]
+
+
+def positions(values: pl.Series, ids: pl.Series) -> Index:
+    """Return each value's position in ``ids`` (without repeats); -1 = not there.
+
+    >>> positions(pl.Series(["b", "x", "a"]), pl.Series(["a", "b"])).tolist()
+    [1, -1, 0]
+    """
+    place = pl.Series(np.arange(len(ids)))
+    found = values.replace_strict(ids, place, default=-1, return_dtype=pl.Int64)
+    return found.to_numpy()
+
+
+def build_items(table: Table) -> pl.DataFrame | None:
+    """Return one row an item, sorted by id: its id and the first value of its columns.
+
+    The columns that cross fields are indexed by are always there, fields or not.
+    """
+    item = table.schema.item
+    if item is None:
+        return None
+    fields = [f.name for f in table.schema.fields if f.source == "item" and f.name != item]
+    by = [f.by for f in table.schema.fields if f.by is not None and f.by != item]
+    columns = list(dict.fromkeys([*fields, *by]))
+    ordered = table.frame.select(item, *columns)
+    if table.time is not None:
+        ordered = ordered[np.argsort(table.time, kind="stable")]
+    first = ordered.group_by(item, maintain_order=True).agg(pl.col(columns).drop_nulls().first())
+    return first.sort(item)
+
+
+def build_users(
+    table: Table, ids: pl.Series, known: NDArray[np.bool_], items: pl.DataFrame | None
+) -> Users:
+    """Return the users as of the test: columns of each user's latest row before it.
+
+    Args:
+        table: all rows.
+        ids: all users, sorted.
+        known: rows before the test, shape ``(n,)``. A user without any has the columns of the
+            first test row (attributes come with a request), no history and no seen items.
+        items: the catalogue, for the seen items: the user's positive known rows.
+
+    User and context fields are both kept: a context field's value for ranking is the latest one.
+    """
+    schema = table.schema
+    user = str(schema.user)
+    owner = positions(table.frame[user], ids)
+    latest = _latest(table, owner, known)
+    kept = [f for f in schema.fields if f.source in ("user", "context")]
+    columns = {f.name: raw_column(table.frame[f.name][latest], f.kind) for f in kept}
+    rows = np.flatnonzero(known)
+    cross = {}
+    for by in dict.fromkeys(f.by for f in schema.fields if f.by is not None):
+        cross[by] = _histories(table, by, owner, rows, len(ids))
+    seen = None
+    if items is not None:
+        rows = np.flatnonzero(known & (table.label == 1))
+        where = positions(table.frame[str(schema.item)][rows], items[str(schema.item)])
+        seen = SeenItems.from_entries(
+            owner[rows], where, id_texts(items[str(schema.item)]), len(ids)
+        )
+    return Users(tuple(id_texts(ids)), columns, cross, seen)
+
+
+def repeats(table: Table, rows: Index) -> bool:
+    """Tell whether a user takes an item again: a positive pair that comes twice in these rows."""
+    user, item = table.schema.user, table.schema.item
+    if user is None or item is None:
+        return False
+    pairs = table.frame[rows].select(user, item).filter(pl.Series(table.label[rows] == 1))
+    return pairs.n_unique() < len(pairs)
+
+
+def raw_column(series: pl.Series, kind: str) -> list[object] | NDArray[np.float64]:
+    """Return a column as :class:`recprune.users.Users` keeps it: numbers with NaN, or raw values."""
+    if kind == "numeric":
+        return series.cast(pl.Float64).to_numpy()
+    return series.to_list()
+
+
+def _latest(table: Table, owner: Index, known: NDArray[np.bool_]) -> Index:
+    """Return each user's latest known row, or else the first row."""
+    n = len(owner)
+    moment = np.empty(n, np.int64)
+    moment[np.argsort(table.time, kind="stable") if table.time is not None else np.arange(n)] = (
+        np.arange(n)
+    )
+    order = np.lexsort((np.where(known, moment, -1 - moment), owner))
+    last = np.append(owner[order][1:] != owner[order][:-1], True)
+    found: Index = order[last]
+    return found
+
+
+def _histories(table: Table, by: str, owner: Index, rows: Index, n_users: int) -> CrossTable:
+    """Return the latest value of every cross field of one item column, a user and value at a time."""
+    names = [f.name for f in table.schema.fields if f.by == by]
+    frame = table.frame[rows].select(*names, pl.Series("", owner[rows]), pl.col(by).alias(" "))
+    if table.time is not None:
+        frame = frame[np.argsort(table.time[rows], kind="stable")]
+    frame = frame.drop_nulls(" ").group_by("", " ").agg(pl.col(names).last()).sort("", " ")
+    values = frame[" "].unique().sort()
+    numbers = {name: frame[name].cast(pl.Float64).to_numpy() for name in names}
+    return CrossTable.from_entries(
+        frame[""].to_numpy(), positions(frame[" "], values), values.to_list(), numbers, n_users
+    )

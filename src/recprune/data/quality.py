@@ -1,0 +1,55 @@
+"""What was found wrong with a table, and what was done about it: nothing is repaired in silence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+__all__ = ["Finding", "duplicate_columns"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in a table.
+
+    Args:
+        kind: what, in one word: ``constant``, ``missing``, ``mixed``, ``infinite``, …
+        column: the column's name.
+        severity: ``"warning"`` for what the user should look at, else ``"info"``.
+        rows: how many rows it touches.
+        action: what was done.
+    """
+
+    kind: str
+    column: str
+    severity: Literal["info", "warning"]
+    rows: int
+    action: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        return asdict(self)
+
+
+def duplicate_columns(columns: Mapping[str, pl.Series], first: Iterable[str] = ()) -> list[Finding]:
+    """Report columns that equal an earlier one value by value; those in ``first`` come earliest.
+
+    >>> a = pl.Series([1, 2]); b = pl.Series([2, 1])
+    >>> [f.column for f in duplicate_columns({"a": a, "b": b, "c": a.clone()})]
+    ['c']
+    """
+    found: list[Finding] = []
+    seen: dict[tuple[str, bytes], str] = {}
+    order = [*first, *(n for n in columns if n not in set(first))]
+    for name in order:
+        series = columns[name]
+        digest = hashlib.sha256(series.hash(seed=0).to_numpy().tobytes()).digest()
+        twin = seen.setdefault((str(series.dtype), digest), name)
+        if twin != name:
+            action = f"kept, though it equals column {twin!r} in every row"
+            found.append(Finding("duplicate", name, "warning", len(series), action))
+    return found

@@ -1,0 +1,157 @@
+"""What the user states about a table: roles, dropped columns, and ``schema.toml``'s overrides."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from recprune.errors import DataError, SchemaError, nearest
+from recprune.schema import Field, Schema
+
+__all__ = ["Spec", "read_spec"]
+
+ROLES = ("label", "user", "item", "time")
+KEYS = (*ROLES, "drop", "fields", "min_count")
+FIELD_KEYS = ("kind", "source", "sensitive", "cost", "by", "min_count")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Roles, dropped columns and stated properties of fields.
+
+    Args:
+        label, user, item, time: column names; None = not stated.
+        drop: columns to leave out.
+        fields: column → stated properties (those of :class:`recprune.schema.Field`).
+        counts: field → least number of training rows for a value to get its own embedding row.
+        min_count: the same for all other fields.
+        whole: ``fields`` are all fields; other columns are left out.
+    """
+
+    label: str | None = None
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    drop: tuple[str, ...] = ()
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    min_count: int = 1
+    whole: bool = False
+
+    def with_roles(self, drop: Iterable[str], **roles: str | None) -> Spec:
+        """Return the spec with roles given by arguments, which win over the file's."""
+        given = {name: value for name, value in roles.items() if value is not None}
+        return replace(self, drop=(*self.drop, *drop), **given)  # type: ignore[arg-type]
+
+    def check(self, columns: Iterable[str]) -> None:
+        """Refuse names that the table does not have, and one column in two roles.
+
+        Raises:
+            DataError: names the role, the column and the nearest column of the table.
+        """
+        columns = list(columns)
+        if self.label is None:
+            raise DataError("No label column is named. Name it with label=… or in schema.toml.")
+        roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
+        for role, name in roles.items():
+            if name not in columns:
+                raise DataError(f"The table has no {role} column {name!r}.{nearest(name, columns)}")
+        for what, names in (("to drop", self.drop), ("as the schema's field", self.fields)):
+            for name in names:
+                if name not in columns:
+                    raise DataError(
+                        f"The table has no column {name!r} {what}.{nearest(name, columns)}"
+                    )
+        if len(set(roles.values())) < len(roles):
+            raise DataError(f"One column has two roles: {roles}. Name different columns.")
+        for name in self.drop:
+            if name in roles.values():
+                raise DataError(f"Column {name!r} is named both to drop and as a role: {roles}.")
+
+
+def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> Spec:
+    """Return what a schema argument states.
+
+    Args:
+        schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
+            dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``, and
+            ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``, ``by``,
+            ``min_count`` for each named field; the rest is inferred.
+
+    Raises:
+        SchemaError: an unknown key (the nearest is named), or a value of a wrong type.
+
+    >>> read_spec({"user": "id", "fields": {"zip": {"kind": "categorical"}}}).fields["zip"]
+    {'kind': 'categorical'}
+    """
+    if schema is None:
+        return Spec()
+    if isinstance(schema, Spec):
+        return schema
+    if isinstance(schema, Schema):
+        stated = {f.name: {k: getattr(f, k) for k in FIELD_KEYS[:-1]} for f in schema.fields}
+        roles = {role: getattr(schema, role) for role in ROLES}
+        return Spec(**roles, fields=stated, whole=True)
+    if isinstance(schema, Mapping):
+        return _parse(schema, "The schema")
+    owner = f"Schema file {str(schema)!r}"
+    try:
+        return _parse(tomllib.loads(Path(schema).read_text(encoding="utf-8")), owner)
+    except OSError as error:
+        raise SchemaError(f"{owner} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SchemaError(f"{owner} is no valid TOML: {error}.") from error
+
+
+def _parse(data: Mapping[str, Any], owner: str) -> Spec:
+    _known(data, KEYS, owner)
+    for role in ROLES:
+        if not isinstance(data.get(role), str | None):
+            raise SchemaError(f"{owner}: {role!r} must be a column name. Got {data[role]!r}.")
+    drop = data.get("drop", ())
+    if isinstance(drop, str) or not all(isinstance(name, str) for name in drop):
+        raise SchemaError(f"{owner}: 'drop' must be a list of column names. Got {drop!r}.")
+    table = data.get("fields", {})
+    if not isinstance(table, Mapping):
+        raise SchemaError(f"{owner}: 'fields' must be a table, one entry a column. Got {table!r}.")
+    fields, counts = {}, {}
+    for name, stated in table.items():
+        if not isinstance(stated, Mapping):
+            raise SchemaError(
+                f"{owner}: field {name!r} must be a table of its properties. Got {stated!r}."
+            )
+        _known(stated, FIELD_KEYS, f"{owner}, field {name!r}")
+        fields[name] = {k: v for k, v in stated.items() if k != "min_count"}
+        _check_properties(name, fields[name], owner)
+        if "min_count" in stated:
+            counts[name] = _count(stated["min_count"], f"{owner}, field {name!r}")
+    lowest = _count(data.get("min_count", 1), owner)
+    roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
+    return Spec(**roles, drop=tuple(drop), fields=fields, counts=counts, min_count=lowest)
+
+
+def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:
+    for key in given:
+        if key not in keys:
+            raise SchemaError(f"{owner}: unknown key {key!r}.{nearest(key, keys)}")
+
+
+def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
+    source = stated.get("source", "cross" if "by" in stated else "context")
+    Field(name, stated.get("kind", "numeric"), source, by=stated.get("by"))
+    if not isinstance(stated.get("sensitive", False), bool):
+        raise SchemaError(f"{owner}, field {name!r}: 'sensitive' must be true or false.")
+    cost = stated.get("cost")
+    if cost is not None and (
+        isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0
+    ):
+        raise SchemaError(f"{owner}, field {name!r}: 'cost' must be a number ≥ 0. Got {cost!r}.")
+
+
+def _count(value: Any, owner: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SchemaError(f"{owner}: 'min_count' must be an integer ≥ 1. Got {value!r}.")
+    return value

@@ -1,0 +1,197 @@
+"""From any frame and what the user states about it to a checked table with a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.frames import plain
+from recprune.data.infer import Column, read_column, read_time, typed
+from recprune.data.labels import read_label
+from recprune.data.quality import Finding, duplicate_columns
+from recprune.data.roles import guess_sensitive, guess_sources
+from recprune.data.spec import Spec
+from recprune.errors import DataError
+from recprune.schema import Field, Schema
+
+__all__ = ["LEAST_ROWS", "Table", "build_table"]
+
+#: Fewer rows cannot be split into train, tune, gate and test with both classes in each.
+LEAST_ROWS = 30
+#: An id is a field where it comes this often on average: seldom seen ids teach nothing.
+ROWS_PER_ID = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A checked table, not yet split.
+
+    Args:
+        frame: plain columns: fields, ids, and the columns that cross fields are indexed by.
+        label: 0 or 1, shape ``(n,)``.
+        schema: its fields and roles.
+        time: orders the rows, shape ``(n,)``; None without a time column.
+        counts: field → least count of a value with a row of its own.
+        findings: what was found and done.
+    """
+
+    frame: pl.DataFrame
+    label: NDArray[np.float32]
+    schema: Schema
+    time: NDArray[Any] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
+    """Check a frame against what is stated, infer the rest, and drop what cannot be used.
+
+    Args:
+        frame: columns of any types.
+        spec: roles, dropped columns and stated properties.
+        from_text: all columns are text from a file, whose types are still to be read.
+
+    Raises:
+        DataError: see the messages: names that do not exist, labels that are not 0/1, too few
+            rows, no usable field.
+    """
+    spec.check(frame.columns)
+    roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
+    left_out = set(spec.drop)
+    if spec.whole:
+        by = [f["by"] for f in spec.fields.values() if f.get("by")]
+        left_out |= set(frame.columns) - {*spec.fields, *roles, *by, str(spec.label)}
+    frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
+    frame, label, found = _usable_rows(frame, spec, from_text)
+    time = read_time(frame[spec.time]).to_numpy() if spec.time is not None else None
+    columns = _read_fields(frame, spec, from_text, found)
+    for key in (spec.user, spec.item):
+        if key is not None:
+            frame = frame.with_columns(read_id(frame[key], from_text))
+    frame = frame.with_columns(c.series.alias(name) for name, c in columns.items())
+    fields = _fields(frame, columns, spec)
+    if not fields:
+        raise DataError(
+            "No usable field is left: every column is a role, dropped, constant, empty or a date. "
+            + " ".join(f"{f.column!r}: {f.action}." for f in found[:8])
+        )
+    found += duplicate_columns({"": pl.Series(label), **{f.name: frame[f.name] for f in fields}})
+    schema = Schema(fields, str(spec.label), spec.user, spec.item, spec.time)
+    by_columns = [f.by for f in fields if f.by is not None]
+    kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
+    counts = {f.name: spec.counts.get(f.name, spec.min_count) for f in fields}
+    return Table(frame.select(list(kept)), label, schema, time, counts, tuple(found))
+
+
+def read_id(series: pl.Series, from_text: bool = False) -> pl.Series:
+    """Return ids as integers or text; whole floats (ids beside missing ones in pandas) as integers."""
+    if from_text:
+        series = typed(series)
+    if series.dtype.is_float():
+        whole = series.cast(pl.Int64, strict=False)
+        return whole if (whole.cast(series.dtype) == series).all() else series.cast(pl.String)
+    if series.dtype.is_integer() or series.dtype == pl.String:
+        return series
+    return series.cast(pl.String)
+
+
+def _usable_rows(
+    frame: pl.DataFrame, spec: Spec, from_text: bool
+) -> tuple[pl.DataFrame, NDArray[np.float32], list[Finding]]:
+    if len(frame) < LEAST_ROWS:
+        raise DataError(_too_few(len(frame)))
+    raw = frame[str(spec.label)]
+    label, found = read_label(typed(raw) if from_text else raw)
+    usable = ~np.isnan(label)
+    for role in ("user", "item", "time"):
+        name = getattr(spec, role)
+        if name is None:
+            continue
+        missing = frame[name].is_null().to_numpy()
+        if (usable & missing).any():
+            rows = int((usable & missing).sum())
+            found.append(Finding(f"missing {role}", name, "warning", rows, "dropped the rows"))
+        usable &= ~missing
+    if not usable.all():
+        frame, label = frame.filter(pl.Series(usable)), label[usable]
+    if len(label) < LEAST_ROWS:
+        raise DataError(_too_few(len(label)))
+    if label.min() == label.max():
+        raise DataError(
+            f"Label {spec.label!r} has one class only among the {len(label)} usable rows. Ranking "
+            "needs rows of both classes."
+        )
+    return frame, label, found
+
+
+def _read_fields(
+    frame: pl.DataFrame, spec: Spec, from_text: bool, found: list[Finding]
+) -> dict[str, Column]:
+    """Read every column that may be a field; report those that cannot be one."""
+    columns: dict[str, Column] = {}
+    ids = {spec.user, spec.item}
+    for name in frame.columns:
+        stated = spec.fields.get(name)
+        if name == spec.label or (name == spec.time and stated is None):
+            continue
+        if name in ids:
+            if spec.whole and stated is None:
+                continue
+            series = read_id(frame[name], from_text)
+            if stated is None and len(series) < ROWS_PER_ID * series.n_unique():
+                action = "not used as a field: most ids come once, so there is nothing to learn"
+                found.append(Finding("rare ids", name, "info", len(series), action))
+                continue
+            columns[name] = Column(series, "categorical")
+            continue
+        column = read_column(frame[name], (stated or {}).get("kind"), from_text)
+        found.extend(column.findings)
+        problem = _useless(column, stated is not None)
+        if problem:
+            found.append(Finding(*problem, len(frame), "dropped"))
+        else:
+            columns[name] = column
+    return columns
+
+
+def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
+    name, series = column.series.name, column.series
+    if column.kind is None:
+        return column.reason, name, "warning" if stated else "info"
+    if column.kind == "date":
+        return "date", name, "warning"
+    names = column.kind == "categorical" and series.dtype == pl.String and not stated
+    if names and series.null_count() == 0 and series.n_unique() == len(series):
+        return "all different", name, "warning"
+    return None
+
+
+def _fields(frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec) -> tuple[Field, ...]:
+    sources = guess_sources(frame, list(columns), spec.user, spec.item)
+    fields = []
+    for name, column in columns.items():
+        given = {"kind": column.kind, "source": sources[name], "sensitive": guess_sensitive(name)}
+        stated = {k: v for k, v in spec.fields.get(name, {}).items() if v is not None}
+        if name in (spec.user, spec.item) or column.kind == "categorical":
+            stated.pop("kind", None)
+        if stated.get("by") is not None:
+            given["source"] = "cross"
+            by = stated["by"]
+            if by not in frame.columns:
+                raise DataError(
+                    f"Field {name!r} is indexed by {by!r}, which the table does not have."
+                )
+        fields.append(Field(name, **{**given, **stated}))
+    return tuple(fields)
+
+
+def _too_few(rows: int) -> str:
+    return (
+        f"The table has {rows} usable row{'s' * (rows != 1)}; at least {LEAST_ROWS} are needed to "
+        "split it into train, validation and test rows."
+    )
