@@ -122,8 +122,7 @@ def read_time(series: pl.Series) -> pl.Series:
             )
         series = dates
     if series.dtype.is_temporal():
-        moment = pl.Int64 if series.dtype == pl.Time else pl.Datetime("us")
-        return series.cast(moment).cast(pl.Int64)
+        return _micros(series)
     if not series.dtype.is_numeric():
         raise DataError(
             f"Time column {series.name!r} holds {series.dtype} values; it must be dates or numbers."
@@ -190,13 +189,17 @@ def _categorical(series: pl.Series) -> Column:
 
 def _date(series: pl.Series, wanted: Kind | None) -> Column:
     if wanted == "numeric":
-        micros = (
-            series.cast(pl.Int64) if series.dtype == pl.Time else series.cast(pl.Datetime("us"))
-        )
-        return _numeric(micros.cast(pl.Int64) / 86_400e6, wanted)
+        return _numeric(_micros(series) / 86_400e6, wanted)
     if wanted == "categorical":
         return _categorical(series.cast(pl.String))
     return Column(series, "date")
+
+
+def _micros(series: pl.Series) -> pl.Series:
+    """Return dates as microseconds since 1970, times of day since midnight."""
+    if series.dtype == pl.Time:
+        return series.cast(pl.Int64) // 1000
+    return series.cast(pl.Datetime("us")).dt.epoch("us")
 
 
 def _numbers(series: pl.Series) -> pl.Series:
