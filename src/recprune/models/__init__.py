@@ -1,7 +1,7 @@
 """Rankers over field embeddings, their layers and their training."""
 
 from recprune.models.optimiser import LazyAdam, Penalty
-from recprune.models.ranker import FM, LR, DeepFM, Ranker
+from recprune.models.ranker import FM, LR, DeepFM, Ranker, ranker_of
 from recprune.models.trainer import Epoch, Target, Training, predict_logits, train
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Target",
     "Training",
     "predict_logits",
+    "ranker_of",
     "train",
 ]

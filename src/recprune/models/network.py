@@ -45,6 +45,22 @@ class Shape:
     fm: bool
 
 
+class Dense(nn.Module):
+    """x ↦ x·Wᵀ + b, drawn from ``generator`` alone (``nn.Linear`` draws from the global stream)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, generator: torch.Generator, bias: bool = True
+    ) -> None:
+        super().__init__()
+        spread = (2 / (inputs + outputs)) ** 0.5  # Glorot & Bengio 2010, eq. 16
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, generator=generator) * spread)
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs, shape (B, outputs)."""
+        return nn.functional.linear(inputs, self.weight, self.bias)
+
+
 class FieldNet(nn.Module):
     """Logit of a row: bias + first order + [pairs] + [hidden layers].
 
@@ -82,13 +98,9 @@ class FieldNet(nn.Module):
         self.table = nn.Parameter(table)
         self.bias = nn.Parameter(torch.zeros(1))
         sizes = (len(shape.sizes) * shape.dim, *shape.hidden)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        self.out = nn.Linear(shape.hidden[-1], 1, bias=False) if shape.hidden else None
-        for layer in [*self.layers, *([self.out] if self.out is not None else [])]:
-            assert isinstance(layer, nn.Linear)
-            nn.init.xavier_normal_(layer.weight, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(Dense(a, b, generator) for a, b in itertools.pairwise(sizes))
+        last = (shape.hidden or (0,))[-1]
+        self.out = Dense(last, 1, generator, bias=False) if shape.hidden else None
 
     def index(self, codes: Tensor) -> Tensor:
         """Return table rows to gather, shape (B, F + N): every field's, then the upper knots'."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.artifact import Artifact, folder_written_whole, write_artifact
 from recprune.encoding import UNKNOWN, Encoder, Rows
-from recprune.errors import ParameterError, RunError
+from recprune.errors import ArtifactError, ParameterError, RunError, nearest
 from recprune.layout import Layout, Patch, Plan, State, shrink
 from recprune.metrics import auc
 from recprune.models.axes import declare_axes
@@ -25,7 +25,7 @@ from recprune.models.trainer import Epoch, Target, Training, predict_logits, tra
 if TYPE_CHECKING:
     from recprune.data import Split
 
-__all__ = ["FM", "LR", "DeepFM", "Ranker"]
+__all__ = ["FM", "LR", "DeepFM", "Ranker", "ranker_of"]
 
 
 class Ranker:
@@ -181,7 +181,10 @@ class Ranker:
         self, state: State, layout: Layout | None = None, encoder: Encoder | None = None
     ) -> Ranker:
         """Return a new ranker of the same class with these weights; this one is unchanged."""
-        layout, encoder = layout or self.layout, encoder or self.encoder
+        return self.built_from(state, layout or self.layout, encoder or self.encoder)
+
+    def built_from(self, state: State, layout: Layout, encoder: Encoder) -> Ranker:
+        """Return a ranker of this one's class and options with the given weights and fields."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin._layout, twin._encoder = layout, encoder
@@ -250,3 +253,20 @@ class DeepFM(Ranker):
     """FM and hidden layers over shared embeddings (Guo et al. 2017, eq. 1)."""
 
     fm = True
+
+
+def ranker_of(artifact: Artifact) -> Ranker:
+    """Return the trainable ranker of an artefact.
+
+    Raises:
+        ArtifactError: the artefact's model class is not one of this version's.
+    """
+    classes: dict[str, type[Ranker]] = {c.__name__: c for c in (LR, FM, DeepFM)}
+    name = artifact.model.get("class")
+    if name not in classes:
+        raise ArtifactError(f"There is no model class {name!r}.{nearest(str(name), classes)}")
+    ranker = classes[name].__new__(classes[name])
+    Ranker.__init__(ranker, int(artifact.model["dim"]), tuple(artifact.model["hidden"]))
+    whole = ranker.built_from(artifact.state, artifact.layout, artifact.encoder)
+    whole.plan = artifact.plan
+    return whole

@@ -1,0 +1,174 @@
+"""One suite for every importance method, and each method against a plain version."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recprune.data import Dataset
+from recprune.errors import ParameterError, PlanError
+from recprune.importance import METHODS, importance, rank_fields
+from recprune.metrics import auc
+from recprune.models import DeepFM, Ranker, Training
+from tests.planted import small_data
+
+FIELD_METHODS = sorted(m.name for m in METHODS.values() if "field" in m.units)
+REAL = [m for m in FIELD_METHODS if m != "random"]
+# Methods that train on what they score need the training rows.
+ON_TRAIN = ("dropout",)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return small_data()
+
+
+@pytest.fixture(scope="module")
+def model(data: Dataset) -> Ranker:
+    return DeepFM(8, (16, 8), training=Training(epochs=6)).fit(data.train, data.tune)
+
+
+def rows_for(method: str, data: Dataset):
+    return data.train if method in ON_TRAIN else data.tune
+
+
+@pytest.mark.parametrize("method", REAL)
+def test_useful_fields_rank_above_noise(method: str, model: Ranker, data: Dataset) -> None:
+    ranking = rank_fields(model, rows_for(method, data), method)
+    # One-hot coefficients under L1 spread over the 30 values of a useless field, as published.
+    rivals = ranking.fields[:2] if method != "l1_logistic" else ranking.fields[:3]
+    assert {"colour", "size"} <= set(rivals), ranking.fields
+
+
+@pytest.mark.parametrize("method", FIELD_METHODS)
+def test_the_same_seed_gives_the_same_scores(method: str, model: Ranker, data: Dataset) -> None:
+    rows = rows_for(method, data)
+    a, b = (rank_fields(model, rows, method, seed=5) for _ in range(2))
+    assert a.fields == b.fields
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+@pytest.mark.parametrize("method", FIELD_METHODS)
+def test_scoring_does_not_change_the_model(method: str, model: Ranker, data: Dataset) -> None:
+    before = model.logits(data.test.rows)
+    rank_fields(model, rows_for(method, data), method)
+    np.testing.assert_array_equal(model.logits(data.test.rows), before)
+
+
+def test_column_order_does_not_change_the_order_of_importance() -> None:
+    draws = np.random.default_rng(0)
+    n = 4000
+    columns = {f"f{i}": draws.choice(list("abcde"), n).tolist() for i in range(5)}
+    score = sum(i * 0.7 * (np.array(columns[f"f{i}"]) == "a") for i in range(5))
+    columns["y"] = (draws.random(n) < 1 / (1 + np.exp(1 - score))).astype(int).tolist()
+    rankings = []
+    for names in (list(columns), list(columns)[:5][::-1] + ["y"]):
+        data = Dataset.from_frame(pl.DataFrame({k: columns[k] for k in names}), label="y")
+        data = data.split(by="random", seed=0)
+        fitted = DeepFM(4, (8,), training=Training(epochs=6)).fit(data.train, data.tune)
+        rankings.append(rank_fields(fitted, data.tune).fields)
+    assert rankings[0][:3] == rankings[1][:3]
+
+
+def test_permutation_is_the_mean_drop_of_auc(model: Ranker, data: Dataset) -> None:
+    """With one repeat, the score equals a plain shuffle of the codes with the same draw."""
+    from recprune._support import stream
+    from recprune.encoding import Rows
+
+    ours = importance(model, data.tune, "fields", "permutation", 3, repeats=2).score
+    rows, label = data.tune.rows, data.tune.label
+    base = auc(label, model.logits(rows))
+    for i, name in enumerate(model.encoder.schema.names):
+        drops = []
+        for repeat in range(2):
+            order = stream(3, "permutation", name, repeat).permutation(len(rows))
+            codes, shares = rows.codes.copy(), rows.shares.copy()
+            codes[:, i] = codes[order, i]
+            if i in model.encoder.numeric:
+                n = model.encoder.numeric.index(i)
+                shares[:, n] = shares[order, n]
+            drops.append(base - auc(label, model.logits(Rows(codes, shares))))
+        assert ours[i] == pytest.approx(np.mean(drops), abs=1e-5)
+
+
+def test_gradient_equals_a_row_by_row_version(model: Ranker, data: Dataset) -> None:
+    rows = data.tune.rows[:40]
+    split = data.tune.take(np.arange(40))
+    ours = importance(model, split, "fields", "gradient").score
+    net = model.net
+    index = net.index(torch.from_numpy(rows.codes).long())
+    value = net.embed(net.table, index, torch.from_numpy(rows.shares)).detach()
+    mean, plain = value.mean(dim=0), np.zeros(value.shape[1])
+    for r in range(40):
+        leaf = value[r : r + 1].clone().requires_grad_()
+        label = torch.tensor([split.label[r]])
+        torch.nn.functional.binary_cross_entropy_with_logits(net.head(leaf), label).backward()
+        plain += (leaf.grad[0] * (mean - value[r])).sum(dim=1).abs().numpy() / 40
+    np.testing.assert_allclose(ours, plain[np.argsort(net.order.numpy())], rtol=1e-4)
+
+
+def test_activity_is_the_share_of_positive_activations(model: Ranker, data: Dataset) -> None:
+    ours = importance(model, data.tune, "neurons.0", "activity").score
+    state, rows = model.state, data.tune.rows
+    net = model.net
+    index = net.index(torch.from_numpy(rows.codes).long())
+    value = net.embed(net.table, index, torch.from_numpy(rows.shares)).detach().numpy()
+    value = value[:, np.argsort(net.order.numpy()), 1:].reshape(len(rows), -1)
+    hidden = value @ state["mlp.0.weight"].T + state["mlp.0.bias"]
+    np.testing.assert_allclose(ours, (hidden > 0).mean(axis=0), atol=2e-3)
+
+
+def test_norms_are_over_all_coupled_tensors(model: Ranker, data: Dataset) -> None:
+    state = model.state
+    coupled = np.concatenate(
+        [state["mlp.0.weight"], state["mlp.0.bias"][:, None], state["mlp.1.weight"].T], axis=1
+    )
+    l1 = importance(model, data.tune, "neurons.0", "l1").score
+    l2 = importance(model, data.tune, "neurons.0", "l2").score
+    np.testing.assert_allclose(l1, np.abs(coupled).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(l2, np.linalg.norm(coupled, axis=1), rtol=1e-5)
+
+
+def test_dropout_rates_find_dead_units(model: Ranker, data: Dataset) -> None:
+    state = {n: t.copy() for n, t in model.state.items()}
+    state["mlp.1.weight"][:, [2, 5]] = 0  # two neurons nobody listens to
+    state["mlp.0.weight"][[2, 5]] = 0
+    state["mlp.0.bias"][[2, 5]] = 0
+    dead = model.with_state(state)
+    rates = importance(dead, data.train, "neurons.0", "dropout").score
+    assert np.mean(rates[[2, 5]]) < np.quantile(rates, 0.3)
+
+
+def test_a_method_refuses_units_it_cannot_score(model: Ranker, data: Dataset) -> None:
+    with pytest.raises(ParameterError, match="'permutation' scores field units, not neuron"):
+        importance(model, data.tune, "neurons.0", "permutation")
+    with pytest.raises(ParameterError, match="Did you mean 'permutation'"):
+        rank_fields(model, data.tune, "permutaton")
+    with pytest.raises(PlanError, match="no axis 'neurons.9'"):
+        importance(model, data.tune, "neurons.9", "l1")
+
+
+def test_keep_by_share_count_and_threshold(model: Ranker, data: Dataset) -> None:
+    ranking = rank_fields(model, data.tune)
+    assert ranking.keep(count=2) == ranking.fields[:2]
+    assert ranking.keep(ratio=0.5) == ranking.fields[:2]
+    assert ranking.keep(ratio=1.0) == ranking.fields
+    assert ranking.keep(threshold=float(ranking.scores[1])) == ranking.fields[:1]
+    last = ranking.fields[-1]
+    assert ranking.keep(count=1, protect=(last,)) == (ranking.fields[0], last)
+    for bad in ({}, {"count": 1, "ratio": 0.5}, {"ratio": 1.5}, {"count": 0}, {"threshold": 9.0}):
+        with pytest.raises(ParameterError):
+            ranking.keep(**bad)
+    with pytest.raises(ParameterError, match="Did you mean 'colour'"):
+        ranking.keep(count=1, protect=("color",))
+
+
+def test_a_ranking_is_a_frame_and_a_picture(model: Ranker, data: Dataset, tmp_path) -> None:
+    ranking = rank_fields(model, data.tune)
+    frame = ranking.to_frame()
+    assert frame.columns == ["field", "score", "std", "method"]
+    assert frame["score"].is_sorted(descending=True)
+    ranking.plot().savefig(tmp_path / "ranking.png")
+    assert (tmp_path / "ranking.png").stat().st_size > 5_000
