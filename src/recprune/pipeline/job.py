@@ -1,0 +1,307 @@
+"""The main job: train, rank, prune, prove, recommend, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune import __version__
+from recprune._support import logger
+from recprune.artifact import Artifact, folder_written_whole
+from recprune.data import Dataset, Split
+from recprune.evaluation import Verdict, evaluate, paired_latency_us
+from recprune.metrics import calibration_curve
+from recprune.models import DeepFM, Ranker
+from recprune.pipeline.attributes import attribute_groups
+from recprune.pipeline.config import RunConfig
+from recprune.pipeline.judgement import judge
+from recprune.pipeline.lists import Lists, rank_test_users
+from recprune.pipeline.saving import ship
+from recprune.pipeline.search import Search, search
+from recprune.pipeline.techniques import techniques
+from recprune.pipeline.yardsticks import yardsticks
+from recprune.report import model_card, write_report
+from recprune.runtime import Scorer
+
+__all__ = ["run"]
+
+LATENCY_ROWS = (1, 1000)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """One model as it ships: its artefact's scorer and what it says of the test rows."""
+
+    model: Ranker
+    artifact: Artifact
+    scorer: Scorer
+    bytes: int
+    test: Split
+    logits: NDArray[np.float32]
+
+    @property
+    def probability(self) -> NDArray[np.float32]:
+        return np.asarray(1 / (1 + np.exp(-self.logits.astype(np.float64))), np.float32)
+
+
+def run(
+    data: Dataset,
+    out: str | Path,
+    config: RunConfig | None = None,
+    *,
+    name: str = "",
+    command: str = "",
+) -> dict[str, Any]:
+    """Do the whole job on a split data set and write the run folder, whole or not at all.
+
+    The folder is the pruned model's artefact, with ``full/`` (the full model's), ``users.rp/``,
+    ``report.html``, ``report.json``, ``README.md`` (the model card), ``plots/`` and ``run.toml``.
+
+    Args:
+        data: with splits; see :meth:`recprune.Dataset.split`. Test rows are used once, at the end.
+        out: folder to write; a former run there is replaced, anything else is refused.
+        config: settings; the default is ``RunConfig()``.
+        name: of the data set, for the report.
+        command: that repeats the run, for the report.
+
+    Returns:
+        The report: what ``report.json`` holds.
+    """
+    config, start = config or RunConfig(), time.perf_counter()
+    with folder_written_whole(Path(out)) as folder:
+        full = DeepFM(
+            dim=config.dim,
+            hidden=config.hidden,
+            dropout=config.dropout,
+            training=config.training(),
+            seed=config.seed,
+        ).fit(data.train, data.tune)
+        found = search(full, data, config)
+        small = found.small
+        rivals = (
+            techniques(
+                found.reference,
+                found.ranking,
+                data,
+                found.tuning,
+                found.candidates[found.chosen].bytes,
+                config.seed,
+            )
+            if config.techniques
+            else []
+        )
+        # From here on the test rows are open: nothing below changes a model.
+        scored = {
+            "full": _shipped(folder / "full", found.reference, data),
+            "pruned": _shipped(folder, small, data),
+        }
+        if data.users is not None:
+            data.users.save(folder / "users.rp")
+        references = yardsticks(data, config)
+        decision = judge(
+            data,
+            scored["full"].logits,
+            scored["pruned"].logits,
+            config,
+            references,
+            model_bytes=(folder / "model.safetensors").read_bytes(),
+        )
+        lists = {k: rank_test_users(s.scorer, s.logits, data, config) for k, s in scored.items()}
+        report = {
+            "recprune": __version__,
+            "seed": config.seed,
+            "seconds": round(time.perf_counter() - start, 1),
+            "command": command,
+            "dataset": _dataset_facts(data, name),
+            "verdict": decision.to_json(),
+            **_model_facts(scored, data, lists),
+            **_search_facts(found, data),
+            "techniques": _technique_facts(rivals, found, scored, decision, data, config),
+            "yardsticks": references,
+            **_score_facts(scored),
+            "recommendations": attribute_groups(
+                data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
+            ),
+            "findings": [asdict(f) for f in data.findings],
+            "history": {"full": [asdict(e) for e in full.history]},
+            "config": config.model_dump(mode="json"),
+        }
+        report["compression"] = scored["full"].bytes / scored["pruned"].bytes
+        report["report"] = str(Path(out) / "report.html")
+        report = _plain(report)
+        (folder / "run.toml").write_text(config.to_toml(), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(report), encoding="utf-8")
+        write_report(folder, report)
+        (folder / "report.json").write_text(_dumps(report), encoding="utf-8")
+    return report
+
+
+def _shipped(folder: Path, model: Ranker, data: Dataset) -> _Scored:
+    """Write the artefact and score the test rows with it: what is judged is what is shipped."""
+    artifact, size = ship(folder, model, data)
+    scorer, test = Scorer(artifact), model.aligned(data.test)
+    logger.info("%s: %d bytes", folder.name, size)
+    return _Scored(model, artifact, scorer, size, test, scorer.logits(test.rows))
+
+
+def _dataset_facts(data: Dataset, name: str) -> dict[str, Any]:
+    parts = {"train": data.train, "tune": data.tune, "gate": data.gate, "test": data.test}
+    users = data.test.users
+    return {
+        "name": name,
+        "label": data.schema.label,
+        "rows": {k: len(s.rows) for k, s in parts.items()},
+        "label_rate": {k: float(s.label.mean()) for k, s in parts.items()},
+        "users": len(np.unique(users)) if users is not None else None,
+        "items": len(data.items) if data.items is not None else None,
+        "fields": len(data.schema.fields),
+        "split": data.split_by,
+    }
+
+
+def _model_facts(
+    scored: Mapping[str, _Scored], data: Dataset, lists: Mapping[str, Lists]
+) -> dict[str, Any]:
+    out: dict[str, Any] = {k: {} for k in scored}
+    for size in LATENCY_ROWS:
+        times = paired_latency_us([_call(s.scorer, s.test, size) for s in scored.values()])
+        for key, value in zip(scored, times, strict=True):
+            out[key].setdefault("latency_us", {})[str(size)] = round(float(value), 2)
+    for key, s in scored.items():
+        metrics = evaluate(s.logits, data.test.label, s.artifact.meta["threshold"])
+        out[key] |= {
+            "metrics": {**metrics, **lists[key].metrics},
+            "bytes": s.bytes,
+            "params": s.model.params,
+        }
+    return out
+
+
+def _search_facts(found: Search, data: Dataset) -> dict[str, Any]:
+    kept, ranking = found.small.encoder.schema.names, found.ranking
+    sensitive = data.sensitive
+    return {
+        "fields": {
+            "kept": list(kept),
+            "dropped": [f for f in data.schema.names if f not in kept],
+            "sensitive": {
+                "kept": [f for f in sensitive if f in kept],
+                "dropped": [f for f in sensitive if f not in kept],
+            },
+        },
+        "importance": [
+            {
+                "field": field,
+                "method": ranking.method,
+                "score": score,
+                "std": std,
+                "kept": field in kept,
+                "sensitive": field in sensitive,
+            }
+            for field, score, std in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
+        ],
+        "rounds": [
+            c.to_json(number, number == found.chosen) for number, c in enumerate(found.candidates)
+        ],
+    }
+
+
+def _technique_facts(
+    rivals: list[Any],
+    found: Search,
+    scored: Mapping[str, _Scored],
+    decision: Verdict,
+    data: Dataset,
+    config: RunConfig,
+) -> list[dict[str, Any]]:
+    full, pruned = scored["full"], scored["pruned"]
+    out = []
+    for rival in rivals:
+        test, scorer = rival.model.aligned(data.test), Scorer(rival.model.artifact())
+        logits = scorer.logits(test.rows)
+        against = judge(data, full.logits, logits, config, slices=False)
+        out.append(
+            _technique(rival.name, rival.bytes, logits, against, data)
+            | {
+                "latency_us": _latency(scorer, test),
+                "seconds": round(rival.seconds, 1),
+                "cuts": rival.cuts,
+            }
+        )
+    if rivals:
+        combined = _technique("combination", pruned.bytes, pruned.logits, decision, data)
+        cuts = "; ".join(c.label for c in found.candidates[1 : found.chosen + 1])
+        out.append(
+            combined
+            | {"latency_us": _latency(pruned.scorer, pruned.test), "seconds": None, "cuts": cuts}
+        )
+    return out
+
+
+def _technique(
+    name: str, size: int, logits: NDArray[np.float32], against: Verdict, data: Dataset
+) -> dict[str, Any]:
+    metrics = evaluate(logits, data.test.label, 0.5)
+    return {
+        "technique": name,
+        "bytes": size,
+        "auc": metrics["auc"],
+        "logloss": metrics["logloss"],
+        "difference": against.difference,
+        "ci": list(against.ci),
+        "outcome": against.outcome,
+    }
+
+
+def _latency(scorer: Scorer, test: Split) -> dict[str, float]:
+    return {
+        str(size): round(float(paired_latency_us([_call(scorer, test, size)])[0]), 2)
+        for size in LATENCY_ROWS
+    }
+
+
+def _call(scorer: Scorer, test: Split, size: int) -> Callable[[], Any]:
+    """Return the call that is timed: ``size`` encoded test rows (repeated where there are fewer)."""
+    rows = test.rows[np.arange(size) % len(test.rows)]
+    return lambda: scorer.logits(rows)
+
+
+def _score_facts(scored: Mapping[str, _Scored]) -> dict[str, Any]:
+    edges = np.linspace(0, 1, 41)
+    histogram: dict[str, Any] = {"edges": edges}
+    curves = {}
+    for key, s in scored.items():
+        label, probability = s.test.label, s.probability
+        histogram[key] = {
+            "positive": np.histogram(probability[label == 1], edges)[0],
+            "negative": np.histogram(probability[label == 0], edges)[0],
+        }
+        curve = calibration_curve(label, probability)
+        curves[key] = dict(zip(("predicted", "rate", "count"), curve, strict=True))
+    return {"score_histogram": histogram, "calibration": curves}
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's own types; a number that is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _dumps(report: Mapping[str, Any]) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,101 @@
+"""What the full model must be worth beating: popularity, logistic regression, boosted trees."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune._support import logger
+from recprune.artifact import stored_size
+from recprune.data import Dataset, Split
+from recprune.metrics import auc
+from recprune.models import LR
+from recprune.pipeline.config import RunConfig
+
+__all__ = ["yardsticks"]
+
+#: Added to an item's rows before its rate of positives is taken.
+SMOOTHING = 20.0
+
+
+def yardsticks(data: Dataset, config: RunConfig) -> list[dict[str, Any]]:
+    """Train the yardsticks on the training rows and score the test rows.
+
+    Returns:
+        Records of the report: name, auc, bytes (None where a yardstick is no model), seconds.
+    """
+    start = time.perf_counter()
+    out = [_record("popularity", data.test, _popularity(data), None, start)]
+    start = time.perf_counter()
+    linear = LR(config.training(), config.seed).fit(data.train, data.tune)
+    out.append(
+        _record(
+            "LR", data.test, linear.logits(data.test.rows), stored_size(linear.artifact()), start
+        )
+    )
+    if importlib.util.find_spec("lightgbm") is not None:
+        start = time.perf_counter()
+        score, size = _boosted_trees(data, config.seed)
+        out.append(_record("LightGBM", data.test, score, size, start))
+    return out
+
+
+def _record(
+    name: str, test: Split, score: NDArray[Any], size: int | None, start: float
+) -> dict[str, Any]:
+    seconds = round(time.perf_counter() - start, 1)
+    logger.info("yardstick %s: %.1f s", name, seconds)
+    return {"name": name, "auc": auc(test.label, score), "bytes": size, "seconds": seconds}
+
+
+def _popularity(data: Dataset) -> NDArray[np.float64]:
+    """Score by the item's rate of positives in training, drawn towards the mean; else a constant."""
+    train, test = data.train, data.test
+    if train.items is None or test.items is None or data.items is None:
+        return np.zeros(len(test.rows))
+    shown = np.bincount(train.items, minlength=len(data.items))
+    taken = np.bincount(train.items, train.label, minlength=len(data.items))
+    rate = (taken + SMOOTHING * train.label.mean()) / (shown + SMOOTHING)
+    return np.asarray(rate[test.items], np.float64)
+
+
+def _boosted_trees(data: Dataset, seed: int) -> tuple[NDArray[np.float64], int]:
+    """LightGBM on all fields but the ids, stopped early on the tune rows."""
+    import lightgbm
+
+    ids = (data.schema.user, data.schema.item)
+    names = [n for n in data.schema.names if n not in ids]
+    settings = {
+        "objective": "binary",
+        "learning_rate": 0.1,
+        "num_leaves": 63,
+        "verbose": -1,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+    }
+    sets = [
+        lightgbm.Dataset(_matrix(data, split, names), split.label)
+        for split in (data.train, data.tune)
+    ]
+    stop = lightgbm.early_stopping(20, verbose=False)
+    model = lightgbm.train(settings, sets[0], 300, valid_sets=[sets[1]], callbacks=[stop])
+    score = np.asarray(model.predict(_matrix(data, data.test, names)), np.float64)
+    return score, len(model.model_to_string(num_iteration=model.best_iteration))
+
+
+def _matrix(data: Dataset, split: Split, names: list[str]) -> NDArray[np.float32]:
+    """Return numbers as they are and categories by rank of frequency; missing is NaN."""
+    columns = []
+    for name in names:
+        if data.schema[name].kind == "numeric":
+            columns.append(split.columns[name].cast(float).to_numpy().astype(np.float32))
+        else:
+            code = split.rows.codes[:, data.schema.names.index(name)]
+            columns.append(np.where(code < 2, np.nan, code).astype(np.float32))
+    return np.stack(columns, axis=1)
