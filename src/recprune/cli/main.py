@@ -76,9 +76,9 @@ def main() -> None:
 
 def _other(error: Exception) -> int:
     """Say what went wrong in one line and return the exit code."""
-    usage = hasattr(error, "exit_code") and hasattr(error, "format_message")
-    if usage:  # typer's own usage errors
-        _complain(error.format_message())
+    worded = getattr(error, "format_message", None)
+    if worded is not None:  # typer's own usage errors
+        _complain(worded())
         return 2
     if type(error).__name__ in ("Exit", "Abort"):
         return int(getattr(error, "exit_code", 1))

@@ -49,18 +49,18 @@ def command(
     """Fit a ranker on a table's training rows and save the artefact."""
     if model not in MODELS:
         raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
-    from recprune.models import FM, LR, DeepFM
+    from recprune.models import FM, LR, DeepFM, Ranker
     from recprune.pipeline import save_model
 
     chosen = read_config(config, settings, seed=seed, split=split)
     data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
     data = data.split(by=chosen.split, seed=chosen.seed)
     training = chosen.training()
-    ranker = {
-        "lr": lambda: LR(training, chosen.seed),
-        "fm": lambda: FM(chosen.dim, training, chosen.seed),
-        "deepfm": lambda: DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed),
-    }[model]()
+    ranker: Ranker = DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed)
+    if model == "fm":
+        ranker = FM(chosen.dim, training, chosen.seed)
+    elif model == "lr":
+        ranker = LR(training, chosen.seed)
     ranker.fit(data.train, data.tune)
     size = save_model(ranker, data, output)
     scores = [e.score for e in ranker.history if e.score is not None]

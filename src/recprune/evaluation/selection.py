@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from recprune.evaluation.delong import clustered_delong
 
 from recprune._support import logger
 from recprune.data import Split
+from recprune.evaluation.delong import clustered_delong
 from recprune.importance import FieldRanking
 from recprune.metrics import auc
 from recprune.models import Ranker
@@ -94,4 +94,6 @@ class _Values:
 
     @torch.no_grad()
     def score(self) -> NDArray[np.float32]:
-        return np.concatenate([self.net.head(p).numpy() for p in self.value.split(PREDICT_BLOCK)])
+        return np.concatenate(
+            [self.net.head(p).numpy() for p in torch.split(self.value, PREDICT_BLOCK)]
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,10 +38,10 @@ def l1_logistic(
     square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
     spread = np.sqrt(np.maximum(square - mean**2, 0))
     score = np.bincount(owner, np.abs(fitted.coef_[0]) * spread, minlength=axis.size)
-    return Scores(score, np.zeros(axis.size))
+    return Scores(score.astype(np.float64), np.zeros(axis.size))
 
 
-def _one_hot(encoder: Encoder, rows: Rows) -> tuple[object, NDArray[np.int64]]:
+def _one_hot(encoder: Encoder, rows: Rows) -> tuple[Any, NDArray[np.int64]]:
     """Return the design matrix (n_rows, all fields' rows), and each column's field."""
     sparse = require("scipy.sparse", "train")
     offsets = np.concatenate([[0], np.cumsum(encoder.sizes)])

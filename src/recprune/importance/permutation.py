@@ -60,4 +60,4 @@ def _values(net: FieldNet, codes: NDArray[np.int32], shares: NDArray[np.float32]
 
 @torch.no_grad()
 def _score(net: FieldNet, value: torch.Tensor) -> NDArray[np.float32]:
-    return np.concatenate([net.head(part).numpy() for part in value.split(BLOCK)])
+    return np.concatenate([net.head(part).numpy() for part in torch.split(value, BLOCK)])

@@ -98,7 +98,10 @@ class FieldNet(nn.Module):
         self.table = nn.Parameter(table)
         self.bias = nn.Parameter(torch.zeros(1))
         sizes = (len(shape.sizes) * shape.dim, *shape.hidden)
-        self.layers = nn.ModuleList(Dense(a, b, generator) for a, b in itertools.pairwise(sizes))
+        layers = [Dense(a, b, generator) for a, b in itertools.pairwise(sizes)]
+        #: The hidden layers, also registered below as modules.
+        self.hidden_layers: tuple[Dense, ...] = tuple(layers)
+        self.layers = nn.ModuleList(layers)
         last = (shape.hidden or (0,))[-1]
         self.out = Dense(last, 1, generator, bias=False) if shape.hidden else None
 
@@ -113,7 +116,7 @@ class FieldNet(nn.Module):
         n_numeric = len(self.numeric)
         if n_numeric:
             n_categorical = len(self.order) - n_numeric
-            plain, low, high = value.split([n_categorical, n_numeric, n_numeric], dim=1)
+            plain, low, high = torch.split(value, [n_categorical, n_numeric, n_numeric], dim=1)
             value = torch.cat([plain, torch.lerp(low, high, shares.unsqueeze(2))], dim=1)
         return value * self.column_mask if self.ragged else value
 
@@ -126,7 +129,7 @@ class FieldNet(nn.Module):
             value = taps["rows"](value, index)
         if "fields" in taps:
             value = taps["fields"](value, None)
-        first, embedding = value.split([1, self.shape.dim], dim=2)
+        first, embedding = torch.split(value, [1, self.shape.dim], dim=2)
         logit = first.sum(dim=(1, 2)) + self.bias
         if not self.shape.dim:
             return logit
@@ -136,7 +139,7 @@ class FieldNet(nn.Module):
             squares = torch.linalg.vecdot(hidden, hidden)
             logit = logit + 0.5 * (total.square().sum(dim=1) - squares)
         if self.out is not None:
-            for number, layer in enumerate(self.layers):
+            for number, layer in enumerate(self.hidden_layers):
                 hidden = torch.relu(layer(hidden))
                 if f"neurons.{number}" in taps:
                     hidden = taps[f"neurons.{number}"](hidden, None)

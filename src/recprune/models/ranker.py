@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from recprune.data import Split
 
 __all__ = ["FM", "LR", "DeepFM", "Ranker", "ranker_of"]
+
+T = TypeVar("T")
 
 
 class Ranker:
@@ -226,7 +228,7 @@ class Ranker:
         with folder_written_whole(Path(path)) as folder:
             return write_artifact(folder, self.artifact(), __version__)
 
-    def _fitted(self, part: Any) -> Any:
+    def _fitted(self, part: T | None) -> T:
         if part is None:
             name = type(self).__name__
             raise RunError(f"This {name} is not fitted yet. Call {name}.fit(train, valid) first.")

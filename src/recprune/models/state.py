@@ -26,9 +26,10 @@ def state_of(net: FieldNet, layout: Layout) -> State:
         state[f"table.{name}"] = block[:, [0, *(1 + columns[i])]].copy()
     state["bias"] = net.bias.detach().numpy().copy()
     inputs = _inputs(net, columns)
-    for number, layer in enumerate(net.layers):
+    for number, layer in enumerate(net.hidden_layers):
         weight = layer.weight.detach().numpy()
         state[f"mlp.{number}.weight"] = weight[:, inputs].copy() if number == 0 else weight.copy()
+        assert layer.bias is not None
         state[f"mlp.{number}.bias"] = layer.bias.detach().numpy().copy()
     if net.out is not None:
         state["mlp.out.weight"] = net.out.weight.detach().numpy().copy()
@@ -63,10 +64,11 @@ def network_from_state(
         net.table.copy_(torch.from_numpy(table))
         net.bias.copy_(torch.from_numpy(np.array(state["bias"])))
         inputs = _inputs(net, columns)
-        for number, layer in enumerate(net.layers):
+        for number, layer in enumerate(net.hidden_layers):
             weight = np.zeros(tuple(layer.weight.shape), np.float32)
             weight[:, inputs if number == 0 else slice(None)] = state[f"mlp.{number}.weight"]
             layer.weight.copy_(torch.from_numpy(weight))
+            assert layer.bias is not None
             layer.bias.copy_(torch.from_numpy(np.array(state[f"mlp.{number}.bias"])))
         if net.out is not None:
             net.out.weight.copy_(torch.from_numpy(np.array(state["mlp.out.weight"])))

@@ -229,7 +229,7 @@ def _penalise(net: FieldNet, training: Training) -> None:
     penalty = training.penalty
     if not (penalty.sparse or penalty.l2):
         return
-    for layer in net.layers:
+    for layer in net.hidden_layers:
         weight: Any = layer.weight
         if penalty.l2:
             weight.mul_(1 - 2 * penalty.l2 * training.learning_rate)

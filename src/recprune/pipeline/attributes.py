@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,8 +42,7 @@ def group_of(column: pl.Series, name: str) -> NDArray[np.object_]:
     known = values[np.isfinite(values)]
     distinct = np.unique(known)
     if len(distinct) <= MOST_VALUES:
-        labels = np.array([UNKNOWN if not np.isfinite(v) else f"{v:g}" for v in values], object)
-        return labels
+        return np.array([UNKNOWN if not np.isfinite(v) else f"{v:g}" for v in values], object)
     edges = (
         np.array(AGE_EDGES, float)
         if "age" in name.lower().split("_")
@@ -50,7 +50,7 @@ def group_of(column: pl.Series, name: str) -> NDArray[np.object_]:
     )
     edges = np.unique(edges)
     bounds = [f"under {edges[0]:g}"]
-    bounds += [f"{a:g} to {b:g}" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    bounds += [f"{a:g} to {b:g}" for a, b in itertools.pairwise(edges)]
     bounds += [f"{edges[-1]:g} and over"]
     place = np.searchsorted(edges, np.where(np.isfinite(values), values, 0), side="right")
     return np.where(np.isfinite(values), np.array(bounds, object)[place], UNKNOWN)

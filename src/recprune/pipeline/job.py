@@ -21,7 +21,7 @@ from recprune.metrics import calibration_curve
 from recprune.models import DeepFM, Ranker
 from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.judgement import judge
+from recprune.pipeline.judgement import final_verdict, plain_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
 from recprune.pipeline.saving import ship
 from recprune.pipeline.search import Search, search
@@ -105,13 +105,13 @@ def run(
         if data.users is not None:
             data.users.save(folder / "users.rp")
         references = yardsticks(data, config)
-        decision = judge(
+        decision = final_verdict(
             data,
             scored["full"].logits,
             scored["pruned"].logits,
             config,
             references,
-            model_bytes=(folder / "model.safetensors").read_bytes(),
+            (folder / "model.safetensors").read_bytes(),
         )
         lists = {k: rank_test_users(s.scorer, s.logits, data, config) for k, s in scored.items()}
         report = {
@@ -135,7 +135,7 @@ def run(
         }
         report["compression"] = scored["full"].bytes / scored["pruned"].bytes
         report["report"] = str(Path(out) / "report.html")
-        report = _plain(report)
+        report = {key: _plain(value) for key, value in report.items()}
         (folder / "run.toml").write_text(config.to_toml(), encoding="utf-8")
         (folder / "README.md").write_text(model_card(report), encoding="utf-8")
         write_report(folder, report)
@@ -226,7 +226,7 @@ def _technique_facts(
     for rival in rivals:
         test, scorer = rival.model.aligned(data.test), Scorer(rival.model.artifact())
         logits = scorer.logits(test.rows)
-        against = judge(data, full.logits, logits, config, slices=False)
+        against = plain_verdict(data, full.logits, logits, config)
         out.append(
             _technique(rival.name, rival.bytes, logits, against, data)
             | {

@@ -1,27 +1,36 @@
-"""The verdict on a pair of models, with the guards around it."""
+"""The verdict on a pair of models on the test rows, with the guards around it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset
-from recprune.evaluation import Verdict, verdict
+from recprune.encoding import UNKNOWN
+from recprune.evaluation import (
+    TestUses,
+    Verdict,
+    judge_slices,
+    reference_reasons,
+    thirds,
+    verdict,
+    weak_reference,
+)
+from recprune.metrics import auc
+from recprune.pipeline.attributes import chosen_attributes, group_of
 from recprune.pipeline.config import RunConfig
 
-__all__ = ["judge"]
+__all__ = ["final_verdict", "plain_verdict"]
+
+Logits = NDArray[np.float32]
 
 
-def judge(
-    data: Dataset,
-    full: NDArray[np.float32],
-    pruned: NDArray[np.float32],
-    config: RunConfig,
-    references: list[dict[str, Any]] | None = None,
-    **_: Any,
-) -> Verdict:
+def plain_verdict(data: Dataset, full: Logits, pruned: Logits, config: RunConfig) -> Verdict:
+    """Judge on the test rows by the interval alone."""
     test = data.test
     return verdict(
         test.label,
@@ -32,3 +41,62 @@ def judge(
         tolerance=config.tolerance,
         seed=config.seed,
     )
+
+
+def final_verdict(
+    data: Dataset,
+    full: Logits,
+    pruned: Logits,
+    config: RunConfig,
+    references: list[dict[str, Any]],
+    model: bytes,
+) -> Verdict:
+    """Judge on the test rows: interval, slices, strength of the reference, count of uses.
+
+    Args:
+        full, pruned: logits of the test rows.
+        references: the yardsticks' records.
+        model: the pruned model's stored weights, for the count of uses.
+    """
+    test = data.test
+    decision = plain_verdict(data, full, pruned, config)
+    slices = judge_slices(test.label, full, pruned, _groups(data), test.users)
+    alarms = [s.slice for s in slices if s.outcome == "alarm"]
+    if alarms:
+        reason = f"worse by more than the slice tolerance on: {', '.join(alarms)}"
+        decision = replace(decision, outcome="FAIL", reasons=(*decision.reasons, reason))
+    reached = {r["name"]: r["auc"] for r in references}
+    weak = reference_reasons(
+        auc(test.label, full), reached["popularity"], reached["LR"], config.tolerance
+    )
+    uses = TestUses().count(test.label, full, model)
+    return replace(weak_reference(decision, weak), slices=slices, test_uses=uses)
+
+
+def _groups(data: Dataset) -> Mapping[tuple[str, str], NDArray[np.object_]]:
+    """Return each test row's group, by what the group is of."""
+    train, test = data.train, data.test
+    groups: dict[tuple[str, str], NDArray[np.object_]] = {}
+    for name, kind, owners in (
+        ("user", "activity", (train.users, test.users)),
+        ("item", "popularity", (train.items, test.items)),
+    ):
+        learned, asked = owners
+        if learned is None or asked is None:
+            continue
+        size = int(max(learned.max(initial=0), asked.max(initial=0))) + 1
+        count = np.bincount(learned, train.label, minlength=size)[asked]
+        names = ("new", "light", "heavy") if name == "user" else ("none", "tail", "head")
+        groups[name, kind] = thirds(count, names)
+    for column in (data.schema.user, data.schema.item):
+        if column is not None and column in data.schema.names:
+            code = test.rows.codes[:, data.schema.names.index(column)]
+            if (code == UNKNOWN).any():
+                groups[column, "unseen ids"] = np.where(code == UNKNOWN, "unseen", "seen").astype(
+                    object
+                )
+    for name in chosen_attributes(data):
+        kind = "sensitive" if name in data.sensitive else "attribute"
+        if name in test.columns.columns:
+            groups[name, kind] = group_of(test.columns[name], name)
+    return groups

@@ -17,7 +17,7 @@ from recprune.importance import FieldRanking, rank_fields
 from recprune.metrics import auc
 from recprune.models import Ranker
 from recprune.pipeline.config import RunConfig
-from recprune.pruning import FineTuning, cut, encode, fine_tune, rotate
+from recprune.pruning import FineTuning, Keep, cut, encode, fine_tune, rotate
 
 __all__ = ["Candidate", "Search", "fit_reference", "search"]
 
@@ -131,7 +131,7 @@ def _path(
         yield f"{len(fields)} fields", 1.0, model
     model = rotate(model, data.train)
     for share, dims in zip(SHARES, DIMS, strict=True):
-        keep = {
+        keep: Keep = {
             "rows": _rows(reference, share),
             "neurons": tuple(max(4, round(n * share)) for n in config.hidden),
             "dims": max(2, round(config.dim * dims)),
@@ -149,7 +149,7 @@ def _first_fields(
             reference, ranking, data.tune, data.gate, config.tolerance, config.protect
         )
     amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
-    return ranking.keep(**amount, protect=config.protect)  # type: ignore[arg-type]
+    return ranking.keep(**amount, protect=config.protect)
 
 
 def _rows(reference: Ranker, share: float) -> int:

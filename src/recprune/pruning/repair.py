@@ -41,10 +41,10 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
     with torch.no_grad():
         index = net.index(torch.from_numpy(rows.codes).long())
         value = net.embed(net.table, index, torch.from_numpy(rows.shares))
-    value = value[:, torch.argsort(net.order)].double().numpy()
+    ordered = value[:, torch.argsort(net.order)].double().numpy()
     tensors = {name: array.astype(np.float64) for name, array in model.state.items()}
-    _refit_layers(model, value, kept, tensors)
-    _fold_fields_and_dims(model, value.mean(axis=0), kept, tensors)
+    _refit_layers(model, ordered, kept, tensors)
+    _fold_fields_and_dims(model, ordered.mean(axis=0), kept, tensors)
     _pool_rows(model, split, kept, tensors)
     changed = {
         name: array.astype(np.float32)

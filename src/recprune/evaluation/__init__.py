@@ -1,0 +1,27 @@
+"""How good a model is, and whether a pruned one is no worse."""
+
+from recprune.evaluation.comparison import Comparison, compare
+from recprune.evaluation.delong import clustered_delong
+from recprune.evaluation.evaluate import evaluate
+from recprune.evaluation.latency import paired_latency_us
+from recprune.evaluation.ledger import TestUses
+from recprune.evaluation.noninferiority import Verdict, reference_reasons, verdict, weak_reference
+from recprune.evaluation.selection import choose_fields
+from recprune.evaluation.slices import SliceResult, judge_slices, thirds
+
+__all__ = [
+    "Comparison",
+    "SliceResult",
+    "TestUses",
+    "Verdict",
+    "choose_fields",
+    "clustered_delong",
+    "compare",
+    "evaluate",
+    "judge_slices",
+    "paired_latency_us",
+    "reference_reasons",
+    "thirds",
+    "verdict",
+    "weak_reference",
+]
