@@ -189,7 +189,8 @@ def _tables() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
             ITEM,
             "basket_id",
             "quantity",
-            "sales_value",
+            # Whole cents add up to the same sum in any order of the rows.
+            (pl.col("sales_value") * 100).round().cast(pl.Int64).alias("cents"),
             "week",
             (pl.col("transaction_timestamp").dt.epoch("us") / DAY).alias("time"),
         )
@@ -197,7 +198,8 @@ def _tables() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     )
     buyers = events.group_by(ITEM).agg(pl.col(USER).n_unique().alias("buyers"))
     sold = buyers.filter(pl.col("buyers") >= LEAST_HOUSEHOLDS)
-    catalogue = products.select(ITEM, *KINDS).join(sold, on=ITEM, how="semi").sort(ITEM)
+    known = products.select(ITEM, *KINDS)
+    catalogue = sold.select(ITEM).join(known, on=ITEM, how="left").sort(ITEM)
     people = events.select(USER).unique().sort(USER)
     demographics = read["demographics"].select(USER, *PERSONAL)
     people = people.join(demographics, on=USER, how="left", maintain_order="left")
@@ -208,7 +210,7 @@ def _item_measures(past: pl.DataFrame) -> pl.DataFrame:
     """Return each product's mean price (missing if never sold) and log(1 + households)."""
     return past.group_by(ITEM).agg(
         pl.when(pl.col("quantity").sum() > 0)
-        .then(pl.col("sales_value").sum() / pl.col("quantity").sum())
+        .then(pl.col("cents").sum() / pl.col("quantity").sum() / 100)
         .alias("price"),
         pl.col(USER).n_unique().log1p().alias("popularity"),
     )
@@ -220,7 +222,7 @@ def _habits(past: pl.DataFrame, until: float) -> pl.DataFrame:
     weeks = ((until - pl.col("time").min()) / 7).clip(lower_bound=1.0)
     return past.group_by(USER).agg(
         (baskets / weeks).alias("frequency"),
-        (pl.col("sales_value").sum() / baskets).alias("spend"),
+        (pl.col("cents").sum() / baskets / 100).alias("spend"),
         (until - pl.col("time").max()).alias("recency"),
         baskets.cast(pl.Float64).alias("baskets"),
     )

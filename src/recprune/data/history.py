@@ -6,7 +6,7 @@ and as the cross tables that serving looks up, so that the two cannot drift apar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,18 +66,16 @@ class History:
         """The events up to the cut-off."""
         return self.events.filter(pl.col(self.time) <= self.until)
 
-    def entries(self, by: str) -> pl.DataFrame:
-        """Return count and recency of each user and value that meet, sorted by both."""
-        count, recency = (f.name for f in cross_fields(by))
-        return (
-            self.past.drop_nulls(by)
-            .group_by(self.user, by)
-            .agg(
-                pl.len().cast(pl.Float32).alias(count),
-                (self.until - pl.col(self.time).max()).cast(pl.Float32).alias(recency),
-            )
-            .sort(self.user, by)
-        )
+    @cached_property
+    def users(self) -> pl.Series:
+        """The users with past events, sorted."""
+        return self.past[self.user].unique().sort()
+
+    @cached_property
+    def _entries(self) -> dict[str, _Entries]:
+        owner = positions(self.past[self.user], self.users)
+        time = self.past[self.time].cast(pl.Float64).to_numpy()
+        return {by: _Entries.of(owner, self.past[by], self.until - time) for by in self.by}
 
     def columns(self, pairs: pl.DataFrame) -> pl.DataFrame:
         """Return the cross columns of pairs, in their order.
@@ -85,32 +83,68 @@ class History:
         Args:
             pairs: the user column and the item columns, one row a pair.
         """
+        owner = positions(pairs[self.user], self.users)
         out = []
-        for by in self.by:
+        for by, entries in self._entries.items():
             count, recency = (f.name for f in cross_fields(by))
-            joined = pairs.select(self.user, by).join(
-                self.entries(by), on=[self.user, by], how="left", maintain_order="left"
-            )
-            out += [joined[count].fill_null(0.0), joined[recency]]
+            times, since = entries.look_up(owner, positions(pairs[by], entries.values))
+            out += [pl.Series(count, times), pl.Series(recency, since, nan_to_null=True)]
         return pl.DataFrame(out)
 
-    def tables(self, users: pl.Series, values: dict[str, pl.Series]) -> dict[str, CrossTable]:
+    def tables(self, users: pl.Series, values: Mapping[str, pl.Series]) -> dict[str, CrossTable]:
         """Return the cross tables that serving looks up.
 
         Args:
             users: all users' ids.
             values: item column → the values that items have; others are left out.
         """
-        return {by: self._table(by, users, values[by]) for by in self.by}
+        tables = {}
+        place = positions(self.users, users)
+        for by, entries in self._entries.items():
+            count, recency = (f.name for f in cross_fields(by))
+            known = values[by].drop_nulls().unique().sort()
+            owner, value = np.divmod(entries.keys, max(len(entries.values), 1))
+            owner, key = place[owner], positions(entries.values, known)[value]
+            kept = (owner >= 0) & (key >= 0)
+            numbers = {count: entries.count[kept], recency: entries.recency[kept]}
+            tables[by] = CrossTable.from_entries(
+                owner[kept], key[kept], known.to_list(), numbers, len(users), {count: 0.0}
+            )
+        return tables
 
-    def _table(self, by: str, users: pl.Series, values: pl.Series) -> CrossTable:
-        known = values.drop_nulls().unique().sort()
-        entries = self.entries(by)
-        owner, key = positions(entries[self.user], users), positions(entries[by], known)
-        kept: NDArray[np.bool_] = (owner >= 0) & (key >= 0)
-        names: Sequence[str] = [f.name for f in cross_fields(by)]
-        numbers = {name: entries[name].to_numpy()[kept] for name in names}
-        defaults = {names[0]: 0.0}
-        return CrossTable.from_entries(
-            owner[kept], key[kept], known.to_list(), numbers, len(users), defaults
-        )
+
+@dataclass(frozen=True, eq=False)
+class _Entries:
+    """Count and recency of each user and value that meet, by rising key = user · values + value."""
+
+    values: pl.Series
+    keys: NDArray[np.int64]
+    count: NDArray[np.float32]
+    recency: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, owner: NDArray[np.int64], column: pl.Series, since: NDArray[np.float64]
+    ) -> _Entries:
+        values = column.drop_nulls().unique().sort()
+        value = positions(column, values)
+        known = value >= 0
+        keys = owner[known] * max(len(values), 1) + value[known]
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        recency = np.minimum.reduceat(since[known][order], starts) if len(keys) else since[:0]
+        count = np.diff(np.append(starts, len(keys)))
+        return cls(values, keys[starts], count.astype(np.float32), recency.astype(np.float32))
+
+    def look_up(
+        self, owner: NDArray[np.int64], value: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the counts (else 0) and recencies (else NaN) of pairs; -1 = not known."""
+        if not len(self.keys):
+            return np.zeros(len(owner), np.float32), np.full(len(owner), np.nan, np.float32)
+        wanted = owner * max(len(self.values), 1) + value
+        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        met = (self.keys[at] == wanted) & (owner >= 0) & (value >= 0)
+        count = np.where(met, self.count[at], np.float32(0))
+        return count, np.where(met, self.recency[at], np.float32(np.nan))
