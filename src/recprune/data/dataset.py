@@ -195,7 +195,7 @@ class Dataset:
                     )
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else _all_ids(frames, schema.user)
-        item_ids = items[schema.item].cast(pl.String) if items is not None and schema.item else None
+        item_ids = read_id(items[schema.item]) if items is not None and schema.item else None
         parts = {}
         for part, frame in frames.items():
             label, _ = read_label(frame[schema.label])
@@ -389,7 +389,11 @@ def _places(
 ) -> Index | None:
     if column is None or ids is None:
         return None
-    at = positions(read_id(frame[column]).cast(pl.String), ids)
+    values = read_id(frame[column])
+    if ids.dtype != values.dtype:
+        values = values.cast(pl.String)
+        ids = ids.cast(pl.String)
+    at = positions(values, ids)
     if (at < 0).any():
         stranger = frame[column][int(np.argmin(at))]
         raise DataError(f"The {part} rows hold {column} {stranger!r}, which is not listed.")

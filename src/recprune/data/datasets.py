@@ -101,7 +101,8 @@ def load_demo(households: int | None = None, seed: int = 0, negatives: int = 4) 
     if households is not None:
         drawn = stream(seed, "households").permutation(len(everyone))[:households]
         people = people[np.sort(drawn)]
-    shop = _Shop(events, products, people)
+    own = events.join(people.select(USER), on=USER, how="semi", maintain_order="left")
+    shop = _Shop(events, products, people, History(own, USER, "time", BY))
     windows = [_Window(shop, *weeks) for weeks in WINDOWS]
     train, valid, test = (w.pairs(negatives, seed + i) for i, w in enumerate(windows))
     last = windows[-1]
@@ -122,6 +123,7 @@ class _Shop:
     events: pl.DataFrame
     products: pl.DataFrame
     people: pl.DataFrame
+    history: History
 
 
 class _Window:
@@ -139,8 +141,6 @@ class _Window:
         self.users = shop.people.join(
             _habits(past, self.until), on=USER, how="left", maintain_order="left"
         )
-        own = past.join(shop.people.select(USER), on=USER, how="semi")
-        self.history = History(own, USER, "time", self.until, BY)
 
     def pairs(self, negatives: int, seed: int) -> pl.DataFrame:
         """Return positives and negatives with all columns, sorted by household and product."""
@@ -163,14 +163,14 @@ class _Window:
         order = np.lexsort((items, users))
         sides = [self.users[users[order]], self.items[items[order]]]
         pairs = pl.concat([*sides, pl.DataFrame({LABEL: label[order]})], how="horizontal")
-        return pl.concat([pairs, self.history.columns(pairs)], how="horizontal")
+        return pl.concat([pairs, self.shop.history.columns(pairs, self.until)], how="horizontal")
 
     def store(self) -> Users:
         """Return the households as of this window's start."""
         own = [f for f in SCHEMA.fields if f.source == "user"]
         columns = {f.name: raw_column(self.users[f.name], f.kind) for f in own}
         values = {by: self.items[by] for by in BY}
-        cross = self.history.tables(self.users[USER], values)
+        cross = self.shop.history.tables(self.users[USER], values, self.until)
         return Users(tuple(id_texts(self.users[USER])), columns, cross)
 
 
