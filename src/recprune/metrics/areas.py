@@ -37,10 +37,7 @@ def auc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> 
     ones, zeros = both_classes(positive, "auc")
     high, low = np.sort(x[positive]), np.sort(x[~positive])
     # Looking the rarer class up in the other one is the cheaper way round.
-    if ones <= zeros:
-        halves = _ranks(low, high)
-    else:
-        halves = 2 * ones * zeros - _ranks(high, low)
+    halves = _ranks(low, high) if ones <= zeros else 2 * ones * zeros - _ranks(high, low)
     return halves / (2 * ones * zeros)
 
 
@@ -60,7 +57,7 @@ def _weighted(positive: NDArray[np.bool_], x: Array, w: NDArray[np.float64]) -> 
     low = x[negative][order]
     below = np.concatenate([[0.0], np.cumsum(w[negative][order])])
     high = x[positive]
-    left, right = (np.searchsorted(low, high, side=s) for s in ("left", "right"))  # type: ignore[call-overload]
+    left, right = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
     return float(w[positive] @ (below[left] + below[right]) / (2 * total))
 
 

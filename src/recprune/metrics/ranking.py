@@ -190,8 +190,9 @@ def _checked(
     return found[:, :k], whole, int(k)
 
 
-def _share(
-    top: NDArray[np.generic], bottom: NDArray[np.generic], relevant: NDArray[np.int64]
-) -> PerUser:
+def _share(top: ArrayLike, bottom: ArrayLike, relevant: NDArray[np.int64]) -> PerUser:
+    """Divide; NaN for users with nothing to find, whatever stands above or below the line."""
     out = np.full(len(relevant), np.nan)
-    return np.divide(top, bottom, out=out, where=relevant > 0, casting="unsafe")
+    known = relevant > 0
+    out[known] = np.asarray(top, np.float64)[known] / np.asarray(bottom, np.float64)[known]
+    return out

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from recprune.errors import ParameterError, nearest
 from recprune.metrics import areas, beyond, calibration, classification, ranking
 
@@ -39,7 +41,7 @@ class Metric:
         if self.family == "ranking":
             options.setdefault("k", self.k)
         elif self.family == "lists":
-            arrays = ([row[: self.k] for row in arrays[0]], *arrays[1:])
+            arrays = (np.asarray(arrays[0])[:, : self.k], *arrays[1:])
         return self.function(*arrays, **options)
 
 
