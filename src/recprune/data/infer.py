@@ -95,6 +95,8 @@ def read_column(series: pl.Series, wanted: Kind | None = None, from_text: bool =
         return _date(series, wanted)
     if series.dtype == pl.String and wanted != "categorical":
         return _text(series, wanted, from_text)
+    if series.dtype == pl.Boolean and wanted == "numeric":
+        series = series.cast(pl.UInt8)
     if series.dtype == pl.Boolean or wanted == "categorical" or not series.dtype.is_numeric():
         return _categorical(series)
     return _numeric(series, wanted)
