@@ -5,7 +5,13 @@ from recprune.evaluation.delong import clustered_delong
 from recprune.evaluation.evaluate import evaluate
 from recprune.evaluation.latency import paired_latency_us
 from recprune.evaluation.ledger import TestUses
-from recprune.evaluation.noninferiority import Verdict, reference_reasons, verdict, weak_reference
+from recprune.evaluation.noninferiority import (
+    Verdict,
+    fixed_sequence,
+    reference_reasons,
+    verdict,
+    weak_reference,
+)
 from recprune.evaluation.selection import choose_fields
 from recprune.evaluation.slices import SliceResult, judge_slices, thirds
 
@@ -18,6 +24,7 @@ __all__ = [
     "clustered_delong",
     "compare",
     "evaluate",
+    "fixed_sequence",
     "judge_slices",
     "paired_latency_us",
     "reference_reasons",

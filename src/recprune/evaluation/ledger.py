@@ -34,8 +34,9 @@ class TestUses:
         """Record a use and return the number of models these rows have judged.
 
         Args:
-            label: the test labels, which with the full model's scores tell the rows apart.
-            full: the reference's scores on them.
+            label: the test labels in order, which tell sets of rows apart.
+            full: the reference's scores on them, one a row; the reference may be trained anew
+                without making the rows fresh, so their values do not count.
             model: bytes that tell the judged model apart.
 
         Warns:
@@ -63,7 +64,9 @@ class TestUses:
             data = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return data if isinstance(data, dict) else {}
+        if not isinstance(data, dict):
+            return {}
+        return {k: v for k, v in data.items() if isinstance(v, list)}
 
     def _write(self, known: dict[str, list[str]]) -> None:
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}")

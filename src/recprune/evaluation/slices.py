@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import erfc, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -48,38 +49,50 @@ class SliceResult:
 
 
 def judge_slices(
-    label: NDArray[np.floating],
-    full: NDArray[np.floating],
-    pruned: NDArray[np.floating],
+    label: NDArray[Any],
+    full: NDArray[Any],
+    pruned: NDArray[Any],
     groups: Mapping[tuple[str, str], NDArray[np.object_]],
-    users: NDArray[np.integer] | None = None,
+    users: NDArray[Any] | None = None,
     slice_tolerance: float = SLICE_TOLERANCE,
 ) -> tuple[SliceResult, ...]:
     """Judge every value of every grouping.
 
     Args:
-        label, full, pruned: as in :func:`recprune.evaluation.verdict`, shape (n_rows,).
-        groups: (name, kind) → each row's group, shape (n_rows,).
+        label, full, pruned: as in :func:`recprune.evaluation.verdict`, shape ``(n_rows,)``.
+        groups: (name, kind) → each row's group, shape ``(n_rows,)``.
         users: each row's user, or None.
         slice_tolerance: largest drop that raises no alarm.
 
     The standard errors are the clustered DeLong's. Alarms hold for all slices together: the
-    p-values of "the drop is not larger than the tolerance" are stepped down by Holm 1979.
+    p-values of "the drop is not larger than the tolerance" are stepped down by Holm 1979, among
+    the slices that are large enough to be tested. Too small are those with fewer than
+    ``LEAST_OF_CLASS`` rows of a class or ``LEAST_CLUSTERS`` users: they are listed as undecided.
+
+    The pruned scores are noise in one half of the rows only, and the same in the other:
+
+    >>> label = np.tile([0, 1], 400)
+    >>> score = label + np.linspace(0, 1, 800)
+    >>> half = np.repeat(["a", "b"], 400).astype(object)
+    >>> pruned = np.where(half == "a", np.sin(np.arange(800) ** 2), score)
+    >>> [(s.slice, s.outcome) for s in judge_slices(label, score, pruned, {("half", "x"): half})]
+    [('half=a', 'alarm'), ('half=b', 'ok')]
     """
     found: list[tuple[str, str, int, int | None, float | None, float | None]] = []
+    positive = np.asarray(label) == 1
     for (name, kind), group in groups.items():
-        values, place = np.unique(group.astype(str), return_inverse=True)
-        for i, value in enumerate(values):
-            here = place == i
+        values, place, sizes = np.unique(group.astype(str), return_inverse=True, return_counts=True)
+        # Sorted once: a column with thousands of values is not searched once for each.
+        parts = np.split(np.argsort(place, kind="stable"), np.cumsum(sizes)[:-1])
+        for value, here in zip(values, parts, strict=True):
             owner = users[here] if users is not None else None
             n_users = len(np.unique(owner)) if owner is not None else None
-            ones = int(label[here].sum())
-            small = min(ones, int(here.sum()) - ones) < LEAST_OF_CLASS
-            if small or (n_users is not None and n_users < LEAST_CLUSTERS):
-                found.append((f"{name}={value}", kind, int(here.sum()), n_users, None, None))
-                continue
-            d, se = clustered_delong(label[here], full[here], pruned[here], owner)
-            found.append((f"{name}={value}", kind, int(here.sum()), n_users, d, se))
+            ones, d, error = int(np.count_nonzero(positive[here])), None, None
+            small = min(ones, len(here) - ones) < LEAST_OF_CLASS
+            if not small and (n_users is None or n_users >= LEAST_CLUSTERS):
+                d, se = clustered_delong(positive[here], full[here], pruned[here], owner)
+                error = se if np.isfinite(se) else None
+            found.append((f"{name}={value}", kind, len(here), n_users, d, error))
     alarms = _holm([(d, se) for *_, d, se in found], slice_tolerance)
     out = []
     for (name, kind, rows, n_users, drop, error), alarm in zip(found, alarms, strict=True):
@@ -106,18 +119,18 @@ def thirds(count: NDArray[np.number], names: tuple[str, str, str]) -> NDArray[np
 
 def _holm(tests: list[tuple[float | None, float | None]], tolerance: float) -> list[bool]:
     """Return which slices are worse than the tolerance, with 5 % error for all together."""
-    p = np.array(
-        [1.0 if d is None or not se else _upper_tail((-tolerance - d) / se) for d, se in tests]
-    )
-    order, alarms = np.argsort(p, kind="stable"), [False] * len(tests)
-    for step, i in enumerate(order):
-        if p[i] > 0.05 / (len(tests) - step):
+    tested = [
+        (_upper_tail((-tolerance - d) / se) if se else float(d >= -tolerance), i)
+        for i, (d, se) in enumerate(tests)
+        if d is not None and se is not None
+    ]
+    alarms = [False] * len(tests)
+    for step, (p, i) in enumerate(sorted(tested)):
+        if p > 0.05 / (len(tested) - step):
             break
         alarms[i] = True
     return alarms
 
 
 def _upper_tail(z: float) -> float:
-    from math import erfc, sqrt
-
     return 0.5 * erfc(z / sqrt(2))
