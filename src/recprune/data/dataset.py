@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
+from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
-from recprune.data.profiles import build_items, build_users, id_texts, positions, repeats
+from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
+from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_table
 from recprune.data.spec import Spec, read_spec
-from recprune.data.split import assign, check_classes, halves
-from recprune.data.table import Table, build_table, read_id
+from recprune.data.split import assign, check_classes
+from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError, nearest
 from recprune.schema import Schema
@@ -32,54 +34,6 @@ __all__ = ["Dataset", "Split"]
 Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 Index = NDArray[np.int64]
 PARTS = ("train", "valid", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Encoded rows with their labels.
-
-    Args:
-        rows: codes and shares, n rows.
-        label: 0 or 1, shape ``(n,)``.
-        encoder: what the rows were encoded with.
-        columns: the raw columns: fields, user and item.
-        users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
-        items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
-    """
-
-    rows: Rows
-    label: NDArray[np.float32]
-    encoder: Encoder
-    columns: pl.DataFrame
-    users: Index | None = None
-    items: Index | None = None
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def take(self, index: NDArray[Any] | slice) -> Split:
-        """Return some of the rows: positions, a mask, or a slice."""
-        at = np.arange(len(self))[index]
-        return replace(
-            self,
-            rows=self.rows[at],
-            label=self.label[at],
-            columns=self.columns[at],
-            users=None if self.users is None else self.users[at],
-            items=None if self.items is None else self.items[at],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What a split adds to a data set."""
-
-    parts: Mapping[str, Split]
-    items: pl.DataFrame | None
-    users: Users | None
-    exclude_seen: bool
-    by: str
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +148,7 @@ class Dataset:
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
         encoder, found = fit_encoder(frames["train"], schema)
-        user_ids = pl.Series(users.ids) if users is not None else _all_ids(frames, schema.user)
+        user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
         item_ids = read_id(items[schema.item]) if items is not None and schema.item else None
         parts = {}
         for part, frame in frames.items():
@@ -205,10 +159,10 @@ class Dataset:
                 label,
                 encoder,
                 columns,
-                _places(frame, schema.user, user_ids, part),
-                _places(frame, schema.item, item_ids, part),
+                places(frame, schema.user, user_ids, part),
+                places(frame, schema.item, item_ids, part),
             )
-        parts |= _tune_and_gate(parts["valid"], seed)
+        parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
         return cls(encoder.schema, tuple(found), name, None, fitted)
@@ -243,7 +197,7 @@ class Dataset:
         rows = encode_frame(encoder, table.frame)
         whole = Split(rows, table.label, encoder, table.frame, owner, place)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
-        parts |= _tune_and_gate(parts["valid"], seed)
+        parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
         users = None
         if user_ids is not None:
@@ -370,31 +324,3 @@ class Dataset:
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _tune_and_gate(valid: Split, seed: int) -> dict[str, Split]:
-    tune, gate = halves(valid.label, valid.users, seed)
-    return {"tune": valid.take(tune), "gate": valid.take(gate)}
-
-
-def _all_ids(frames: Mapping[str, pl.DataFrame], user: str | None) -> pl.Series | None:
-    if user is None:
-        return None
-    ids = pl.concat([frame[user] for frame in frames.values()]).unique().sort()
-    return pl.Series(id_texts(ids))
-
-
-def _places(
-    frame: pl.DataFrame, column: str | None, ids: pl.Series | None, part: str
-) -> Index | None:
-    if column is None or ids is None:
-        return None
-    values = read_id(frame[column])
-    if ids.dtype != values.dtype:
-        values = values.cast(pl.String)
-        ids = ids.cast(pl.String)
-    at = positions(values, ids)
-    if (at < 0).any():
-        stranger = frame[column][int(np.argmin(at))]
-        raise DataError(f"The {part} rows hold {column} {stranger!r}, which is not listed.")
-    return at

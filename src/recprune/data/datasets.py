@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from recprune._support import require, stream
 from recprune.data.dataset import Dataset
 from recprune.data.history import History, cross_fields
+from recprune.data.ids import id_texts
 from recprune.data.negatives import sample_negatives
-from recprune.data.profiles import id_texts, raw_column
+from recprune.data.profiles import raw_column
 from recprune.errors import ParameterError
 from recprune.schema import Field, Schema
 from recprune.users import Users

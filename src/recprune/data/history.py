@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.profiles import positions
+from recprune.data.ids import positions
 from recprune.errors import DataError
 from recprune.histories import CrossTable
 from recprune.schema import Field

@@ -6,30 +6,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.ids import id_texts, positions
 from recprune.data.table import Table
-from recprune.encoding import text
 from recprune.histories import CrossTable, SeenItems
 from recprune.users import Users
 
-__all__ = ["build_items", "build_users", "id_texts", "positions", "raw_column", "repeats"]
+__all__ = ["build_items", "build_users", "raw_column", "repeats"]
 
 Index = NDArray[np.int64]
-
-
-def id_texts(ids: pl.Series) -> list[str]:
-    """Return ids as the text that all parts know them by."""
-    return [str(text(i)) for i in ids.to_list()]
-
-
-def positions(values: pl.Series, ids: pl.Series) -> Index:
-    """Return each value's position in ``ids`` (without repeats); -1 = not there.
-
-    >>> positions(pl.Series(["b", "x", "a"]), pl.Series(["a", "b"])).tolist()
-    [1, -1, 0]
-    """
-    place = pl.Series(np.arange(len(ids)))
-    found = values.replace_strict(ids, place, default=-1, return_dtype=pl.Int64)
-    return found.to_numpy()
 
 
 def build_items(table: Table) -> pl.DataFrame | None:
@@ -89,8 +73,9 @@ def repeats(table: Table, rows: Index) -> bool:
     user, item = table.schema.user, table.schema.item
     if user is None or item is None:
         return False
-    pairs = table.frame[rows].select(user, item).filter(pl.Series(table.label[rows] == 1))
-    return pairs.n_unique() < len(pairs)
+    positive = rows[table.label[rows] == 1]
+    pairs = table.frame.select(user, item)[positive]
+    return bool(pairs.n_unique() < len(pairs))
 
 
 def raw_column(series: pl.Series, kind: str) -> list[object] | NDArray[np.float64]:

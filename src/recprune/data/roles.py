@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
+from recprune.data.ids import positions
 from recprune.schema import Source
 
 __all__ = ["guess_sensitive", "guess_sources"]
@@ -40,6 +42,9 @@ PERSONAL = frozenset(
     }
 )
 
+#: Rows that rule most columns out before all rows are read.
+SAMPLE = 50_000
+
 
 def guess_sensitive(name: str) -> bool:
     """Tell whether a column's name names a personal attribute.
@@ -64,23 +69,28 @@ def guess_sources(
     >>> guess_sources(frame, ["age", "x"], "u", "i")
     {'age': 'user', 'x': 'context'}
     """
-    sides: list[tuple[int, Source, frozenset[str]]] = []
-    for owner, source in ((user, "user"), (item, "item")):
+    sides: list[tuple[int, Source, set[str]]] = []
+    named: tuple[tuple[str | None, Source], ...] = ((user, "user"), (item, "item"))
+    for owner, source in named:
         if owner is None:
             continue
         others = [c for c in columns if c != owner]
-        counts = frame.group_by(owner).agg(pl.col(others).n_unique())
-        fixed = [c for c in others if counts[c].max() == 1]
-        side: Source = "user" if source == "user" else "item"
-        sides.append((len(counts), side, frozenset(fixed)))
-    sides.sort(key=lambda s: s[0])
-    owners: dict[str, Source] = {}
-    if user is not None:
-        owners[user] = "user"
-    if item is not None:
-        owners[item] = "item"
+        some = _fixed(frame.head(SAMPLE), others, owner)
+        fixed = some if len(frame) <= SAMPLE else _fixed(frame, some, owner)
+        sides.append((frame[owner].n_unique(), source, set(fixed)))
+    sides.sort(key=lambda side: side[0])
+    owners = {owner: source for owner, source in named if owner is not None}
     out: dict[str, Source] = {}
     for column in columns:
         fits = [source for _, source, fixed in sides if column in fixed]
         out[column] = owners.get(column) or (fits[0] if fits else "context")
     return out
+
+
+def _fixed(frame: pl.DataFrame, columns: Sequence[str], owner: str) -> list[str]:
+    """Return the columns whose value in every row is that of the owner's first row."""
+    place = positions(frame[owner], frame[owner].unique())
+    first = np.empty(len(frame), np.int64)
+    first[place[::-1]] = np.arange(len(frame))[::-1]
+    expected = first[place]
+    return [c for c in columns if frame[c].eq_missing(frame[c][expected]).all()]

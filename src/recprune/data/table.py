@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.frames import plain
+from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column, read_time, typed
 from recprune.data.labels import read_label
 from recprune.data.quality import Finding, duplicate_columns
@@ -86,18 +87,6 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     counts = {f.name: spec.counts.get(f.name, spec.min_count) for f in fields}
     return Table(frame.select(list(kept)), label, schema, time, counts, tuple(found))
-
-
-def read_id(series: pl.Series, from_text: bool = False) -> pl.Series:
-    """Return ids as integers or text; whole floats (ids beside missing ones in pandas) as integers."""
-    if from_text:
-        series = typed(series)
-    if series.dtype.is_float():
-        whole = series.cast(pl.Int64, strict=False)
-        return whole if (whole.cast(series.dtype) == series).all() else series.cast(pl.String)
-    if series.dtype.is_integer() or series.dtype == pl.String:
-        return series
-    return series.cast(pl.String)
 
 
 def _usable_rows(

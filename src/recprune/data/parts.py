@@ -1,0 +1,100 @@
+"""Parts of a data set: encoded rows with labels, users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.ids import id_texts, positions, read_id
+from recprune.data.split import halves
+from recprune.encoding import Encoder, Rows
+from recprune.errors import DataError
+from recprune.users import Users
+
+__all__ = ["Fitted", "Split", "all_ids", "places", "tune_and_gate"]
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Encoded rows with their labels.
+
+    Args:
+        rows: codes and shares, n rows.
+        label: 0 or 1, shape ``(n,)``.
+        encoder: what the rows were encoded with.
+        columns: the raw columns: fields, user and item.
+        users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
+        items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
+    """
+
+    rows: Rows
+    label: NDArray[np.float32]
+    encoder: Encoder
+    columns: pl.DataFrame
+    users: Index | None = None
+    items: Index | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, index: NDArray[Any] | slice) -> Split:
+        """Return some of the rows: positions, a mask, or a slice."""
+        at = np.arange(len(self))[index]
+        return replace(
+            self,
+            rows=self.rows[at],
+            label=self.label[at],
+            columns=self.columns[at],
+            users=None if self.users is None else self.users[at],
+            items=None if self.items is None else self.items[at],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a split adds to a data set."""
+
+    parts: Mapping[str, Split]
+    items: pl.DataFrame | None
+    users: Users | None
+    exclude_seen: bool
+    by: str
+    seed: int
+
+
+def tune_and_gate(valid: Split, seed: int) -> dict[str, Split]:
+    """Return the halves of the validation rows."""
+    tune, gate = halves(valid.label, valid.users, seed)
+    return {"tune": valid.take(tune), "gate": valid.take(gate)}
+
+
+def all_ids(frames: Mapping[str, pl.DataFrame], user: str | None) -> pl.Series | None:
+    """Return the users of all frames, as text, sorted as they are stored."""
+    if user is None:
+        return None
+    ids = pl.concat([frame[user] for frame in frames.values()]).unique().sort()
+    return pl.Series(id_texts(ids))
+
+
+def places(
+    frame: pl.DataFrame, column: str | None, ids: pl.Series | None, part: str
+) -> Index | None:
+    """Return each row's position among the ids; refuse a row whose id is not there."""
+    if column is None or ids is None:
+        return None
+    values = read_id(frame[column])
+    if ids.dtype != values.dtype:
+        values = values.cast(pl.String)
+        ids = ids.cast(pl.String)
+    at = positions(values, ids)
+    if (at < 0).any():
+        stranger = frame[column][int(np.argmin(at))]
+        raise DataError(f"The {part} rows hold {column} {stranger!r}, which is not listed.")
+    return at
