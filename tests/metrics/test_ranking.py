@@ -1,0 +1,146 @@
+"""Ranking metrics against slow plain versions, on adversarial lists; names; beyond accuracy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recprune import metrics
+from recprune.errors import ParameterError
+
+
+def plain(hits: list[bool], n_relevant: int, k: int) -> dict[str, float]:
+    """Return all metrics of one user, as the definitions are read aloud."""
+    hits = hits[:k]
+    places = [i + 1 for i, hit in enumerate(hits) if hit]
+    reachable = min(n_relevant, k)
+    ideal = sum(1 / math.log2(i + 1) for i in range(1, reachable + 1))
+    precisions = [sum(hits[:place]) / place for place in places]
+    return {
+        "recall": len(places) / n_relevant,
+        "precision": len(places) / k,
+        "hit_rate": float(bool(places)),
+        "mrr": 1 / places[0] if places else 0.0,
+        "map": sum(precisions) / reachable,
+        "ndcg": sum(1 / math.log2(place + 1) for place in places) / ideal,
+    }
+
+
+lists = st.integers(0, 6).flatmap(
+    lambda width: st.lists(
+        st.tuples(st.lists(st.booleans(), min_size=width, max_size=width), st.integers(0, 5)),
+        min_size=1,
+        max_size=5,
+    )
+)
+
+
+@given(lists, st.integers(1, 9))
+def test_against_plain_versions(users: list[tuple[list[bool], int]], k: int) -> None:
+    # Nothing relevant, everything relevant, no list at all, and k above the list are all in here.
+    width = len(users[0][0])
+    hits = np.array([row for row, _ in users], bool).reshape(len(users), width)
+    relevant = hits.sum(axis=1) + np.array([extra for _, extra in users])
+    for name in ("recall", "precision", "hit_rate", "mrr", "map", "ndcg"):
+        values = metrics.metric(f"{name}@{k}")(hits, relevant)
+        for row, n, value in zip(hits.tolist(), relevant.tolist(), values, strict=True):
+            if n == 0:
+                assert np.isnan(value)
+            else:
+                assert value == pytest.approx(plain(row, n, k)[name], abs=1e-12)
+                assert 0 <= value <= 1
+
+
+def test_a_perfect_list_is_worth_one_however_many_are_relevant() -> None:
+    for n in (1, 3, 10, 50):
+        hits = np.arange(10)[None] < n
+        assert metrics.ndcg_at_k(hits, [n]) == pytest.approx(1)
+        assert metrics.map_at_k(hits, [n]) == pytest.approx(1)
+
+
+def test_whole_numbers_of_any_type_do() -> None:
+    hits = np.array([[1, 0, 1]], np.uint8)
+    for kind in (np.int8, np.int64, np.float32):
+        assert metrics.recall_at_k(hits, np.array([4], kind)).tolist() == [0.5]
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0, float("-inf")]), min_size=1, max_size=30),
+    st.integers(1, 40),
+)
+def test_top_k_breaks_ties_by_item(scores: list[float], k: int) -> None:
+    expected = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+    assert metrics.top_k(np.array(scores), k).tolist() == expected
+
+
+def test_hits_of_lists() -> None:
+    shown = np.array([[3, 1, -1], [0, 2, 1]])
+    relevant = [np.array([1, 9]), np.array([0, 1, 2])]
+    expected = [[False, True, False], [True, True, True]]
+    assert metrics.hits_of_lists(shown, relevant).tolist() == expected
+    table = np.zeros((2, 10), bool)
+    for user, items in enumerate(relevant):
+        table[user, items] = True
+    assert metrics.hits_of_lists(shown, table).tolist() == expected
+    nothing = metrics.hits_of_lists(np.empty((2, 0), int), [np.empty(0, int)] * 2)
+    assert nothing.shape == (2, 0)
+
+
+@given(
+    st.lists(st.permutations(range(6)).map(lambda p: p[:3]), min_size=2, max_size=6),
+    st.integers(6, 9),
+)
+def test_beyond_accuracy_against_plain_versions(shown: list[list[int]], n_items: int) -> None:
+    counts = [sum(item in one for one in shown) for item in range(n_items)]
+    assert metrics.coverage_at_k(shown, n_items) == sum(c > 0 for c in counts) / n_items
+    differences = sum(abs(a - b) for a in counts for b in counts)
+    gini = differences / (2 * n_items * sum(counts))
+    assert metrics.gini(shown, n_items) == pytest.approx(gini)
+    popularity = np.linspace(0.1, 1, n_items)
+    bits = [-math.log2(popularity[item]) for one in shown for item in one]
+    assert metrics.novelty(shown, popularity) == pytest.approx(sum(bits) / len(bits))
+    pairs = [(a, b) for i, a in enumerate(shown) for b in shown[:i]]
+    overlap = sum(len(set(a) & set(b)) / 3 for a, b in pairs) / len(pairs)
+    assert metrics.personalisation(shown, n_items) == pytest.approx(1 - overlap)
+
+
+def test_every_name_resolves_and_knows_which_way_is_better() -> None:
+    for name in metrics.names():
+        found = metrics.metric(name.replace("@k", "@5"))
+        assert found.k == (5 if "@" in name else None)
+    assert not metrics.metric("logloss").higher_is_better
+    assert metrics.metric("auc")([0, 1], [0.2, 0.7]) == 1
+    assert metrics.metric("coverage@1")([[0, 1], [0, 2]], 4) == 0.25
+    assert metrics.metric("precision")([1, 1], [0.9, 0.8]) == 1
+    assert metrics.metric("precision@2")([[1, 0]], [1]).tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: metrics.metric("aucc"), "Did you mean 'auc'?"),
+        (lambda: metrics.metric("ndgc@7"), "Did you mean 'ndcg@7'?"),
+        (lambda: metrics.metric("ndcg"), "There is no metric 'ndcg'"),
+        (lambda: metrics.metric("ndcg@0"), "There is no metric 'ndcg@0'"),
+        (lambda: metrics.metric("auc@5"), "There is no metric 'auc@5'"),
+        (lambda: metrics.recall_at_k([[1, 1]], [1]), "cannot be below the user's hits"),
+        (lambda: metrics.recall_at_k([1, 1], [1]), "(n_users, n_places)"),
+        (lambda: metrics.recall_at_k([[1, 0]], [1, 2]), "'n_relevant'"),
+        (lambda: metrics.recall_at_k([[1, 0]], [1], 0), "'k'"),
+        (lambda: metrics.coverage_at_k([[0, 9]], 5), "below 5, or −1. Got 9"),
+        (lambda: metrics.coverage_at_k([[0, 1]], 0), "'n_items'"),
+        (lambda: metrics.gini([[-1]], 5), "lists with items"),
+        (lambda: metrics.novelty([[0]], [0.0, 0.5]), "0 for item 0"),
+        (lambda: metrics.novelty([[0]], [2.0]), "shares in [0, 1]"),
+        (lambda: metrics.personalisation([[0]], 5), "two users"),
+        (lambda: metrics.top_k(np.ones(3), 0), "'k'"),
+    ],
+)
+def test_bad_input_is_named(call: object, words: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        call()  # type: ignore[operator]
+    assert words in str(error.value)
