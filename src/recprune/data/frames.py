@@ -44,7 +44,14 @@ def to_polars(frame: Any) -> pl.DataFrame:
     try:
         converted: pl.DataFrame = known.to_polars()
         return converted
-    except (TypeError, ValueError, ImportError, pl.exceptions.PolarsError):
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+        NotImplementedError,
+        ImportError,
+        pl.exceptions.PolarsError,
+    ):
         return pl.DataFrame([_column(known[name]) for name in known.columns])
 
 

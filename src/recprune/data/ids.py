@@ -11,6 +11,9 @@ from recprune.encoding import text
 
 __all__ = ["id_texts", "positions", "read_id"]
 
+#: Larger whole floats no longer tell neighbours apart.
+EXACT = 2.0**53
+
 
 def id_texts(ids: pl.Series) -> list[str]:
     """Return ids as the text that all parts know them by."""
@@ -29,12 +32,30 @@ def positions(values: pl.Series, ids: pl.Series) -> NDArray[np.int64]:
 
 
 def read_id(series: pl.Series, from_text: bool = False) -> pl.Series:
-    """Return ids as integers or text; whole floats (ids beside missing ones in pandas) as integers."""
-    if from_text:
-        series = typed(series)
-    if series.dtype.is_float():
-        whole = series.cast(pl.Int64, strict=False)
-        return whole if (whole.cast(series.dtype) == series).all() else series.cast(pl.String)
-    if series.dtype.is_integer() or series.dtype == pl.String:
-        return series
-    return series.cast(pl.String)
+    """Return ids as integers or text; whole floats (ids beside missing ones in pandas) as integers.
+
+    Ids of a text file that no 64-bit integer holds stay as they are spelt: rounded, two users
+    would become one.
+
+    >>> read_id(pl.Series([1.0, None])).to_list(), read_id(pl.Series([0.5, 1e20])).to_list()
+    ([1, None], ['0.5', '100000000000000000000'])
+    >>> read_id(pl.Series(["12345678901234567890", "nan"]), from_text=True).to_list()
+    ['12345678901234567890', None]
+    """
+    read = typed(series) if from_text else series
+    if read.dtype.is_float():
+        read = read.fill_nan(None)
+        exact = (read.abs() <= EXACT).all()
+        whole = read.cast(pl.Int64, strict=False)
+        if exact and (whole.cast(read.dtype) == read).all():
+            return whole
+        if series.dtype == pl.String:
+            return pl.select(
+                pl.when(read.is_not_null()).then(series).alias(series.name)
+            ).to_series()
+        distinct = read.unique().drop_nulls()
+        texts = pl.Series(id_texts(distinct), dtype=pl.String)
+        return read.replace_strict(distinct, texts, default=None, return_dtype=pl.String)
+    if read.dtype.is_integer() or read.dtype == pl.String:
+        return read
+    return read.cast(pl.String)

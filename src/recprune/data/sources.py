@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
+import itertools
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -61,7 +64,8 @@ def _bytes(path: Path, zipped: bool) -> bytes:
 
 
 def _text(path: Path, data: bytes, separator: str) -> pl.DataFrame:
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if not data.strip():
         raise DataError(f"File {str(path)!r} is empty. It needs a header line and rows.")
     try:
@@ -70,12 +74,18 @@ def _text(path: Path, data: bytes, separator: str) -> pl.DataFrame:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"File {str(path)!r}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Convert "
-            f"the file, for example with: iconv -f latin1 -t utf-8 {path.name}"
+            f"the file, for example with: iconv -f {'utf-16' if wide else 'latin1'} -t utf-8 {path.name}"
         ) from error
-    header = data.lstrip().split(b"\n", 1)[0].decode()
+    header = data.lstrip(b"\r\n ").split(b"\n", 1)[0].decode()
     if separator not in header:
         separator = next((s for s in ",;\t" if s in header), separator)
-    names = next(csv.reader([header.rstrip("\r")], delimiter=separator))
+    try:
+        names = next(csv.reader(_lines(data), delimiter=separator))
+    except csv.Error as error:
+        raise DataError(
+            f"File {str(path)!r}: its header line cannot be read ({error}). Check its quotes, and "
+            "that its lines end in a line feed."
+        ) from error
     check_names([n for n in names if n], f"File {str(path)!r}")
     names = [n or f"column_{i}" for i, n in enumerate(names, 1)]
     try:
@@ -92,9 +102,15 @@ def _text(path: Path, data: bytes, separator: str) -> pl.DataFrame:
     return frame
 
 
+def _lines(data: bytes) -> Iterator[str]:
+    """Return the lines as text from the first that is not blank; one is decoded at a time."""
+    lines = (line.decode() for line in io.BytesIO(data))
+    return itertools.dropwhile(lambda line: not line.strip("\r\n "), lines)
+
+
 def _ragged(path: Path, data: bytes, separator: str, width: int) -> DataError | None:
     """Find the first row with more cells than the header: Polars tells that, but not where."""
-    reader = csv.reader(io.StringIO(data.decode()), delimiter=separator)
+    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=separator)
     try:
         for row in reader:
             if len(row) > width:

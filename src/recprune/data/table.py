@@ -68,8 +68,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
         by = [f["by"] for f in spec.fields.values() if f.get("by")]
         left_out |= set(frame.columns) - {*spec.fields, *roles, *by, str(spec.label)}
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
-    frame, label, found = _usable_rows(frame, spec, from_text)
-    time = read_time(frame[spec.time]).to_numpy() if spec.time is not None else None
+    frame, label, time, found = _usable_rows(frame, spec, from_text)
     columns = _read_fields(frame, spec, from_text, found)
     for key in (spec.user, spec.item):
         if key is not None:
@@ -91,31 +90,34 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
 
 def _usable_rows(
     frame: pl.DataFrame, spec: Spec, from_text: bool
-) -> tuple[pl.DataFrame, NDArray[np.float32], list[Finding]]:
+) -> tuple[pl.DataFrame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
     if len(frame) < LEAST_ROWS:
-        raise DataError(_too_few(len(frame)))
+        raise DataError(_too_few(len(frame), []))
     raw = frame[str(spec.label)]
     label, found = read_label(typed(raw) if from_text else raw)
-    usable = ~np.isnan(label)
+    usable, time = ~np.isnan(label), None
     for role in ("user", "item", "time"):
         name = getattr(spec, role)
         if name is None:
             continue
-        missing = frame[name].is_null().to_numpy()
+        read = read_time(frame[name]) if role == "time" else read_id(frame[name], from_text)
+        missing = (read.fill_nan(None) if read.dtype.is_float() else read).is_null().to_numpy()
         if (usable & missing).any():
             rows = int((usable & missing).sum())
             found.append(Finding(f"missing {role}", name, "warning", rows, "dropped the rows"))
         usable &= ~missing
+        time = read.to_numpy() if role == "time" else None
     if not usable.all():
         frame, label = frame.filter(pl.Series(usable)), label[usable]
+        time = None if time is None else time[usable]
     if len(label) < LEAST_ROWS:
-        raise DataError(_too_few(len(label)))
+        raise DataError(_too_few(len(label), found))
     if label.min() == label.max():
         raise DataError(
             f"Label {spec.label!r} has one class only among the {len(label)} usable rows. Ranking "
             "needs rows of both classes."
         )
-    return frame, label, found
+    return frame, label, time, found
 
 
 def _read_fields(
@@ -179,8 +181,10 @@ def _fields(frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec) -> t
     return tuple(fields)
 
 
-def _too_few(rows: int) -> str:
+def _too_few(rows: int, found: list[Finding]) -> str:
+    absent = [f for f in found if f.kind.startswith("missing")]
+    why = "".join(f" {f.rows} rows have a {f.kind} ({f.column!r})." for f in absent)
     return (
         f"The table has {rows} usable row{'s' * (rows != 1)}; at least {LEAST_ROWS} are needed to "
-        "split it into train, validation and test rows."
+        f"split it into train, validation and test rows.{why}"
     )
