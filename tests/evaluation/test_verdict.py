@@ -203,7 +203,7 @@ def test_a_drop_of_the_tolerance_passes_one_time_in_twenty(users: int, tied: boo
 def test_the_rows_asked_for_suffice_and_are_not_many_too_many() -> None:
     # No true drop: both models carry independent noise of the same size.
     world, n, users, runs = World(missed=0.2, kept=0.2), 2000, 200, 150
-    tolerance, asked, passed = 0.008, [], 0
+    tolerance, asked, passed = 0.003, [], 0
     for run in range(runs):
         rng = np.random.default_rng([2, run])
         pilot = judge(world.draw(rng, n, users), tolerance, 150, run)
@@ -212,13 +212,9 @@ def test_the_rows_asked_for_suffice_and_are_not_many_too_many() -> None:
         asked.append(pilot.rows_needed)
         more = world.draw(rng, pilot.rows_needed, users * pilot.rows_needed // n)
         passed += judge(more, tolerance, 150, run).outcome == "PASS"
-    assert len(asked) > runs / 2
+    assert len(asked) > runs / 3
     assert passed / len(asked) >= 0.8 - 2 * (0.16 / len(asked)) ** 0.5
-    spread = np.std(
-        [
-            judge(world.draw(np.random.default_rng([3, r]), n, users), 0.5, 100).difference
-            for r in range(runs)
-        ]
-    )
+    draws = (world.draw(np.random.default_rng([3, run]), n, users) for run in range(runs))
+    spread = np.std([judge(rows, 0.5, 100).difference for rows in draws])
     needed = n * (2.4865 * spread / tolerance) ** 2
     assert np.median(asked) < 1.3 * needed

@@ -136,7 +136,7 @@ class PairedMean:
         if len(clusters.codes) == 1:  # then a cluster's sum is all that matters
             code, size = clusters.codes[0], clusters.sizes[0]
             rows = np.bincount(code, minlength=size).astype(np.float64)
-            self._sums = np.bincount(code, value, size), rows
+            self._sums = np.bincount(code, value, size).astype(np.float64), rows
 
     def difference(self, counts: Counts) -> float | None:
         """Return the mean when clusters count this often; None if nothing is left."""

@@ -172,7 +172,8 @@ def _gain(rows: Rows, metric: Metric) -> Array:
     full, pruned = rows.full.astype(np.float64), rows.pruned.astype(np.float64)
     if metric == "accuracy":
         right = [(each >= 0) == rows.label for each in (full, pruned)]
-        return right[1].astype(np.float64) - right[0]
+        gain: Array = right[1].astype(np.float64) - right[0]
+        return gain
     side = np.where(rows.label, -1.0, 1.0)
     return np.asarray(np.logaddexp(0, side * full) - np.logaddexp(0, side * pruned))
 
@@ -181,4 +182,5 @@ def _influences(rows: Rows, metric: Metric) -> Array:
     if metric == "auc":
         return influences(rows.label, rows.full, rows.pruned)
     value = _gain(rows, metric)
-    return (value - value.mean()) / len(value)
+    centred: Array = (value - value.mean()) / len(value)
+    return centred
