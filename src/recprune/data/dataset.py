@@ -139,7 +139,7 @@ class Dataset:
             DataError: a column is absent, a label is not 0/1, a part lacks a class, or a row's
                 user (item) is not among ``users`` (``items``).
         """
-        frames = {p: plain(f) for p, f in zip(PARTS, (train, valid, test), strict=True)}
+        frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
         needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
         for part, frame in frames.items():
             for column in needed:
@@ -149,10 +149,20 @@ class Dataset:
                     )
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
+        if items is not None and schema.item and schema.item not in items.columns:
+            raise DataError(
+                f"The items have no column {schema.item!r}.{nearest(schema.item, items.columns)}"
+            )
         item_ids = read_id(items[schema.item]) if items is not None and schema.item else None
         parts = {}
         for part, frame in frames.items():
-            label, _ = read_label(frame[schema.label])
+            label, found_here = read_label(frame[schema.label])
+            for finding in found_here:
+                if finding.kind == "missing label":
+                    raise DataError(
+                        f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
+                        "Drop them, or fill them in."
+                    )
             columns = frame.select(list(dict.fromkeys(c for c in needed if c != schema.label)))
             parts[part] = Split(
                 encode_frame(encoder, frame),

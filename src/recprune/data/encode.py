@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from recprune.encoding import UNKNOWN, Encoder, Knots, Rows, Vocabulary
 from recprune.errors import DataError
 
-__all__ = ["encode_frame"]
+__all__ = ["encode_frame", "floats"]
 
 #: Rows located at once: their few arrays stay in the processor's cache.
 BLOCK = 1 << 15
@@ -36,7 +36,7 @@ def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
         if isinstance(part, Vocabulary):
             codes[:, i] = _lookup(part, series, n)
         elif series is not None:
-            _locate(part, _floats(series), codes[:, i], shares[:, encoder.numeric.index(i)])
+            _locate(part, floats(series), codes[:, i], shares[:, encoder.numeric.index(i)])
     return Rows(codes, shares)
 
 
@@ -51,7 +51,12 @@ def _lookup(part: Vocabulary, series: pl.Series | None, n: int) -> NDArray[np.in
     return mapped.to_numpy()
 
 
-def _floats(series: pl.Series) -> NDArray[np.float64]:
+def floats(series: pl.Series) -> NDArray[np.float64]:
+    """Return a numeric field's column, missing values as NaN.
+
+    Raises:
+        DataError: it holds text.
+    """
     try:
         return series.cast(pl.Float64).to_numpy()
     except pl.exceptions.PolarsError as error:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.encode import floats
 from recprune.data.quality import Finding
 from recprune.encoding import Encoder, Knots, Vocabulary, text
 from recprune.schema import Schema
@@ -38,7 +39,7 @@ def fit_encoder(
         if field.kind == "categorical":
             parts[field.name] = fit_vocabulary(series, (counts or {}).get(field.name, 1))
             continue
-        knots = fit_knots(series.cast(pl.Float64).to_numpy())
+        knots = fit_knots(floats(series))
         if knots is None:
             action = "dropped: it does not vary in the training rows"
             found.append(Finding("constant", field.name, "warning", len(series), action))

@@ -47,6 +47,8 @@ def duplicate_columns(columns: Mapping[str, pl.Series], first: Iterable[str] = (
     order = [*first, *(n for n in columns if n not in set(first))]
     for name in order:
         series = columns[name]
+        if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+            series = series.cast(pl.Float64) + 0.0  # 1, 1.0 and true are one value; so are ±0
         digest = hashlib.sha256(series.hash(seed=0).to_numpy().tobytes()).digest()
         twin = seen.setdefault((str(series.dtype), digest), name)
         if twin != name:

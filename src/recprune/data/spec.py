@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,8 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
         if not isinstance(data.get(role), str | None):
             raise SchemaError(f"{owner}: {role!r} must be a column name. Got {data[role]!r}.")
     drop = data.get("drop", ())
-    if isinstance(drop, str) or not all(isinstance(name, str) for name in drop):
+    listed = isinstance(drop, list | tuple) and all(isinstance(name, str) for name in drop)
+    if not listed:
         raise SchemaError(f"{owner}: 'drop' must be a list of column names. Got {drop!r}.")
     table = data.get("fields", {})
     if not isinstance(table, Mapping):
@@ -146,9 +148,11 @@ def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
         raise SchemaError(f"{owner}, field {name!r}: 'sensitive' must be true or false.")
     cost = stated.get("cost")
     if cost is not None and (
-        isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0
+        isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < math.inf
     ):
-        raise SchemaError(f"{owner}, field {name!r}: 'cost' must be a number ≥ 0. Got {cost!r}.")
+        raise SchemaError(
+            f"{owner}, field {name!r}: 'cost' must be a finite number ≥ 0. Got {cost!r}."
+        )
 
 
 def _count(value: Any, owner: str) -> int:

@@ -80,7 +80,8 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
             "No usable field is left: every column is a role, dropped, constant, empty or a date. "
             + " ".join(f"{f.column!r}: {f.action}." for f in found[:8])
         )
-    found += duplicate_columns({"": pl.Series(label), **{f.name: frame[f.name] for f in fields}})
+    columns_of = {f.name: frame[f.name] for f in fields}
+    found += duplicate_columns({str(spec.label): pl.Series(label), **columns_of})
     schema = Schema(fields, str(spec.label), spec.user, spec.item, spec.time)
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
