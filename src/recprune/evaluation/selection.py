@@ -65,7 +65,7 @@ def choose_fields(
             )
         ]
         logger.debug("without %s: lower bounds %s", name, bounds)
-        if min(bounds) <= -tolerance:
+        if not all(bound > -tolerance for bound in bounds):  # also where an error is unknown
             break
         kept.remove(name)
         if tune_auc > best_tune:
