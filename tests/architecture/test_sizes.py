@@ -24,7 +24,9 @@ RECORDS = {
     "Axis",  # declared by a model, once
     "Candidate",  # one round of the search, as it is reported
     "Section",  # one section of the report's page
+    "SliceResult",  # one line of the verdict's table of slices
     "Spec",  # the reader's own summary of a table
+    "Verdict",  # the decision with everything that led to it
 }
 
 

@@ -31,7 +31,8 @@ class Training:
 
     Args:
         epochs: most passes over the rows.
-        batch_size: rows a step; None = about a hundredth of the rows, within 128 to 4,096.
+        batch_size: rows a step; None = about a three-hundredth of the rows, within 128 to
+            4,096.
         learning_rate: of the dense layers; the table's is three times that.
         penalty: L1, L2 and group penalties.
         patience: epochs without a better score on the held-out rows before stopping.
@@ -44,7 +45,7 @@ class Training:
     learning_rate: float = 1e-3
     penalty: Penalty = Penalty()  # noqa: RUF009 (frozen)
     patience: int = 2
-    unknown_rate: float = 10.0
+    unknown_rate: float = 50.0
 
     def __post_init__(self) -> None:
         checks = {
@@ -62,7 +63,7 @@ class Training:
         """Return the batch size for this many rows."""
         if self.batch_size is not None:
             return self.batch_size
-        return 1 << int(np.clip(round(math.log2(max(n_rows, 1) / 100)), 7, 12))
+        return 1 << int(np.clip(round(math.log2(max(n_rows, 1) / 300)), 7, 12))
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,7 @@ def train(
     Raises:
         TrainingError: the loss is not finite.
     """
-    frequency = _row_counts(net, rows)
-    unknown = training.unknown_rate / (training.unknown_rate + frequency.clamp(min=1))
+    unknown = _unknown_chance(net, rows, training.unknown_rate)
     table_rate = TABLE_RATE * training.learning_rate
     lazy = LazyAdam(net.table.data, table_rate, penalty=training.penalty)
     dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
@@ -132,6 +132,7 @@ def train(
     batch, n = training.batch_of(len(rows)), len(rows)
     mean = _RunningMean(net, horizon=math.ceil(n / batch))
     best, best_state, waited = score() if score else -math.inf, _copy(net), 0
+    _spread_from_unknown(net, 1 / (1 - unknown))
     history = [Epoch(0, math.nan, best)] if score else []
     for epoch in range(1, training.epochs + 1):
         order = torch.from_numpy(stream(seed, "order", epoch).permutation(n))
@@ -169,6 +170,7 @@ def train(
                 f"{training.learning_rate}) or check the labels."
             )
         latest = mean.swap_in()
+        _spread_from_unknown(net, 1 - unknown)
         reached = score() if score else None
         history.append(Epoch(epoch, losses / n, reached))
         logger.info("epoch %d: loss %.5f, held-out score %s", epoch, losses / n, reached)
@@ -196,12 +198,18 @@ def predict_logits(
     return out
 
 
-def _row_counts(net: FieldNet, rows: Rows) -> Tensor:
-    counts = np.zeros(net.n_rows, np.float32)
-    for i, offset in enumerate(net.offsets.tolist()):
-        seen = np.bincount(rows.codes[:, i], minlength=net.shape.sizes[i])
-        counts[offset : offset + len(seen)] = seen
-    return torch.from_numpy(counts)
+def _unknown_chance(net: FieldNet, rows: Rows, rate: float) -> Tensor:
+    """Return the chance that a table row is read as unknown, shape (R,): k / (k + count).
+
+    A numeric field is looked up in every row of the data, whichever knots it falls between.
+    """
+    chance = np.empty(net.n_rows, np.float32)
+    for i, (offset, size) in enumerate(zip(net.offsets.tolist(), net.shape.sizes, strict=True)):
+        count = np.bincount(rows.codes[:, i], minlength=size)
+        if i in net.shape.numeric:
+            count = np.full(size, len(rows))
+        chance[offset : offset + size] = rate / (rate + np.maximum(count, 1))
+    return torch.from_numpy(chance)
 
 
 def _read_as_unknown(
@@ -209,6 +217,19 @@ def _read_as_unknown(
 ) -> tuple[Tensor, Tensor]:
     hidden = torch.rand(codes.shape, generator=draws) < chance[codes + net.offsets]
     return torch.where(hidden, UNKNOWN, codes), shares.masked_fill(hidden[:, net.numeric], 0)
+
+
+@torch.no_grad()
+def _spread_from_unknown(net: FieldNet, factor: Tensor) -> None:
+    """Move every row to its field's unknown row plus ``factor`` times its distance from it.
+
+    A row that training reads as unknown with chance p is scored by the mean of what training saw,
+    (1 − p)·row + p·unknown, just as dropout scales its weights. So rare rows stay near the unknown
+    row. The inverse, at the start, lets training go on from weights that score.
+    """
+    sizes = torch.tensor(net.shape.sizes)
+    base = net.table[net.unknown_rows().repeat_interleave(sizes)]
+    net.table.copy_(torch.lerp(base, net.table, factor.unsqueeze(1)))
 
 
 def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
