@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
-from recprune.data.frames import plain, to_polars
+from recprune.data.frames import plain, to_polars, widened
 from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
@@ -147,6 +147,8 @@ class Dataset:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
+        words = [f.name for f in schema.fields if f.kind == "categorical"]
+        frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
         if items is not None and schema.item and schema.item not in items.columns:

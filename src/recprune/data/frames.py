@@ -11,7 +11,7 @@ import polars as pl
 from recprune.encoding import text
 from recprune.errors import DataError
 
-__all__ = ["check_names", "plain", "to_polars"]
+__all__ = ["as_text", "check_names", "plain", "to_polars", "widened"]
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
@@ -83,6 +83,34 @@ def plain(frame: pl.DataFrame) -> pl.DataFrame:
             column = column.fill_nan(None)
         out.append(column.alias(name))
     return frame.select(out)
+
+
+def as_text(series: pl.Series) -> pl.Series:
+    """Return the values as the text that the runtime knows them by.
+
+    >>> from datetime import datetime
+    >>> as_text(pl.Series([datetime(2024, 1, 31), None])).to_list()
+    ['2024-01-31 00:00:00', None]
+    """
+    distinct = series.drop_nulls().unique()
+    texts = pl.Series([text(v) for v in distinct.to_list()], dtype=pl.String)
+    return series.replace_strict(distinct, texts, default=None, return_dtype=pl.String)
+
+
+def widened(series: pl.Series) -> pl.Series:
+    """Return 32-bit floats as the 64-bit ones with the same digits: 0.1, not 0.10000000149.
+
+    >>> widened(pl.Series([0.1, None], dtype=pl.Float32)).to_list()
+    [0.1, None]
+    """
+    if series.dtype != pl.Float32:
+        return series
+    digits, exact = series.cast(pl.String).cast(pl.Float64), series.cast(pl.Float64)
+    return (
+        pl.select(pl.when(exact == exact.round()).then(exact).otherwise(digits))
+        .to_series()
+        .alias(series.name)
+    )
 
 
 def check_names(names: Sequence[str], owner: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.frames import as_text, widened
 from recprune.data.infer import typed
 from recprune.encoding import text
 
@@ -53,9 +54,7 @@ def read_id(series: pl.Series, from_text: bool = False) -> pl.Series:
             return pl.select(
                 pl.when(read.is_not_null()).then(series).alias(series.name)
             ).to_series()
-        distinct = read.unique().drop_nulls()
-        texts = pl.Series(id_texts(distinct), dtype=pl.String)
-        return read.replace_strict(distinct, texts, default=None, return_dtype=pl.String)
+        return as_text(widened(read))
     if read.dtype.is_integer() or read.dtype == pl.String:
         return read
-    return read.cast(pl.String)
+    return as_text(read)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import polars as pl
 
+from recprune.data.frames import as_text, widened
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 from recprune.schema import Kind
@@ -180,20 +181,21 @@ def _numeric(series: pl.Series, wanted: Kind | None) -> Column:
     if values.n_unique() < 2 and not series.null_count():
         return Column(series, None, found, "constant")
     # One number and holes, or infinities: no line can be drawn, but the difference can be told.
-    return Column(series.cast(pl.String) if found else series, "categorical", found)
+    series = widened(series)
+    return Column(as_text(series) if found else series, "categorical", found)
 
 
 def _categorical(series: pl.Series) -> Column:
     if series.null_count() == 0 and series.n_unique() == 1:
         return Column(series, None, (), "constant")
-    return Column(series, "categorical")
+    return Column(widened(series), "categorical")
 
 
 def _date(series: pl.Series, wanted: Kind | None) -> Column:
     if wanted == "numeric":
         return _numeric(_micros(series) / 86_400e6, wanted)
     if wanted == "categorical":
-        return _categorical(series.cast(pl.String))
+        return _categorical(as_text(series))
     return Column(series, "date")
 
 
