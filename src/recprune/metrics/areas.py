@@ -50,15 +50,16 @@ def _ranks(among: Array, values: Array) -> int:
 def _weighted(positive: NDArray[np.bool_], x: Array, w: NDArray[np.float64]) -> float:
     both_classes(positive, "auc")
     negative = ~positive
-    total = w[positive].sum() * w[negative].sum()
-    if not total > 0:
+    if not (w[positive].any() and w[negative].any()):
         raise ParameterError.of("weight", "auc", "above 0 for some row of each class", "all zeros")
+    # Each class on its own scale, as only ratios count: no sum or product overflows or vanishes.
+    above, w = w[positive] / w[positive].max(), w[negative] / w[negative].max()
     order = np.argsort(x[negative], kind="stable")
     low = x[negative][order]
-    below = np.concatenate([[0.0], np.cumsum(w[negative][order])])
+    below = np.concatenate([[0.0], np.cumsum(w[order])])
     high = x[positive]
     left, right = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
-    return float(w[positive] @ (below[left] + below[right]) / (2 * total))
+    return float(above @ (below[left] + below[right]) / (2 * above.sum() * below[-1]))
 
 
 def group_auc(
@@ -76,14 +77,21 @@ def group_auc(
         rows, each of shape ``(n_users,)``.
 
     Raises:
-        ParameterError: lengths differ, a score is NaN, or a label is not 0/1.
+        ParameterError: lengths differ, a score is NaN, a label is not 0/1, or the users cannot be
+            put in order.
     """
     positive = binary(label, "group_auc")
     n = len(positive)
     x = matched(numbers(score, "score", "group_auc"), n, "score", "group_auc")
-    names, code = np.unique(
-        matched(np.asarray(users), n, "users", "group_auc"), return_inverse=True
-    )
+    who = np.asarray(users)
+    if who.ndim != 1:
+        raise ParameterError.of("users", "group_auc", "a one-axis array", f"{who.ndim} axes")
+    try:
+        names, code = np.unique(matched(who, n, "users", "group_auc"), return_inverse=True)
+    except TypeError:
+        raise ParameterError.of(
+            "users", "group_auc", "values of one type, none missing", f"an array of {who.dtype}"
+        ) from None
     order = np.lexsort((x, code))
     code, x, positive = code[order], x[order], positive[order]
     starts = np.flatnonzero(np.append(True, (code[1:] != code[:-1]) | (x[1:] != x[:-1])))

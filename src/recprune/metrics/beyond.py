@@ -91,9 +91,12 @@ def novelty(lists: ArrayLike, popularity: ArrayLike) -> float:
     1.75
     """
     p = np.asarray(popularity, np.float64)
+    if p.ndim != 1:
+        raise ParameterError.of("popularity", "novelty", "a one-axis array", f"{p.ndim} axes")
     counts = _exposure(lists, len(p), "novelty")
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ParameterError.of("popularity", "novelty", "shares in [0, 1]", p.tolist()[:5])
+    outside = ~((p >= 0) & (p <= 1))
+    if outside.any():
+        raise ParameterError.of("popularity", "novelty", "shares in [0, 1]", p[outside][0].item())
     shown = counts > 0
     if not shown.any():
         raise ParameterError.of("lists", "novelty", "lists with items in them", "empty lists")
@@ -148,7 +151,7 @@ def _lists(lists: ArrayLike, owner: str) -> NDArray[np.int64]:
 def _exposure(lists: ArrayLike, n_items: int, owner: str) -> NDArray[np.int64]:
     """Return how often each item is shown, shape ``(n_items,)``."""
     shown = _lists(lists, owner)
-    if n_items < 1:
+    if isinstance(n_items, bool) or not isinstance(n_items, int | np.integer) or n_items < 1:
         raise ParameterError.of("n_items", owner, "a whole number above 0", n_items)
     if shown.size and (shown.max() >= n_items or shown.min() < -1):
         bad = int(shown.max() if shown.max() >= n_items else shown.min())

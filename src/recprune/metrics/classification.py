@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -79,9 +80,12 @@ def _mean(values: NDArray[np.float64], weight: ArrayLike | None, owner: str) -> 
     if weight is None:
         return float(values.mean())
     w = weights(weight, len(values), owner)
-    if not w.sum() > 0:
+    if not w.any():
         raise ParameterError.of("weight", owner, "above 0 for some row", "all zeros")
-    return float(np.average(values, weights=w))
+    w = w / w.max()  # only ratios count, and the sum must not overflow
+    # A row of weight 0 is no row, also where its loss is infinite.
+    counted = w > 0
+    return float(np.average(values[counted], weights=w[counted]))
 
 
 def confusion(
@@ -104,7 +108,7 @@ def confusion(
     """
     positive = binary(label, "confusion")
     x = matched(numbers(prob, "prob", "confusion"), len(positive), "prob", "confusion")
-    if not threshold == threshold:
+    if not isinstance(threshold, Real) or threshold != threshold:
         raise ParameterError.of("threshold", "confusion", "a number", threshold)
     called = x.astype(np.float64) >= float(threshold)
     true = int(np.count_nonzero(called & positive))
@@ -169,7 +173,7 @@ def best_threshold(
         label: 0 or 1, shape ``(n_rows,)``, both present.
         prob: probability or any score, shape ``(n_rows,)``.
         metric: what is maximised. For accuracy, calling no row positive is tried too: the
-            threshold is then the next number above the highest value.
+            threshold is then the next number above the highest value, if that is finite.
 
     Raises:
         ParameterError: lengths differ, a value is NaN, one class only, or another metric.
@@ -193,4 +197,6 @@ def best_threshold(
         return float(x[ends[np.argmax(2 * true / (called + ones))]])
     right = np.append(zeros, zeros + 2 * true - called)  # the first: no row called positive
     thresholds = np.append(np.nextafter(x[0], np.inf), x[ends])
+    if x[0] == np.inf:  # no number is above it
+        right, thresholds = right[1:], thresholds[1:]
     return float(thresholds[np.argmax(right)])

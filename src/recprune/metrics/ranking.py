@@ -45,7 +45,8 @@ def recall_at_k(hits: ArrayLike, n_relevant: ArrayLike, k: int | None = None) ->
         shape ``(n_users,)``; NaN where ``n_relevant`` is 0.
 
     Raises:
-        ParameterError: shapes differ, k is below 1, or a user has more hits than relevant items.
+        ParameterError: shapes differ, k is below 1, a hit is neither 0 nor 1, or a user has more
+            hits than relevant items.
 
     User 0 finds 2 of 2, user 1 finds 1 of 3, user 2 none of 1; user 3 has nothing to find.
 
@@ -140,10 +141,12 @@ def hits_of_lists(
 
     Args:
         lists: item positions, shape ``(n_users, k)``; −1 fills a list that is too short.
-        relevant: each user's relevant item positions, or a table ``(n_users, n_items)`` of bools.
+        relevant: each user's relevant item positions (−1, an item outside the catalogue, is in no
+            list), or a table ``(n_users, n_items)`` of bools.
 
     Raises:
-        ParameterError: not one entry of ``relevant`` for each list.
+        ParameterError: not one entry of ``relevant`` for each list, or a list with a position
+            outside the table.
 
     >>> hits_of_lists(np.array([[4, 2], [1, -1]]), [np.array([2, 9]), np.array([3])]).tolist()
     [[False, True], [False, False]]
@@ -154,6 +157,10 @@ def hits_of_lists(
         )
     real = lists >= 0
     if isinstance(relevant, np.ndarray):
+        if lists.size and lists.max() >= relevant.shape[1]:
+            raise ParameterError.of(
+                "lists", "hits_of_lists", f"positions below {relevant.shape[1]}", int(lists.max())
+            )
         return np.take_along_axis(relevant, np.where(real, lists, 0), axis=1).astype(bool) & real
     # One lookup for all users: the pair (user, item) as one number.
     width = 1 + max([int(lists.max(initial=0)), *(int(np.max(r, initial=0)) for r in relevant)])
@@ -163,6 +170,8 @@ def hits_of_lists(
             *(np.asarray(r, np.int64) + u * width for u, r in enumerate(relevant)),
         ]
     )
+    # A position of −1 would be the last item of the user before.
+    pairs = pairs[np.concatenate([np.empty(0, bool), *(np.asarray(r) >= 0 for r in relevant)])]
     asked = lists.astype(np.int64) + width * np.arange(len(lists))[:, None]
     return np.isin(asked, pairs) & real
 
@@ -180,7 +189,19 @@ def _checked(
     elif isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ParameterError.of("k", owner, "a whole number above 0", k)
     if found.dtype != bool:
+        rule = "an array of bool, or of 0 and 1"
+        if found.size and found.dtype.kind not in "iuf":
+            raise ParameterError.of("hits", owner, rule, f"an array of {found.dtype}")
+        other = (found != 0) & (found != 1)
+        if other.any():
+            raise ParameterError.of("hits", owner, rule, found[other][0].item())
         found = found.astype(bool)
+    if relevant.size and relevant.dtype.kind not in "iuf":
+        raise ParameterError.of(
+            "n_relevant", owner, "whole numbers", f"an array of {relevant.dtype}"
+        )
+    if not np.isfinite(relevant).all():
+        raise ParameterError.of("n_relevant", owner, "whole numbers", "NaN or infinity")
     whole = relevant.astype(np.int64)
     if (whole != relevant).any() or (found.sum(axis=1) > whole).any() or (whole < 0).any():
         raise ParameterError(

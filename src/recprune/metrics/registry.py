@@ -41,7 +41,7 @@ class Metric:
         if self.family == "ranking":
             options.setdefault("k", self.k)
         elif self.family == "lists":
-            arrays = (np.asarray(arrays[0])[:, : self.k], *arrays[1:])
+            arrays = (np.asarray(arrays[0])[..., : self.k], *arrays[1:])
         return self.function(*arrays, **options)
 
 
