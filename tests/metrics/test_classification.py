@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import sklearn.metrics as oracle
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve as oracle_curve
 
@@ -42,6 +44,97 @@ def test_auc(table: list[tuple[int, float, int]]) -> None:
         assert metrics.auc(label, score, weight) == pytest.approx(repeated, abs=1e-12)
 
 
+@settings(max_examples=30)  # scikit-learn's checks are slow
+@given(rows, st.sampled_from([1.0, 1e-3, 1e-200, 1e300]))
+def test_weights_count_by_their_ratios(table: list[tuple[int, float, int]], scale: float) -> None:
+    label, prob, weight = columns(table)
+    if all(weight[label == c].sum() for c in (0, 1)):
+        expected = oracle.roc_auc_score(label, prob, sample_weight=weight)
+        assert metrics.auc(label, prob, weight * scale) == pytest.approx(expected, abs=1e-12)
+        expected = oracle.log_loss(label, prob, sample_weight=weight)
+        assert metrics.log_loss(label, prob, weight * scale) == pytest.approx(expected, abs=1e-12)
+
+
+def test_classes_may_have_weights_of_very_different_size() -> None:
+    label, score = [0, 0, 1, 1], [0.1, 0.6, 0.3, 0.6]
+    assert metrics.auc(label, score, [1e-300, 1e-300, 1e300, 1e300]) == 0.625
+    # A row of weight 0 is no row, whatever its loss.
+    assert metrics.log_loss_of_logits([1, 0], [-np.inf, 0], [0, 1]) == pytest.approx(np.log(2))
+
+
+# Signed zeros, subnormal, neighbouring, huge and infinite scores: what breaks ranks by arithmetic.
+harsh = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.sampled_from([0.0, -0.0, 5e-324, 1.0, 1 + 2**-52, -1e308, 1e308, np.inf, -np.inf]),
+    ),
+    min_size=2,
+    max_size=25,
+).filter(lambda rows: len({label for label, _ in rows}) == 2)
+
+
+@given(harsh)
+def test_harsh_scores_against_every_pair(table: list[tuple[int, float]]) -> None:
+    pairs = [(a, b) for one, a in table for other, b in table if one > other]
+    expected = sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
+    label, score = (np.array(c) for c in zip(*table, strict=True))
+    assert metrics.auc(label, score) == pytest.approx(expected, abs=1e-12)
+    assert metrics.auc(label, score, np.ones(len(label))) == pytest.approx(expected, abs=1e-12)
+    assert metrics.gauc(label, score, np.zeros(len(label))) == pytest.approx(expected, abs=1e-12)
+    # No number is above infinity: then "no row is positive" is no threshold.
+    tried = [*score, *([np.nextafter(score.max(), np.inf)] if score.max() < np.inf else [])]
+    for name, function in (("f1", metrics.f1), ("accuracy", metrics.accuracy)):
+        chosen = metrics.best_threshold(label, score, name)  # type: ignore[arg-type]
+        values = {t: function(label, score, t) for t in tried}
+        best = max(values.values())
+        assert chosen == max(t for t, value in values.items() if value == best)
+
+
+def test_heavy_ties_in_many_rows() -> None:
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 2, 20_000)
+    score = np.round(rng.random(20_000) * 0.9 + label * 0.1, 1)
+    weight = rng.random(20_000)
+    assert metrics.auc(label, score) == pytest.approx(oracle.roc_auc_score(label, score))
+    expected = oracle.roc_auc_score(label, score, sample_weight=weight)
+    assert metrics.auc(label, score, weight) == pytest.approx(expected)
+    expected = oracle.average_precision_score(label, score)
+    assert metrics.average_precision(label, score) == pytest.approx(expected)
+
+
+def test_one_class_is_enough_where_no_pairs_are_compared() -> None:
+    prob = [0.2, 0.7]
+    assert metrics.average_precision([1, 1], prob) == 1
+    assert metrics.recall([0, 0], prob) == metrics.precision([0, 0], prob) == 0
+    assert metrics.f1([0, 0], prob) == 0
+    assert metrics.accuracy([0, 0], prob) == 0.5
+    expected = oracle.log_loss([1, 1], prob, labels=[0, 1])
+    assert metrics.log_loss([1, 1], prob) == pytest.approx(expected)
+    assert metrics.brier([0, 0], prob) == pytest.approx((0.04 + 0.49) / 2)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.30000001, 0.5, 1.0, 1.5])
+def test_thresholds_against_scikit_learn(threshold: float) -> None:
+    rng = np.random.default_rng(3)
+    label, prob = rng.integers(0, 2, 300), np.round(rng.random(300), 1)
+    called = prob >= threshold
+    for ours, theirs in (
+        (metrics.accuracy, oracle.accuracy_score(label, called)),
+        (metrics.precision, oracle.precision_score(label, called, zero_division=0)),
+        (metrics.recall, oracle.recall_score(label, called)),
+        (metrics.f1, oracle.f1_score(label, called, zero_division=0)),
+    ):
+        assert ours(label, prob, threshold) == pytest.approx(theirs, abs=1e-12)
+    true_negative, false_positive, missed, true = oracle.confusion_matrix(label, called).ravel()
+    assert metrics.confusion(label, prob, threshold) == (
+        true,
+        false_positive,
+        missed,
+        true_negative,
+    )
+
+
+@settings(max_examples=30)  # scikit-learn's checks are slow
 @given(rows)
 def test_others_against_scikit_learn(table: list[tuple[int, float, int]]) -> None:
     label, prob, _ = columns(table)
@@ -124,6 +217,47 @@ def test_infinite_scores_have_their_place() -> None:
     assert metrics.auc([1, 0], [np.inf, np.inf]) == 0.5
 
 
+ALL = (
+    metrics.accuracy,
+    metrics.auc,
+    metrics.average_precision,
+    metrics.best_threshold,
+    metrics.brier,
+    metrics.calibration_curve,
+    metrics.calibration_error,
+    metrics.confusion,
+    metrics.f1,
+    metrics.log_loss,
+    metrics.log_loss_of_logits,
+    metrics.precision,
+    metrics.recall,
+    lambda label, score: metrics.group_auc(label, score, [0] * len(label)),
+)
+
+
+@pytest.mark.parametrize("function", ALL)
+@pytest.mark.parametrize(
+    ("label", "score"),
+    [
+        ([0, 1], [0.5]),
+        ([0, 1], [0.5, np.nan]),
+        ([0, 1], [[0.5, 0.5]]),
+        ([0, 1], ["a", "b"]),
+        ([0, 2], [0.5, 0.5]),
+        ([0, 0.5], [0.5, 0.5]),
+        ([-1, 1], [0.5, 0.5]),
+        ([0, np.nan], [0.5, 0.5]),
+        ([0, None], [0.5, 0.5]),
+        ([], []),
+    ],
+)
+def test_every_metric_refuses_what_it_cannot_judge(
+    function: Callable[..., object], label: object, score: object
+) -> None:
+    with pytest.raises(ParameterError):
+        function(label, score)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -145,6 +279,12 @@ def test_infinite_scores_have_their_place() -> None:
         (lambda: metrics.best_threshold([0, 1], [0.1, 0.2], "auc"), "'f1' or 'accuracy'"),  # type: ignore[arg-type]
         (lambda: metrics.best_threshold([0, 0], [0.1, 0.2]), "both classes"),
         (lambda: metrics.accuracy([0, 1], [0.1, 0.2], float("nan")), "'threshold'"),
+        (lambda: metrics.accuracy([0, 1], [0.1, 0.2], "half"), "'threshold'"),  # type: ignore[arg-type]
+        (lambda: metrics.log_loss([0, 1], [0.1, 0.2], [0, 0]), "above 0 for some row"),
+        (lambda: metrics.log_loss([0, 1], [0.1, 0.2], [1, np.inf]), "finite numbers ≥ 0"),
+        (lambda: metrics.group_auc([0, 1], [0.1, 0.2], [[1], [2]]), "one-axis array"),
+        (lambda: metrics.group_auc([0, 1], [0.1, 0.2], [None, "a"]), "none missing"),
+        (lambda: metrics.group_auc([0, 1], [0.1, 0.2], [1]), "as long as the labels"),
         (lambda: metrics.average_precision([0, 0], [0.1, 0.2]), "a positive row"),
         (lambda: metrics.gauc([0, 1], [0.1, 0.2], [7, 8]), "both classes for some user"),
         (lambda: metrics.calibration_curve([0, 1], [0.1, 0.2], bins=0), "'bins'"),

@@ -90,6 +90,46 @@ def test_hits_of_lists() -> None:
     assert nothing.shape == (2, 0)
 
 
+def test_fillers_and_items_outside_the_catalogue_are_no_hits() -> None:
+    # As one number, (user 1, item −1) would be (user 0, the last item).
+    shown = np.array([[4, -1], [0, -1]])
+    assert not metrics.hits_of_lists(shown, [np.empty(0, int), np.array([-1])]).any()
+
+
+def test_top_k_leaves_out_the_excluded_and_returns_fewer_when_fewer_are_left() -> None:
+    scores = np.array([1.0, 2.0, 2.0, 0.0])
+    assert metrics.top_k(scores, 9, np.array([1, 1])).tolist() == [2, 0, 3]
+    assert metrics.top_k(scores, 2, np.arange(4)).tolist() == []
+    assert metrics.top_k(np.array([np.nan, 1.0, np.nan, 3.0]), 3).tolist() == [3, 1, 0]
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(-1, 5), min_size=3, max_size=3).filter(
+            lambda one: len({i for i in one if i >= 0}) == sum(i >= 0 for i in one)
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_short_lists_against_plain_versions(shown: list[list[int]]) -> None:
+    full = [[item for item in one if item >= 0] for one in shown]
+    assert metrics.user_coverage(shown) == sum(bool(one) for one in full) / len(shown)
+    assert metrics.coverage_at_k(shown, 6) == len({i for one in full for i in one}) / 6
+    pairs = [(a, b) for i, a in enumerate(full) for b in full[:i]]
+    overlap = sum(len(set(a) & set(b)) / 3 for a, b in pairs) / len(pairs)
+    assert metrics.personalisation(shown, 6) == pytest.approx(1 - overlap)
+
+
+def test_the_ends_of_the_scales() -> None:
+    assert metrics.gini([[0, 1], [2, 3]], 4) == 0
+    assert metrics.gini([[0], [0], [0]], 100) == pytest.approx(0.99)
+    assert metrics.personalisation([[0, 1], [1, 0]], 4) == 0
+    assert metrics.personalisation([[0, 1], [2, 3]], 4) == 1
+    assert metrics.novelty([[0]], [1.0]) == 0
+    assert metrics.user_coverage(np.empty((0, 3), int)) == 0
+
+
 @given(
     st.lists(st.permutations(range(6)).map(lambda p: p[:3]), min_size=2, max_size=6),
     st.integers(6, 9),
@@ -131,6 +171,22 @@ def test_every_name_resolves_and_knows_which_way_is_better() -> None:
         (lambda: metrics.recall_at_k([1, 1], [1]), "(n_users, n_places)"),
         (lambda: metrics.recall_at_k([[1, 0]], [1, 2]), "'n_relevant'"),
         (lambda: metrics.recall_at_k([[1, 0]], [1], 0), "'k'"),
+        (lambda: metrics.recall_at_k([[1, 0]], [1], True), "'k'"),
+        (lambda: metrics.recall_at_k([[np.nan, 0]], [1]), "of 0 and 1. Got nan"),
+        (lambda: metrics.recall_at_k([[2, 0]], [2]), "of 0 and 1. Got 2"),
+        (lambda: metrics.recall_at_k([["False"]], [1]), "an array of bool"),
+        (lambda: metrics.recall_at_k([[1, 0]], [np.nan]), "NaN or infinity"),
+        (lambda: metrics.recall_at_k([[1, 0]], ["a"]), "whole numbers"),
+        (lambda: metrics.recall_at_k([[1, 0]], [1.5]), "count all of a user's relevant items"),
+        (lambda: metrics.recall_at_k([[0, 0]], [-1]), "count all of a user's relevant items"),
+        (lambda: metrics.hits_of_lists(np.array([[4]]), np.ones((1, 3), bool)), "below 3. Got 4"),
+        (lambda: metrics.hits_of_lists(np.array([[4]]), []), "of 1 users"),
+        (lambda: metrics.coverage_at_k([[0, 1]], 5.0), "'n_items'"),  # type: ignore[arg-type]
+        (lambda: metrics.coverage_at_k([[0, -2]], 5), "or −1. Got -2"),
+        (lambda: metrics.coverage_at_k([[0.5]], 5), "whole numbers of shape"),
+        (lambda: metrics.metric("coverage@2")([0, 1], 5), "whole numbers of shape"),
+        (lambda: metrics.novelty([[0]], [[0.5]]), "one-axis array"),
+        (lambda: metrics.novelty([[0]], [0.5, np.nan]), "shares in [0, 1]. Got nan"),
         (lambda: metrics.coverage_at_k([[0, 9]], 5), "below 5, or −1. Got 9"),
         (lambda: metrics.coverage_at_k([[0, 1]], 0), "'n_items'"),
         (lambda: metrics.gini([[-1]], 5), "lists with items"),
