@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recprune.data.encode import encode_frame
@@ -42,6 +42,7 @@ def tables(draw: st.DrawFn, rows: int) -> pl.DataFrame:
     return plain(pl.DataFrame([*columns, *numbers]))
 
 
+@settings(max_examples=30)
 @given(tables(12), tables(7), st.integers(1, 3))
 def test_frames_encode_as_rows_do(train: pl.DataFrame, test: pl.DataFrame, least: int) -> None:
     encoder, dropped = fit_encoder(train, SCHEMA, dict.fromkeys(TYPES, least))
