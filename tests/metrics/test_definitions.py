@@ -105,3 +105,9 @@ def test_each_cell_is_what_its_definition_gives(row: dict[str, str]) -> None:
             continue
         value = DEFINITIONS[name, column](hits, int(row["relevant"]), int(k))
         assert f"{value:.2f}" == row[column], column
+
+
+def test_the_page_says_what_one_hit_at_the_top_is_worth() -> None:
+    value = DEFINITIONS["ndcg", "RecTools-style"]([1, 0, 0, 0, 0], 1, 5)
+    assert f"one relevant item at the top is worth {value:.2f}" in PAGE.read_text("utf-8")
+    assert DEFINITIONS["ndcg", "recprune"]([1, 0, 0, 0, 0], 1, 5) == 1
