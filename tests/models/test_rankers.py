@@ -141,7 +141,9 @@ def test_a_group_penalty_empties_whole_rows(data: Dataset) -> None:
 def test_an_l2_penalty_shrinks_weights(data: Dataset) -> None:
     free = make("deepfm").fit(data.train)
     bound = make("deepfm", penalty=Penalty(l2=1.0)).fit(data.train)
-    assert np.linalg.norm(bound.state["mlp.0.weight"]) < 0.9 * np.linalg.norm(free.state["mlp.0.weight"])
+    assert np.linalg.norm(bound.state["mlp.0.weight"]) < 0.9 * np.linalg.norm(
+        free.state["mlp.0.weight"]
+    )
 
 
 def test_early_stopping_returns_the_best_epoch(data: Dataset) -> None:

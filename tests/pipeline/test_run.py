@@ -100,7 +100,9 @@ def test_the_bytes_are_those_of_the_files(made) -> None:
     for which, folder in (("full", out / "full"), ("pruned", out)):
         files = ("model.safetensors", "vocab.safetensors", "plan.safetensors")
         assert report[which]["bytes"] == sum((folder / f).stat().st_size for f in files)
-    assert report["compression"] == pytest.approx(report["full"]["bytes"] / report["pruned"]["bytes"])
+    assert report["compression"] == pytest.approx(
+        report["full"]["bytes"] / report["pruned"]["bytes"]
+    )
 
 
 def test_the_metrics_are_those_of_the_loaded_artefact(made) -> None:
@@ -110,7 +112,9 @@ def test_the_metrics_are_those_of_the_loaded_artefact(made) -> None:
     probability = scorer.score(columns)
     from recprune.metrics import auc
 
-    assert auc(data.test.label, probability) == pytest.approx(report["pruned"]["metrics"]["auc"], abs=1e-6)
+    assert auc(data.test.label, probability) == pytest.approx(
+        report["pruned"]["metrics"]["auc"], abs=1e-6
+    )
 
 
 def test_ranking_metrics_equal_a_plain_version(made) -> None:
@@ -126,7 +130,10 @@ def test_ranking_metrics_equal_a_plain_version(made) -> None:
     willing = np.unique(test.users[positive])
     for u in np.sort(stream(0, "ranked users").permutation(willing)[:ranked]):
         best = scorer.recommend_user(users, users.ids[u], 10, exclude_seen=data.exclude_seen)
-        ids = [data.items["item_id"][int(i)] for i in np.unique(test.items[positive & (test.users == u)])]
+        ids = [
+            data.items["item_id"][int(i)]
+            for i in np.unique(test.items[positive & (test.users == u)])
+        ]
         recalls.append(len(set(best.items) & set(ids)) / len(ids))
     assert np.mean(recalls) == pytest.approx(report["pruned"]["metrics"]["recall@10"])
 

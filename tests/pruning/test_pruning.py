@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_asked_for_a_share_got_that_share(kind: str, model: Ranker, data: Datase
 @pytest.mark.parametrize("kind", ["rows", "neurons", "dims"])
 def test_smaller_shares_keep_subsets(kind: str, model: Ranker, data: Dataset) -> None:
     plans = [plan(model, data.tune, {kind: share}) for share in (0.75, 0.5, 0.25)]
-    for larger, smaller in zip(plans[:-1], plans[1:], strict=True):
+    for larger, smaller in itertools.pairwise(plans):
         for axis, units in smaller.keep.items():
             assert set(units) <= set(larger.keep[axis])
 
@@ -118,7 +120,9 @@ def test_repair_helps(model: Ranker, data: Dataset) -> None:
     made = plan(model, data.tune, {"neurons": 0.25})
     raw, mended = model.apply(made), model.apply(made, repair(model, data.train, made))
     full = logits(model, data)
-    assert np.mean((logits(mended, data) - full) ** 2) < 0.5 * np.mean((logits(raw, data) - full) ** 2)
+    assert np.mean((logits(mended, data) - full) ** 2) < 0.5 * np.mean(
+        (logits(raw, data) - full) ** 2
+    )
 
 
 def test_a_patch_is_bound_to_its_checkpoint(model: Ranker, data: Dataset) -> None:
@@ -168,7 +172,9 @@ def test_stages_shrink_geometrically(model: Ranker) -> None:
 def test_int8_costs_almost_nothing_and_is_a_quarter(model: Ranker, data: Dataset, tmp_path) -> None:
     small = encode(model)
     assert score(small, data) == pytest.approx(score(model, data), abs=1e-3)
-    assert small.plan.predicted_bytes(model.layout) < 0.45 * sum(t.nbytes for t in model.state.values())
+    assert small.plan.predicted_bytes(model.layout) < 0.45 * sum(
+        t.nbytes for t in model.state.values()
+    )
     twice = encode(small)
     for name, tensor in small.state.items():
         np.testing.assert_allclose(twice.state[name], tensor, rtol=1e-6, atol=1e-8)

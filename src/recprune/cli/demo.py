@@ -9,7 +9,6 @@ import typer
 
 from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_config, typed_command
 
-
 #: What the tune rows liked best on these tables.
 SETTINGS = ("learning_rate=0.0005",)
 

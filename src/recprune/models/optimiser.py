@@ -18,7 +18,7 @@ class Penalty:
 
     Args:
         l1: λ·Σ|w|, applied by its proximal step (soft threshold), so zeros are exact.
-        l2: λ·Σw², by its gradient, on the rows that a batch touches.
+        l2: λ·Σw², as decoupled weight decay, on the rows that a batch touches.
         group: λ·Σ‖unit‖₂ over table rows and neurons (L2,1; Yuan & Lin 2006, eq. 2.1), applied by
             its proximal step, so that whole units become exactly zero.
     """
@@ -80,14 +80,14 @@ class LazyAdam:
     def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> None:
         """Update ``table[rows]``, whose present ``values`` and ``gradient`` have shape (U, 1 + D)."""
         self.steps += 1
-        if self.penalty.l2:
-            gradient = gradient + 2 * self.penalty.l2 * values
         first = self.first[rows].lerp_(gradient, 0.1)
         second = self.second[rows].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         self.first[rows], self.second[rows] = first, second
         scale = (second / (1 - 0.999**self.steps)).sqrt_().add_(self.epsilon)
         step = (first / (1 - 0.9**self.steps)).div_(scale)
-        updated = values - self.learning_rate * step
+        # Decoupled from the gradient, which Adam would rescale (Loshchilov & Hutter 2019, alg. 2).
+        decay = 1 - 2 * self.penalty.l2 * self.learning_rate
+        updated = values * decay - self.learning_rate * step
         if self.penalty.sparse:
             updated = self.penalty.shrink(updated, self.learning_rate)
         self.table[rows] = updated

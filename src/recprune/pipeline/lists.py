@@ -60,7 +60,7 @@ def rank_test_users(
 
 
 def _one_list(logits: NDArray[np.float32], label: NDArray[np.float32]) -> Lists:
-    best = _filled(top_k(logits, K))
+    best = top_k(logits, K)
     hits, amount = (label[best] == 1)[None], np.array([int(label.sum())])
     metrics = _summary(hits, amount, min(K, len(label)) / len(label))
     return Lists(metrics | {"users_ranked": 1, "users_skipped": 0})

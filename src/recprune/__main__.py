@@ -1,0 +1,6 @@
+"""``python -m recprune``."""
+
+from recprune.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The program as a user runs it: exit codes, one JSON object, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.pipeline.test_run import shop
+from tests.planted import planted_frame
+
+FAST = ("--set", "epochs=2", "--set", "hidden=[8,4]", "--set", "dim=4", "--set", "techniques=false")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "rows.csv"
+    planted_frame(3000, noise=2).write_csv(path)
+    return path
+
+
+def recprune(*arguments: object, environment: dict[str, str], **options: object):
+    return subprocess.run(
+        [sys.executable, "-m", "recprune", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        **options,
+    )
+
+
+def test_run_prints_one_object_and_nothing_else(table: Path, tmp_path: Path, environment) -> None:
+    done = recprune(
+        "run",
+        table,
+        "--label",
+        "y",
+        "-o",
+        tmp_path / "run",
+        "--json",
+        *FAST,
+        environment=environment,
+    )
+    assert done.returncode in (0, 3), done.stderr
+    report = json.loads(done.stdout)
+    assert report == json.loads((tmp_path / "run" / "report.json").read_text())
+    assert (report["verdict"]["outcome"] == "PASS") == (done.returncode == 0)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
+    csv = tmp_path / "shop.csv"
+    shop().write_csv(csv)
+    full, small = tmp_path / "full", tmp_path / "small"
+
+    def ok(*arguments: object, codes: tuple[int, ...] = (0,)) -> dict:
+        done = recprune(*arguments, "--json", environment=environment)
+        assert done.returncode in codes, done.stderr
+        return json.loads(done.stdout)
+
+    columns = ("--label", "bought", "--user", "user_id", "--item", "item_id")
+    trained = ok("train", csv, *columns, "-o", full, *FAST[:6])
+    assert trained["auc_tune"] > 0.5
+    ranked = ok("rank", full, csv)
+    assert {r["field"] for r in ranked["fields"]} == set(trained["fields"])
+    planned = ok("prune", full, csv, "--keep", "neurons=0.5", "--dry-run")
+    assert [p["axis"] for p in planned["plan"]] == ["neurons.0", "neurons.1"]
+    pruned = ok("prune", full, csv, "--keep", "neurons=0.5", "--keep", "rows=0.5", "-o", small)
+    assert pruned["bytes"]["after"] < pruned["bytes"]["before"]
+    assert 0 < ok("evaluate", small, csv)["metrics"]["auc"] < 1
+    compared = ok("compare", full, small, csv, codes=(0, 3))
+    assert compared["compression"] > 1
+    best = ok("recommend", small, "--users", full / "users.rp", "--user", "u1", "-k", 3)
+    assert len(best["items"]) == 3
+    assert not best["fallback"]
+    assert ok("recommend", small, "--users", full / "users.rp", "--user", "new", "-k", 3)[
+        "fallback"
+    ]
+    assert ok("inspect", small)["neurons"] == [4, 2]
+    assert ok("doctor", codes=(0, 1))["versions"]["numpy"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("run", "absent.csv", "--label", "y"), "absent.csv"),
+        (("run", "{table}", "--label", "yy"), "Did you mean 'y'"),
+        (("run", "{table}", "--label", "y", "--item", "strong"), "Did you mean 'strong"),
+        (("run", "{table}", "--label", "y", "--set", "tolerence=1"), "Did you mean 'tolerance'"),
+        (("run", "{table}", "--label", "y", "--set", "tolerance=-1"), "'tolerance' setting"),
+        (("run", "{table}", "--label", "y", "--split", "tiem"), "split"),
+        (("run", "{table}"), "--label"),
+        (("runn", "{table}"), "run"),
+        (("inspect", "."), "no recprune artefact"),
+        (("train", "{table}", "--label", "y", "--model", "deepfmm"), "Did you mean 'deepfm'"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(
+    arguments, message, table: Path, tmp_path: Path, environment
+) -> None:
+    given = [a.replace("{table}", str(table)) for a in arguments]
+    done = recprune(*given, environment=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_said_before_training(table: Path, environment) -> None:
+    done = recprune(
+        "run", table, "--label", "y", "-o", "/proc/nowhere/run", environment=environment
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_debug_shows_the_traceback(environment) -> None:
+    done = recprune("run", "absent.csv", "--label", "y", "--debug", environment=environment)
+    assert "Traceback" in done.stderr
+
+
+def test_help_names_every_verb(environment) -> None:
+    done = recprune("--help", environment=environment)
+    assert done.returncode == 0
+    for verb in ("demo", "run", "train", "rank", "prune", "evaluate", "compare", "recommend"):
+        assert verb in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sent, after", [(signal.SIGKILL, 3.0), (signal.SIGKILL, 6.0), (signal.SIGINT, 4.0)]
+)
+def test_a_killed_run_leaves_no_artefact(sent, after, tmp_path: Path, environment) -> None:
+    csv, out = tmp_path / "rows.csv", tmp_path / "runs" / "x"
+    planted_frame(60_000).write_csv(csv)
+    command = [sys.executable, "-m", "recprune", "run", str(csv), "--label", "y", "-o", str(out)]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(after)
+    running.send_signal(sent)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert not out.exists()
+    if sent == signal.SIGINT:
+        assert "Traceback" not in said
+        assert list((tmp_path / "runs").iterdir()) == [] if (tmp_path / "runs").exists() else True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, file, options, least",
+    [
+        ("online_shoppers", "online_shoppers_intention.csv.gz", ("--label", "Revenue"), 0.91),
+        ("bank_marketing", "", ("--label", "y", "--drop", "duration"), 0.77),
+        ("vehicle_coupon", "", ("--label", "Y"), 0.77),
+    ],
+)
+def test_real_tables_reach_their_auc(
+    name, file, options, least, shared_data: Path, tmp_path: Path, environment
+) -> None:
+    folder = shared_data / name
+    path = folder / file if file else next(iter(sorted(folder.glob("*.csv.gz"))))
+    done = recprune("run", path, *options, "-o", tmp_path / name, "--json", environment=environment)
+    assert done.returncode in (0, 3), done.stderr
+    report = json.loads(done.stdout)
+    assert report["full"]["metrics"]["auc"] >= least
+    assert np.isfinite(report["compression"])
+
+
+def test_a_table_with_one_row_is_refused(tmp_path: Path, environment) -> None:
+    pl.DataFrame({"a": [1.0], "y": [1]}).write_csv(tmp_path / "one.csv")
+    done = recprune(
+        "run", tmp_path / "one.csv", "--label", "y", environment=environment, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["one.csv"]
