@@ -64,7 +64,7 @@ def test_column_order_does_not_change_the_order_of_importance() -> None:
     score = sum(i * 0.7 * (np.array(columns[f"f{i}"]) == "a") for i in range(5))
     columns["y"] = (draws.random(n) < 1 / (1 + np.exp(1 - score))).astype(int).tolist()
     rankings = []
-    for names in (list(columns), list(columns)[:5][::-1] + ["y"]):
+    for names in (list(columns), [*list(columns)[:5][::-1], "y"]):
         data = Dataset.from_frame(pl.DataFrame({k: columns[k] for k in names}), label="y")
         data = data.split(by="random", seed=0)
         fitted = DeepFM(4, (8,), training=Training(epochs=6)).fit(data.train, data.tune)
