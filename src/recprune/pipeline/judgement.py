@@ -24,21 +24,22 @@ from recprune.metrics import auc
 from recprune.pipeline.attributes import chosen_attributes, group_of
 from recprune.pipeline.config import RunConfig
 
-__all__ = ["final_verdict", "plain_verdict"]
+__all__ = ["final_verdict", "user_verdict"]
 
 Logits = NDArray[np.float32]
+TABLE_DRAWS = 100
 
 
-def plain_verdict(data: Dataset, full: Logits, pruned: Logits, config: RunConfig) -> Verdict:
-    """Judge on the test rows by the interval alone."""
+def user_verdict(data: Dataset, full: Logits, pruned: Logits, config: RunConfig) -> Verdict:
+    """Judge on the test rows by the interval over users alone: for tables of many models."""
     test = data.test
     return verdict(
         test.label,
         full,
         pruned,
         users=test.users,
-        items=test.items,
         tolerance=config.tolerance,
+        draws=TABLE_DRAWS,
         seed=config.seed,
     )
 
@@ -59,7 +60,15 @@ def final_verdict(
         model: the pruned model's stored weights, for the count of uses.
     """
     test = data.test
-    decision = plain_verdict(data, full, pruned, config)
+    decision = verdict(
+        test.label,
+        full,
+        pruned,
+        users=test.users,
+        items=test.items,
+        tolerance=config.tolerance,
+        seed=config.seed,
+    )
     slices = judge_slices(test.label, full, pruned, _groups(data), test.users)
     alarms = [s.slice for s in slices if s.outcome == "alarm"]
     if alarms:
