@@ -171,6 +171,8 @@ def train(
             )
         latest = mean.swap_in()
         _spread_from_unknown(net, 1 - unknown)
+        if training.penalty.sparse:
+            _keep_zeros(net, latest)
         reached = score() if score else None
         history.append(Epoch(epoch, losses / n, reached))
         logger.info("epoch %d: loss %.5f, held-out score %s", epoch, losses / n, reached)
@@ -243,6 +245,13 @@ def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
     number = torch.empty(n_rows, dtype=torch.int64)
     number[rows] = torch.arange(len(rows))
     return rows, number[index]
+
+
+@torch.no_grad()
+def _keep_zeros(net: FieldNet, latest: dict[str, Tensor]) -> None:
+    """Set to zero what a proximal step has set to zero: a mean over steps is not."""
+    for name, parameter in net.named_parameters():
+        parameter.masked_fill_(latest[name] == 0, 0)
 
 
 @torch.no_grad()
