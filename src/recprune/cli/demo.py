@@ -10,14 +10,14 @@ import typer
 from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_config, typed_command
 
 #: What the tune rows liked best on these tables.
-SETTINGS = ("learning_rate=0.002", "l2=1", "unknown_rate=150", "epochs=6")
+SETTINGS = ("learning_rate=0.0007", "l2=1", "unknown_rate=150", "epochs=8")
 
 
 def command(
     output: Output = Path("runs/demo"),
     households: Annotated[
         int | None, typer.Option("--households", help="Sample this many; all = 2469.")
-    ] = 1000,
+    ] = 1200,
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
