@@ -13,7 +13,7 @@ from recprune.errors import RecpruneError
 
 __all__ = ["app", "main"]
 
-#: Verb → (module, one line of help). Modules are imported when their verb is called.
+#: One module a verb; each imports what it needs only when it is called.
 VERBS = (
     "demo",
     "run",
