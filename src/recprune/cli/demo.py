@@ -10,7 +10,7 @@ import typer
 from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_config, typed_command
 
 #: What the tune rows liked best on these tables.
-SETTINGS = ("learning_rate=0.0007", "l2=1", "unknown_rate=150", "epochs=8")
+SETTINGS = ("learning_rate=0.0005", "unknown_rate=200", "epochs=6")
 
 
 def command(

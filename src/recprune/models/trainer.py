@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recprune._support import logger, progress, stream
-from recprune.encoding import UNKNOWN, Rows
+from recprune.encoding import Rows
 from recprune.errors import ParameterError, TrainingError
+from recprune.models.frequency import GROUPS, FrequencyPrior
 from recprune.models.network import FieldNet, Tap
 from recprune.models.optimiser import LazyAdam, Penalty
 
@@ -123,16 +124,19 @@ def train(
     Raises:
         TrainingError: the loss is not finite.
     """
-    unknown = _unknown_chance(net, rows, training.unknown_rate)
+    # Shared parts would undo the exact zeros of a sparse penalty.
+    groups = 0 if training.penalty.sparse else GROUPS
+    prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
     table_rate = TABLE_RATE * training.learning_rate
     lazy = LazyAdam(net.table.data, table_rate, penalty=training.penalty)
     dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
+    dense.add_param_group({"params": [prior.shared], "lr": table_rate, "eps": lazy.epsilon})
     label = torch.from_numpy(target.mixed())
     codes, shares = torch.from_numpy(rows.codes), torch.from_numpy(rows.shares)
     batch, n = training.batch_of(len(rows)), len(rows)
-    mean = _RunningMean(net, horizon=math.ceil(n / batch))
+    mean = _RunningMean([*net.parameters(), prior.shared], horizon=math.ceil(n / batch))
     best, best_state, waited = score() if score else -math.inf, _copy(net), 0
-    _spread_from_unknown(net, 1 / (1 - unknown))
+    prior.unfold(net)
     history = [Epoch(0, math.nan, best)] if score else []
     for epoch in range(1, training.epochs + 1):
         order = torch.from_numpy(stream(seed, "order", epoch).permutation(n))
@@ -141,11 +145,12 @@ def train(
         net.draws = draws
         for start in progress(range(0, n, batch), f"epoch {epoch}", math.ceil(n / batch)):
             chosen = order[start : start + batch]
-            low, share = _read_as_unknown(net, codes[chosen].long(), shares[chosen], unknown, draws)
-            index = net.index(low)
+            read = codes[chosen].long()
+            own, share = prior.read(net, read, shares[chosen], draws)
+            index = net.index(own)
             touched, inverse = _touched(index, net.n_rows)
             values = net.table.detach()[touched].requires_grad_()
-            value = net.embed(values, inverse, share)
+            value = net.embed(values, inverse, share) + prior.share(net, read)
             logit = net.head(value, taps, index)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, label[chosen])
             total, extra_optimiser = loss, None
@@ -170,7 +175,7 @@ def train(
                 f"{training.learning_rate}) or check the labels."
             )
         latest = mean.swap_in()
-        _spread_from_unknown(net, 1 - unknown)
+        prior.fold(net)
         if training.penalty.sparse:
             _keep_zeros(net, latest)
         reached = score() if score else None
@@ -182,7 +187,7 @@ def train(
             waited += 1
         if waited >= training.patience:
             break
-        net.load_state_dict(latest)
+        mean.put(latest)
     net.load_state_dict(best_state)
     return history
 
@@ -200,40 +205,6 @@ def predict_logits(
     return out
 
 
-def _unknown_chance(net: FieldNet, rows: Rows, rate: float) -> Tensor:
-    """Return the chance that a table row is read as unknown, shape (R,): k / (k + count).
-
-    A numeric field is looked up in every row of the data, whichever knots it falls between.
-    """
-    chance = np.empty(net.n_rows, np.float32)
-    for i, (offset, size) in enumerate(zip(net.offsets.tolist(), net.shape.sizes, strict=True)):
-        count = np.bincount(rows.codes[:, i], minlength=size)
-        if i in net.shape.numeric:
-            count = np.full(size, len(rows))
-        chance[offset : offset + size] = rate / (rate + np.maximum(count, 1))
-    return torch.from_numpy(chance)
-
-
-def _read_as_unknown(
-    net: FieldNet, codes: Tensor, shares: Tensor, chance: Tensor, draws: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    hidden = torch.rand(codes.shape, generator=draws) < chance[codes + net.offsets]
-    return torch.where(hidden, UNKNOWN, codes), shares.masked_fill(hidden[:, net.numeric], 0)
-
-
-@torch.no_grad()
-def _spread_from_unknown(net: FieldNet, factor: Tensor) -> None:
-    """Move every row to its field's unknown row plus ``factor`` times its distance from it.
-
-    A row that training reads as unknown with chance p is scored by the mean of what training saw,
-    (1 − p)·row + p·unknown, just as dropout scales its weights. So rare rows stay near the unknown
-    row. The inverse, at the start, lets training go on from weights that score.
-    """
-    sizes = torch.tensor(net.shape.sizes)
-    base = net.table[net.unknown_rows().repeat_interleave(sizes)]
-    net.table.copy_(torch.lerp(base, net.table, factor.unsqueeze(1)))
-
-
 def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
     """Return the distinct rows of ``index`` and ``index`` in their numbering.
 
@@ -248,10 +219,10 @@ def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _keep_zeros(net: FieldNet, latest: dict[str, Tensor]) -> None:
+def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
     """Set to zero what a proximal step has set to zero: a mean over steps is not."""
-    for name, parameter in net.named_parameters():
-        parameter.masked_fill_(latest[name] == 0, 0)
+    for parameter, value in zip(net.parameters(), latest, strict=False):
+        parameter.masked_fill_(value == 0, 0)
 
 
 @torch.no_grad()
@@ -274,24 +245,28 @@ class _RunningMean:
     Juditsky 1992; exponential form with the plain mean's weight while there are few steps).
     """
 
-    def __init__(self, net: FieldNet, horizon: int) -> None:
-        self.net, self.horizon, self.steps = net, horizon, 0
-        self.mean = {name: p.detach().clone() for name, p in net.named_parameters()}
+    def __init__(self, parameters: Sequence[Tensor], horizon: int) -> None:
+        self.parameters, self.horizon, self.steps = parameters, horizon, 0
+        self.mean = [p.detach().clone() for p in parameters]
 
     @torch.no_grad()
     def add(self) -> None:
         self.steps += 1
         weight = max(1 / self.steps, 1 / self.horizon)
-        for name, parameter in self.net.named_parameters():
-            self.mean[name].lerp_(parameter, weight)
+        for mean, parameter in zip(self.mean, self.parameters, strict=True):
+            mean.lerp_(parameter, weight)
+
+    def swap_in(self) -> list[Tensor]:
+        """Put the mean into the parameters and return what was there."""
+        latest = [p.detach().clone() for p in self.parameters]
+        self.put(self.mean)
+        return latest
 
     @torch.no_grad()
-    def swap_in(self) -> dict[str, Tensor]:
-        """Put the mean into the network and return what was there."""
-        latest = _copy(self.net)
-        for name, parameter in self.net.named_parameters():
-            parameter.copy_(self.mean[name])
-        return latest
+    def put(self, values: Sequence[Tensor]) -> None:
+        """Copy ``values`` into the parameters."""
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 def _copy(net: FieldNet) -> dict[str, Tensor]:

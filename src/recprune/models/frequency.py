@@ -1,0 +1,122 @@
+"""What follows from how often a value occurs in the training rows.
+
+Rare values know too few rows to learn from alone. They are read as unknown now and then, which
+keeps them near the unknown row and trains it; and values of like frequency share a part, so that a
+value starts from what its group has in common (partial pooling: Gelman & Hill 2007, chapter 12).
+Both are folded into the table, and cost nothing when the model scores.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recprune.encoding import FIRST, PADDING, UNKNOWN, Rows
+from recprune.models.network import FieldNet
+
+__all__ = ["GROUPS", "FrequencyPrior"]
+
+#: Frequency groups of a categorical field.
+GROUPS = 24
+#: A field needs this many values for each group, else its values share nothing.
+VALUES_A_GROUP = 4
+
+
+class FrequencyPrior:
+    """The chance that each table row is read as unknown, and the parts that rows share.
+
+    While training, a row's value is ``own + shared[group]``. With chance k / (k + count) the
+    unknown row's own part stands in for ``own``.
+
+    Args:
+        net: the network that will be trained.
+        rows: the training rows.
+        unknown_rate: k.
+        groups: frequency groups of a categorical field, equal in training rows; 0 = none.
+    """
+
+    def __init__(self, net: FieldNet, rows: Rows, unknown_rate: float, groups: int) -> None:
+        #: Chance of being read as unknown, shape (R,).
+        self.unknown = torch.zeros(net.n_rows)
+        #: Group of each table row, shape (R,); group 0 shares nothing.
+        self.group = torch.zeros(net.n_rows, dtype=torch.int64)
+        known = 0
+        for i, (offset, size) in enumerate(zip(net.offsets.tolist(), net.shape.sizes, strict=True)):
+            count = np.bincount(rows.codes[:, i], minlength=size)
+            block = slice(offset, offset + size)
+            numeric = i in net.shape.numeric
+            # A number is looked up in every row of the data, whichever knots it falls between.
+            seen = np.full(size, len(rows)) if numeric else np.maximum(count, 1)
+            self.unknown[block] = torch.from_numpy(unknown_rate / (unknown_rate + seen)).float()
+            if groups and not numeric and size >= VALUES_A_GROUP * groups:
+                group = _groups(count, groups)
+                self.group[block] = torch.from_numpy(known + 1 + group)
+                self.group[offset + PADDING] = 0
+                known += int(group.max()) + 1
+        #: What the rows of a group have in common, shape (1 + G, 1 + D); group 0 stays zero.
+        self.shared = nn.Parameter(torch.zeros(1 + known, net.table.shape[1]))
+
+    def read(
+        self, net: FieldNet, codes: Tensor, shares: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``codes`` (B, F) and ``shares`` (B, N) with some values read as unknown."""
+        hidden = torch.rand(codes.shape, generator=draws) < self.unknown[codes + net.offsets]
+        shares = shares.masked_fill(hidden[:, net.numeric], 0)
+        return torch.where(hidden, UNKNOWN, codes), shares
+
+    def share(self, net: FieldNet, codes: Tensor) -> Tensor | float:
+        """Return the shared parts of ``codes`` (B, F) in the network's order, (B, F, 1 + D)."""
+        if len(self.shared) == 1:
+            return 0.0
+        group = self.group[codes + net.offsets][:, net.order]
+        return nn.functional.embedding(group, self.shared, padding_idx=0)
+
+    @torch.no_grad()
+    def fold(self, net: FieldNet) -> None:
+        """Turn own and shared parts into the rows that score.
+
+        A row that training reads as unknown with chance p is scored by the mean of what training
+        saw, (1 − p)·own + p·unknown, just as dropout scales its weights, plus its group's part.
+        """
+        self._spread(net, 1 - self.unknown)
+        net.table.add_(self.shared[self.group])
+
+    @torch.no_grad()
+    def unfold(self, net: FieldNet) -> None:
+        """Turn rows that score into own and shared parts, from which training goes on.
+
+        Of the many ways to split a row, the shared part is what a group's rows are away from the
+        unknown row in the mean. The unknown row's own group starts from it.
+        """
+        away = net.table - self._unknown_row_of_each(net)
+        total = torch.zeros_like(self.shared).index_add_(0, self.group, away)
+        size = torch.bincount(self.group, minlength=len(total)).unsqueeze(1)
+        mean = total / size.clamp(min=1)
+        mean[self.group[net.unknown_rows()]] = 0
+        self.shared.copy_(mean)
+        net.table.sub_(self.shared[self.group])
+        self._spread(net, 1 / (1 - self.unknown))
+
+    def _spread(self, net: FieldNet, factor: Tensor) -> None:
+        """Move every row to its field's unknown row plus ``factor`` times its way from it."""
+        base = self._unknown_row_of_each(net)
+        net.table.copy_(torch.lerp(base, net.table, factor.unsqueeze(1)))
+
+    def _unknown_row_of_each(self, net: FieldNet) -> Tensor:
+        sizes = torch.tensor(net.shape.sizes)
+        return net.table[net.unknown_rows().repeat_interleave(sizes)]
+
+
+def _groups(count: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """Return the frequency group of each row of a field's block, rarest first, shape (size,).
+
+    The unknown row is among the rarest, where a value that was never seen belongs.
+    """
+    known = np.sort(count[FIRST:])
+    reached = np.searchsorted(np.cumsum(known), known.sum() * np.arange(1, groups) / groups)
+    edges = np.unique(known[reached]) + 1
+    group = np.searchsorted(edges, count, side="right")
+    group[UNKNOWN] = group[FIRST:].min()
+    return group
