@@ -9,6 +9,8 @@ from recprune.data import Dataset
 from recprune.evaluation import choose_fields
 from recprune.importance import rank_fields
 from recprune.models import DeepFM
+from recprune.pipeline import RunConfig
+from recprune.pipeline.search import fit_reference
 from tests.planted import COPIES, PAIRS, STRONG, WEAK, planted_frame
 
 
@@ -19,9 +21,11 @@ def chosen_fields(seed: int, shuffled: bool) -> set[str]:
         order = np.random.default_rng(seed + 100).permutation(len(names))
         frame = frame.select([*(names[i] for i in order), "y"])
     data = Dataset.from_frame(frame, label="y").split(seed=seed)
-    model = DeepFM(seed=seed).fit(data.train, data.tune)
-    ranking = rank_fields(model, data.tune, seed=seed)
-    return set(choose_fields(model, ranking, data.tune, data.gate, 0.002))
+    config = RunConfig.of(seed=seed)
+    full = DeepFM(config.dim, config.hidden, seed=seed, training=config.training())
+    reference, _ = fit_reference(full.fit(data.train, data.tune), data, config)
+    ranking = rank_fields(reference, data.tune, config.importance, seed)
+    return set(choose_fields(reference, ranking, data.tune, data.gate, config.tolerance))
 
 
 @pytest.mark.slow

@@ -18,10 +18,11 @@ from recprune.models.network import FieldNet
 
 __all__ = ["GROUPS", "FrequencyPrior"]
 
-#: Frequency groups of a categorical field.
+#: Most frequency groups of a categorical field.
 GROUPS = 24
-#: A field needs this many values for each group, else its values share nothing.
-VALUES_A_GROUP = 4
+#: A group takes at least this many of the field's values: on what few values share, their own rows
+#: have learned enough.
+VALUES_A_GROUP = 20
 
 
 class FrequencyPrior:
@@ -34,7 +35,7 @@ class FrequencyPrior:
         net: the network that will be trained.
         rows: the training rows.
         unknown_rate: k.
-        groups: frequency groups of a categorical field, equal in training rows; 0 = none.
+        groups: most frequency groups of a categorical field, equal in training rows; 0 = none.
     """
 
     def __init__(self, net: FieldNet, rows: Rows, unknown_rate: float, groups: int) -> None:
@@ -50,8 +51,9 @@ class FrequencyPrior:
             # A number is looked up in every row of the data, whichever knots it falls between.
             seen = np.full(size, len(rows)) if numeric else np.maximum(count, 1)
             self.unknown[block] = torch.from_numpy(unknown_rate / (unknown_rate + seen)).float()
-            if groups and not numeric and size >= VALUES_A_GROUP * groups:
-                group = _groups(count, groups)
+            here = 0 if numeric else min(groups, size // VALUES_A_GROUP)
+            if here > 1:
+                group = _groups(count, here)
                 self.group[block] = torch.from_numpy(known + 1 + group)
                 self.group[offset + PADDING] = 0
                 known += int(group.max()) + 1

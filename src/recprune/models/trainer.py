@@ -130,7 +130,7 @@ def train(
     table_rate = TABLE_RATE * training.learning_rate
     lazy = LazyAdam(net.table.data, table_rate, penalty=training.penalty)
     dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
-    dense.add_param_group({"params": [prior.shared], "lr": table_rate, "eps": lazy.epsilon})
+    dense.add_param_group({"params": [prior.shared], "eps": lazy.epsilon})
     label = torch.from_numpy(target.mixed())
     codes, shares = torch.from_numpy(rows.codes), torch.from_numpy(rows.shares)
     batch, n = training.batch_of(len(rows)), len(rows)
@@ -165,7 +165,7 @@ def train(
             dense.step()
             if extra_optimiser is not None:
                 extra_optimiser.step()
-            _penalise(net, training)
+            _penalise(net, prior, training)
             mean.add()
             losses += float(loss.detach()) * len(chosen)
         net.draws = None
@@ -226,14 +226,16 @@ def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _penalise(net: FieldNet, training: Training) -> None:
+def _penalise(net: FieldNet, prior: FrequencyPrior, training: Training) -> None:
     penalty = training.penalty
     if not (penalty.sparse or penalty.l2):
         return
+    decay = 1 - 2 * penalty.l2 * training.learning_rate
+    prior.shared.mul_(decay)
     for layer in net.hidden_layers:
         weight: Any = layer.weight
         if penalty.l2:
-            weight.mul_(1 - 2 * penalty.l2 * training.learning_rate)
+            weight.mul_(decay)
         if penalty.sparse:
             weight.copy_(penalty.shrink(weight, training.learning_rate))
 

@@ -54,7 +54,7 @@ def techniques(
     All start from the same model, get the same fine-tuning and the same encoding, so that only
     the choice of what to cut differs:
 
-    - importance ranking: whole fields, the least important first;
+    - importance ranking: whole fields, in the order of importance as long as they fit;
     - L1: one epoch under an L1 penalty (proximal steps), then rows and neurons by L1 norm;
     - L2: one epoch under a group (L2,1) penalty, then rows and neurons by L2 norm;
     - Dropout: rows and neurons by learned dropout rates;
@@ -96,17 +96,17 @@ def _prepared(reference: Ranker, tuning: FineTuning, penalty: Penalty) -> Ranker
 def _by_fields(
     reference: Ranker, ranking: FieldRanking, data: Dataset, budget: int
 ) -> tuple[Ranker, str]:
-    low, high = 1, len(ranking.fields)
-    best = _cut(reference, {"fields": ranking.fields[:1]}, {}, data)
-    while low <= high:
-        count = (low + high) // 2
-        model = _cut(reference, {"fields": ranking.fields[:count]}, {}, data)
-        if _size(model) <= budget:
-            best, low = model, count + 1
-        else:
-            high = count - 1
-    count = len(best.encoder.schema.fields)
-    return best, f"fields {count}/{len(ranking.fields)}"
+    kept: tuple[str, ...] = ()
+    for field in ranking.fields:
+        if _size(_cut(reference, {"fields": (*kept, field)}, {}, data, mended=False)) <= budget:
+            kept = (*kept, field)
+    if not kept:  # no field fits: the smallest there is
+        sizes = {
+            field: _size(_cut(reference, {"fields": (field,)}, {}, data, mended=False))
+            for field in ranking.fields
+        }
+        kept = (min(sizes, key=sizes.__getitem__),)
+    return _cut(reference, {"fields": kept}, {}, data), f"fields {len(kept)}/{len(ranking.fields)}"
 
 
 def _by_units(
