@@ -15,7 +15,7 @@ from recprune.errors import InputError
 
 __all__ = ["folder_written_whole"]
 
-MARKS = ("config.json", "report.json", "users.json")
+MARKS = ("config.json", "report.json", "users.json", "data.json")
 
 
 @contextlib.contextmanager

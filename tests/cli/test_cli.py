@@ -188,3 +188,42 @@ def test_a_table_with_one_row_is_refused(tmp_path: Path, environment) -> None:
     )
     assert done.returncode == 2
     assert [p.name for p in tmp_path.iterdir()] == ["one.csv"]
+
+
+def test_an_ingested_table_stands_in_for_its_file(
+    table: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    def ok(*arguments: object) -> dict:
+        done = recprune(*arguments, "--json", environment=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    made = ok("ingest", table, "--label", "y", "-o", tmp_path / "data.rp")
+    assert (made["rows"], made["roles"]) == (3000, {"label": "y"})
+    models = []
+    for source, options in ((table, ("--label", "y")), (tmp_path / "data.rp", ())):
+        folder = tmp_path / f"lr{len(models)}"
+        ok("train", source, *options, "--model", "lr", "--set", "epochs=1", "-o", folder)
+        models.append((folder / "model.safetensors").read_bytes())
+    assert models[0] == models[1]
+
+
+@pytest.mark.slow
+def test_an_ingest_killed_and_started_again_ends_in_the_same_bytes(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    csv, folder = tmp_path / "rows.csv", tmp_path / "data.rp"
+    pl.concat([planted_frame(20_000)] * 30).write_csv(csv)
+    command = [sys.executable, "-m", "recprune", "ingest", str(csv), "-o", str(folder)]
+    running = subprocess.Popen(command, env=environment)
+    while running.poll() is None and not list(tmp_path.glob(".data.rp.*.partial/3.bin")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert not folder.exists()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    again = tmp_path / "again.rp"
+    subprocess.run([*command[:-1], str(again)], env=environment, check=True, capture_output=True)
+    assert sorted(p.name for p in tmp_path.glob(".*")) == []
+    for file in folder.iterdir():
+        assert file.read_bytes() == (again / file.name).read_bytes()

@@ -44,8 +44,10 @@ __all__ = [
     "typed_command",
 ]
 
-Table = Annotated[Path, typer.Argument(help="CSV, TSV or Parquet file (.gz too).")]
-Label = Annotated[str, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
+Table = Annotated[
+    Path, typer.Argument(help="CSV, TSV or Parquet file (.gz too), or a folder that ingest wrote.")
+]
+Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
 Item = Annotated[str | None, typer.Option("--item", help="Column of item ids; none = rank rows.")]
 Time = Annotated[str | None, typer.Option("--time", help="Column that orders the rows in time.")]
@@ -71,7 +73,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def read_data(
     table: Path,
-    label: str,
+    label: str | None,
     columns: Mapping[str, str | None],
     drop: Sequence[str] | None,
     schema: Path | None,

@@ -27,7 +27,7 @@ from recprune.cli._options import (
 
 def command(
     table: Table,
-    label: Label,
+    label: Label = None,
     user: User = None,
     item: Item = None,
     time: Time = None,

@@ -32,7 +32,7 @@ MODELS = ("deepfm", "fm", "lr")
 
 def command(
     table: Table,
-    label: Label,
+    label: Label = None,
     user: User = None,
     item: Item = None,
     time: Time = None,

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars, widened
@@ -99,15 +100,23 @@ class Dataset:
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
-        """Read a CSV, TSV or Parquet file, the text forms also gzipped; see :meth:`from_frame`.
+        """Read a CSV, TSV or Parquet file, the text forms also gzipped, or a folder that
+        :func:`recprune.data.ingest` wrote, with the roles named there; see :meth:`from_frame`.
 
         Raises:
             DataError: also for a file that is missing, empty, cut short or not UTF-8.
         """
         stated = read_spec(schema)
-        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
-        frame, from_text = read_table(path)
-        table = build_table(frame, spec, from_text)
+        roles = {"label": label, "user": user, "item": item, "time": time}
+        found: tuple[Finding, ...] = ()
+        if holds_columns(path):
+            store = ColumnStore(path)
+            roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
+            frame, from_text, found = store.frame(), store.from_text, store.findings
+        else:
+            frame, from_text = read_table(path)
+        table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
+        table = replace(table, findings=(*found, *table.findings))
         return cls(table.schema, table.findings, Path(path).name.split(".")[0], table)
 
     @classmethod

@@ -12,7 +12,7 @@ from recprune.data.quality import Finding
 from recprune.errors import DataError
 from recprune.schema import Kind
 
-__all__ = ["Column", "read_column", "read_time", "typed"]
+__all__ = ["SLIPS", "Column", "coded", "micros", "numbers_of", "read_column", "read_time", "typed"]
 
 #: From this share of numbers on, what is no number in a text column counts as a slip.
 SLIPS = 0.99
@@ -64,9 +64,9 @@ def typed(series: pl.Series) -> pl.Series:
     if series.dtype != pl.String or series.null_count() == len(series):
         return series
     sample = series.drop_nulls().head(100)
-    if _numbers(sample).null_count() == 0:
-        numbers = _numbers(series)
-        if numbers.null_count() > series.null_count() or _coded(series):
+    if numbers_of(sample).null_count() == 0:
+        numbers = numbers_of(series)
+        if numbers.null_count() > series.null_count() or coded(series):
             return series
         whole = series.str.strip_chars().cast(pl.Int64, strict=False)
         return whole if whole.null_count() == series.null_count() else numbers.fill_nan(None)
@@ -113,7 +113,7 @@ def read_time(series: pl.Series) -> pl.Series:
     [1, 0]
     """
     if series.dtype == pl.String:
-        numbers = _numbers(series)
+        numbers = numbers_of(series)
         if numbers.null_count() == series.null_count():
             return numbers
         dates = _dates(series)
@@ -125,7 +125,7 @@ def read_time(series: pl.Series) -> pl.Series:
             )
         series = dates
     if series.dtype.is_temporal():
-        return _micros(series)
+        return micros(series)
     if not series.dtype.is_numeric():
         raise DataError(
             f"Time column {series.name!r} holds {series.dtype} values; it must be dates or numbers."
@@ -135,7 +135,7 @@ def read_time(series: pl.Series) -> pl.Series:
 
 def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
     n = len(series) - series.null_count()
-    numbers = _numbers(series)
+    numbers = numbers_of(series)
     good = len(series) - numbers.null_count()
     stray = n - good
     if wanted == "numeric":
@@ -150,7 +150,7 @@ def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
     elif good == 0:
         dates = _dates(series)
         return _categorical(series) if dates is None else _date(dates, wanted)
-    elif good < SLIPS * n or _coded(series) or (not from_text and numbers.n_unique() <= FEW):
+    elif good < SLIPS * n or coded(series) or (not from_text and numbers.n_unique() <= FEW):
         column = _categorical(series)
         if column.kind is None or not stray or good < MIXED * n:
             return column
@@ -193,25 +193,25 @@ def _categorical(series: pl.Series) -> Column:
 
 def _date(series: pl.Series, wanted: Kind | None) -> Column:
     if wanted == "numeric":
-        return _numeric(_micros(series) / 86_400e6, wanted)
+        return _numeric(micros(series) / 86_400e6, wanted)
     if wanted == "categorical":
         return _categorical(as_text(series))
     return Column(series, "date")
 
 
-def _micros(series: pl.Series) -> pl.Series:
+def micros(series: pl.Series) -> pl.Series:
     """Return dates as microseconds since 1970, times of day since midnight."""
     if series.dtype == pl.Time:
         return series.cast(pl.Int64) // 1000
     return series.cast(pl.Datetime("us")).dt.epoch("us")
 
 
-def _numbers(series: pl.Series) -> pl.Series:
+def numbers_of(series: pl.Series) -> pl.Series:
     """Return text as float64, with null for what is no number."""
     return series.str.strip_chars().cast(pl.Float64, strict=False).alias(series.name)
 
 
-def _coded(series: pl.Series) -> bool:
+def coded(series: pl.Series) -> bool:
     """Tell codes such as 02139 from numbers: a leading zero is lost in a number."""
     return bool(series.str.contains(r"^\s*[-+]?0\d").any())
 

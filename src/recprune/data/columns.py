@@ -1,0 +1,231 @@
+"""A table on disk, column by column: memory-mapped arrays, the texts of each column, a manifest.
+
+``docs/format.md`` is the specification of the folder ``data.rp``. A column of text is codes into its
+texts, most frequent first; numbers are stored as narrow as they stay exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from recprune.data.quality import Finding
+from recprune.encoding import unpack_texts
+from recprune.errors import ArtifactError, DataError, nearest
+
+__all__ = ["ABOUT", "FORMAT", "PROTOCOL", "TEXTS", "ColumnStore", "StoredColumn", "holds_columns"]
+
+FORMAT, PROTOCOL = "recprune data", 1
+ABOUT, TEXTS = "data.json", "vocab.safetensors"
+#: Rows decoded or hashed at once.
+BLOCK = 1 << 18
+
+Content = Literal["text", "integer", "number", "boolean", "date", "time"]
+DTYPES = {
+    "text": ("<i4",),
+    "integer": ("<i4", "<i8"),
+    "number": ("<f4", "<f8"),
+    "boolean": ("|i1",),
+    "date": ("<i4",),
+    "time": ("<i8",),
+}
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """One column's entry in the manifest.
+
+    Args:
+        name: of the column.
+        content: what it holds: text (codes), integers, numbers, booleans, dates in days or times in
+            microseconds since 1970.
+        dtype: of the file, little-endian. A missing value is −1 (text, boolean), the least value
+            of the type (integer, date, time) or NaN (number).
+        missing: number of missing values.
+        sha256: of the file.
+    """
+
+    name: str
+    content: Content
+    dtype: str
+    missing: int
+    sha256: str
+
+
+class ColumnStore:
+    """A folder of columns, open for reading. Nothing is read until it is asked for.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        ArtifactError: not such a folder, of a newer protocol, or a file is absent or has another
+            length than the manifest says.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        about = _manifest(self.path)
+        self.n_rows: int = about["rows"]
+        self.roles: dict[str, str] = about["roles"]
+        #: Whether the source was text, whose types are read from its values.
+        self.from_text: bool = about["from_text"]
+        self.findings = tuple(Finding(**f) for f in about["findings"])
+        self.columns = {c["name"]: StoredColumn(**c) for c in about["columns"]}
+        self._files = {name: self.path / f"{i}.bin" for i, name in enumerate(self.columns)}
+        for name, column in self.columns.items():
+            if (
+                column.content not in get_args(Content)
+                or column.dtype not in DTYPES[column.content]
+            ):
+                raise _unsound(self.path, f"column {name!r} is said to hold {column.content!r}")
+            file = self._files[name]
+            expected = self.n_rows * np.dtype(column.dtype).itemsize
+            if not file.is_file() or file.stat().st_size != expected:
+                raise _unsound(self.path, f"file {file.name!r} should have {expected} bytes")
+
+    @property
+    def names(self) -> list[str]:
+        """Column names, in the source's order."""
+        return list(self.columns)
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """Return a column as stored, memory-mapped, shape ``(n_rows,)``.
+
+        Raises:
+            DataError: there is no such column; the nearest is named.
+        """
+        if name not in self.columns:
+            raise DataError(f"The data has no column {name!r}.{nearest(name, self.names)}")
+        return np.memmap(self._files[name], self.columns[name].dtype, "r", shape=(self.n_rows,))
+
+    def texts(self, name: str) -> pl.Series:
+        """Return the texts of a column, most frequent first, ties by text."""
+        return self._texts(self.names.index(name))
+
+    def counts(self, name: str) -> NDArray[np.int64]:
+        """Return how often each text comes, in the order of :meth:`texts`."""
+        return self._vocabulary[f"{self.names.index(name)}.counts"]
+
+    def series(self, name: str, start: int = 0, stop: int | None = None) -> pl.Series:
+        """Return rows ``start`` to ``stop`` (exclusive; None = the end) of a column, decoded."""
+        raw, column = np.asarray(self.raw(name)[start:stop]), self.columns[name]
+        values = pl.Series(name, raw)
+        if column.content == "number":
+            return values.cast(pl.Float64).fill_nan(None)
+        least = -1 if column.content in ("text", "boolean") else np.iinfo(raw.dtype).min
+        values = pl.select(pl.when(values != least).then(values).alias(name)).to_series()
+        if column.content == "text":
+            return self.texts(name).gather(values.cast(pl.UInt32)).alias(name)
+        if column.content == "boolean":
+            return values.cast(pl.Boolean)
+        kinds = {"date": pl.Date(), "time": pl.Datetime("us")}
+        return values.cast(kinds.get(column.content, pl.Int64()))
+
+    def frame(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """Return rows ``start`` to ``stop`` (exclusive; None = the end) of all columns."""
+        return pl.DataFrame([self.series(name, start, stop) for name in self.columns])
+
+    def blocks(self, rows: int = BLOCK) -> Iterator[pl.DataFrame]:
+        """Yield all rows in order, so many at once."""
+        for start in range(0, self.n_rows, rows):
+            yield self.frame(start, start + rows)
+
+    def verify(self) -> None:
+        """Compare every file with its hash: reads the whole folder.
+
+        Raises:
+            ArtifactError: a file is not what was written.
+        """
+        for name, column in self.columns.items():
+            if sha256_of(self._files[name]) != column.sha256:
+                raise _unsound(self.path, f"the bytes of column {name!r} are not those written")
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, NDArray[Any]]:
+        try:
+            tensors: dict[str, NDArray[Any]] = load_file(self.path / TEXTS)
+        except (OSError, SafetensorError) as error:
+            raise _unsound(self.path, f"{TEXTS} cannot be read ({error})") from error
+        return tensors
+
+    def _texts(self, i: int) -> pl.Series:
+        cache: dict[int, pl.Series] = self.__dict__.setdefault("_cache", {})
+        if i not in cache:
+            packed = {
+                key: array
+                for key in ("bytes", "lengths")
+                if (array := self._vocabulary.get(f"{i}.{key}")) is not None
+            }
+            cache[i] = pl.Series(unpack_texts(packed), dtype=pl.String)
+        return cache[i]
+
+
+def holds_columns(path: str | Path) -> bool:
+    """Tell whether a path is a folder that :func:`recprune.data.ingest.ingest` wrote."""
+    return (Path(path) / ABOUT).is_file()
+
+
+def manifest(
+    rows: int,
+    from_text: bool,
+    columns: list[StoredColumn],
+    roles: Mapping[str, str],
+    findings: tuple[Finding, ...],
+    version: str,
+) -> str:
+    """Return the text of the manifest."""
+    about = {
+        "format": FORMAT,
+        "protocol": PROTOCOL,
+        "recprune": version,
+        "rows": rows,
+        "from_text": from_text,
+        "roles": dict(roles),
+        "columns": [asdict(c) for c in columns],
+        "findings": [f.to_json() for f in findings],
+    }
+    return json.dumps(about, indent=1, ensure_ascii=False)
+
+
+def sha256_of(file: Path) -> str:
+    """Return the hash of a file's bytes."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((path / ABOUT).read_bytes())
+        if about["format"] != FORMAT:
+            raise _unsound(path, f"its format is {about['format']!r}")
+        if about["protocol"] > PROTOCOL:
+            raise ArtifactError(
+                f"{str(path)!r} has protocol {about['protocol']}; this version reads up to "
+                f"{PROTOCOL}. Update recprune."
+            )
+        for key in ("rows", "from_text", "roles", "columns", "findings"):
+            about[key]
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{str(path)!r} is no ingested data: it has no {ABOUT}. Make it with: recprune ingest."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _unsound(path, f"{ABOUT} cannot be read ({error})") from error
+    result: dict[str, Any] = about
+    return result
+
+
+def _unsound(path: Path, why: str) -> ArtifactError:
+    return ArtifactError(f"{str(path)!r} is no sound data folder: {why}. Ingest the source again.")

@@ -1,0 +1,207 @@
+"""From a file to a folder of columns and back: every value, the same bytes, bounded repairs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from recprune.data import Dataset, ingest
+from recprune.data.columns import ABOUT, ColumnStore
+from recprune.errors import ArtifactError, DataError, InputError
+
+
+def shop(n: int = 600, seed: int = 0) -> pl.DataFrame:
+    """A table with every content: text, codes, integers, floats, truth values, dates, holes."""
+    rng = np.random.default_rng(seed)
+    holes = rng.random(n) < 0.1
+    frame = pl.DataFrame(
+        {
+            "user": [f"{v:020d}" for v in rng.integers(0, 40, n)],
+            "colour": rng.choice(["red", " blue", "grün", "red,white", 'a "b"'], n),
+            "postcode": [f"0{v}" for v in rng.integers(100, 120, n)],
+            "count": rng.integers(0, 1000, n),
+            "large": rng.integers(2**40, 2**50, n),
+            "price": np.round(rng.lognormal(2, 1, n), 2),
+            "half": rng.integers(0, 9, n) / 2,
+            "member": rng.random(n) < 0.5,
+            "day": [f"2024-01-{d:02d}" for d in rng.integers(1, 28, n)],
+            "bought": (rng.random(n) < 0.4).astype(int),
+        }
+    )
+    return frame.with_columns(
+        pl.when(pl.Series(~holes)).then(pl.col(c)).alias(c) for c in ("colour", "count", "price")
+    )
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.csv"
+    shop().write_csv(path)
+    return path
+
+
+def test_training_rows_are_those_of_the_file(csv_file: Path, tmp_path: Path) -> None:
+    roles = {"label": "bought", "user": "user", "time": "day"}
+    folder = ingest(csv_file, tmp_path / "data.rp", **roles)
+    direct, stored = Dataset.read(csv_file, **roles), Dataset.read(folder)
+    assert stored.schema == direct.schema
+    assert stored.findings == direct.findings
+    ours, theirs = stored.split(seed=3), direct.split(seed=3)
+    assert ours.encoder.hash() == theirs.encoder.hash()
+    for part in ("train", "tune", "gate", "test"):
+        a, b = getattr(ours, part), getattr(theirs, part)
+        assert np.array_equal(a.rows.codes, b.rows.codes)
+        assert np.array_equal(a.rows.shares, b.rows.shares)
+        assert np.array_equal(a.label, b.label)
+        assert_frame_equal(a.columns, b.columns)
+
+
+def test_models_are_the_same(csv_file: Path, tmp_path: Path) -> None:
+    from recprune.models import LR, Training
+
+    folder = ingest(csv_file, tmp_path / "data.rp", label="bought")
+    states = []
+    for data in (Dataset.read(folder), Dataset.read(csv_file, label="bought")):
+        split = data.split(seed=0)
+        states.append(LR(Training(epochs=2)).fit(split.train, split.tune).state)
+    assert all(np.array_equal(states[0][k], states[1][k]) for k in states[1])
+
+
+def test_the_same_source_gives_the_same_bytes(csv_file: Path, tmp_path: Path) -> None:
+    a, b = (ingest(csv_file, tmp_path / name, label="bought") for name in ("a.rp", "b.rp"))
+    assert sorted(f.name for f in a.iterdir()) == sorted(f.name for f in b.iterdir())
+    for file in a.iterdir():
+        assert file.read_bytes() == (b / file.name).read_bytes()
+
+
+def test_batches_do_not_change_the_bytes(
+    csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ingest(csv_file, tmp_path / "whole.rp")
+    monkeypatch.setattr("recprune.data.batches.BATCH", 64)
+    small = ingest(csv_file, tmp_path / "small.rp")
+    for file in whole.iterdir():
+        assert file.read_bytes() == (small / file.name).read_bytes()
+
+
+def test_what_is_stored_is_as_narrow_as_it_stays_exact(csv_file: Path, tmp_path: Path) -> None:
+    store = ColumnStore(ingest(csv_file, tmp_path / "data.rp", user="user"))
+    kinds = {n: (c.content, c.dtype) for n, c in store.columns.items()}
+    assert kinds == {
+        "user": ("text", "<i4"),
+        "colour": ("text", "<i4"),
+        "postcode": ("text", "<i4"),
+        "count": ("integer", "<i4"),
+        "large": ("integer", "<i8"),
+        "price": ("number", "<f8"),
+        "half": ("number", "<f4"),
+        "member": ("boolean", "|i1"),
+        "day": ("text", "<i4"),
+        "bought": ("integer", "<i4"),
+    }
+    assert store.columns["price"].missing == shop()["price"].null_count()
+    texts, counts = store.texts("colour").to_list(), store.counts("colour").tolist()
+    again = (
+        shop()["colour"]
+        .drop_nulls()
+        .value_counts()
+        .sort(["count", "colour"], descending=[True, False])
+    )
+    assert texts == again["colour"].to_list()
+    assert counts == again["count"].to_list()
+
+
+TEXTS = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=6))
+COLUMNS = {
+    pl.String(): TEXTS,
+    pl.Int64(): st.one_of(st.none(), st.integers(-(2**60), 2**60)),
+    pl.Int8(): st.one_of(st.none(), st.integers(-128, 127)),
+    pl.Float64(): st.one_of(st.none(), st.floats(allow_nan=False)),
+    pl.Float32(): st.one_of(st.none(), st.floats(width=32, allow_nan=False)),
+    pl.Boolean(): st.one_of(st.none(), st.booleans()),
+    pl.Date(): st.one_of(st.none(), st.dates()),
+    pl.Datetime("us"): st.one_of(st.none(), st.datetimes(datetime.datetime(1900, 1, 1))),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pl.DataFrame:
+    rows = draw(st.integers(1, 20))
+    kinds = draw(st.lists(st.sampled_from(list(COLUMNS)), min_size=1, max_size=5))
+    lists = [draw(st.lists(COLUMNS[k], min_size=rows, max_size=rows)) for k in kinds]
+    return pl.DataFrame(
+        [pl.Series(f"c{i}", v, dtype=k) for i, (k, v) in enumerate(zip(kinds, lists, strict=True))]
+    )
+
+
+@given(tables())
+@settings(max_examples=40, deadline=None)
+def test_decoding_gives_every_value_back(tmp_path_factory: pytest.TempPathFactory, frame) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    frame.write_parquet(folder / "t.parquet")
+    back = ColumnStore(ingest(folder / "t.parquet", folder / "t.rp")).frame()
+    wide = {pl.Int8(): pl.Int64(), pl.Float32(): pl.Float64()}
+    expected = frame.with_columns(
+        pl.when(pl.col(n) != "").then(pl.col(n)).alias(n)
+        if k == pl.String
+        else pl.col(n).cast(wide.get(k, k))
+        for n, k in frame.schema.items()
+    )
+    assert_frame_equal(back, expected)
+
+
+def test_slips_among_numbers_are_counted(tmp_path: Path) -> None:
+    values = [str(i / 4) for i in range(400)]
+    values[123] = "broken"
+    pl.DataFrame({"x": values, "y": [i % 2 for i in range(400)]}).write_csv(tmp_path / "t.csv")
+    folder = ingest(tmp_path / "t.csv", tmp_path / "t.rp", label="y")
+    stored, direct = Dataset.read(folder), Dataset.read(tmp_path / "t.csv", label="y")
+    assert [f.kind for f in stored.findings] == ["mixed"]
+    assert stored.findings == direct.findings
+
+
+def test_a_role_that_is_not_there_is_named(csv_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no label column 'bougth'.*'bought'"):
+        ingest(csv_file, tmp_path / "data.rp", label="bougth")
+    assert not (tmp_path / "data.rp").exists()
+
+
+def test_a_foreign_folder_is_left_alone(csv_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    with pytest.raises(InputError, match="not a recprune folder"):
+        ingest(csv_file, tmp_path / "photos")
+
+
+def test_nothing_is_left_where_the_source_breaks_off(tmp_path: Path) -> None:
+    lines = ["a,b"] + ["1,2"] * 5000 + ["1,2,3"] + ["1,2"] * 10
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"t\.csv.*line 5002: 3 cells.*2 columns"):
+        ingest(tmp_path / "t.csv", tmp_path / "t.rp")
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "newer", "foreign", "gone"])
+def test_a_damaged_folder_is_refused(csv_file: Path, tmp_path: Path, damage: str) -> None:
+    folder = ingest(csv_file, tmp_path / "data.rp")
+    file = folder / "3.bin"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "changed":
+        file.write_bytes(b"\x01" + file.read_bytes()[1:])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        about = json.loads((folder / ABOUT).read_text())
+        about |= {"protocol": 99} if damage == "newer" else {"format": "other"}
+        (folder / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(ArtifactError):
+        ColumnStore(folder).verify()
