@@ -271,6 +271,8 @@ def test_schema_file(tmp_path: Path) -> None:
         ({"fields": {"size": {"sensitive": "yes"}}}, "true or false"),
         ({"fields": {"size": {"cost": -1}}}, "'cost' must be"),
         ({"fields": {"size": {"min_count": 0}}}, "'min_count' must be"),
+        ({"fields": {"size": {"max_size": 0}}}, "'size': 'max_size' must be"),
+        ({"max_size": True}, "'max_size' must be"),
         ({"fields": {"size": 3}}, "must be a table"),
         ({"fields": []}, "must be a table"),
         ({"label": 3}, "must be a column name"),

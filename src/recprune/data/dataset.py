@@ -212,7 +212,7 @@ class Dataset:
         user_ids = table.frame[user].unique().sort() if user is not None else None
         owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
         by, index = assign(table, owner, by, (valid, test), seed)
-        encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.counts)
+        encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
         items = build_items(table)
         place = positions(table.frame[item], items[item]) if item and items is not None else None
         rows = encode_frame(encoder, table.frame)
@@ -324,7 +324,7 @@ class Dataset:
         model, which encodes the raw columns by its own vocabularies, never for training.
         """
         table = self._table("all_rows")
-        encoder, _ = fit_encoder(table.frame, table.schema, table.counts)
+        encoder, _ = fit_encoder(table.frame, table.schema, table.rules)
         user, item = table.schema.user, table.schema.item
         users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
         items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None

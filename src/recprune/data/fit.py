@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from recprune.data.encode import floats
 from recprune.data.quality import Finding
-from recprune.encoding import Encoder, Knots, Vocabulary, text
+from recprune.data.vocabulary import VocabularyRule, fit_vocabulary
+from recprune.encoding import UNKNOWN, Encoder, Knots, Vocabulary
 from recprune.schema import Schema
 
-__all__ = ["MOST_KNOTS", "fit_encoder", "fit_knots", "fit_vocabulary"]
+__all__ = ["MOST_KNOTS", "fit_encoder", "fit_knots"]
 
 MOST_KNOTS = 32
 #: Up to so many different values, each is a knot.
@@ -23,21 +24,26 @@ FAR = 1e300
 
 
 def fit_encoder(
-    train: pl.DataFrame, schema: Schema, counts: Mapping[str, int] | None = None
+    train: pl.DataFrame, schema: Schema, rules: Mapping[str, VocabularyRule] | None = None
 ) -> tuple[Encoder, list[Finding]]:
     """Return the encoder of the training rows, and the fields that they leave constant (dropped).
 
     Args:
         train: training rows; plain columns.
         schema: the fields.
-        counts: field → least count of a value with a row of its own; default 1.
+        rules: field → which values get a row of their own.
     """
     parts: dict[str, Vocabulary | Knots] = {}
     found = []
     for field in schema.fields:
         series = train[field.name]
         if field.kind == "categorical":
-            parts[field.name] = fit_vocabulary(series, (counts or {}).get(field.name, 1))
+            rule = (rules or {}).get(field.name, VocabularyRule())
+            least = rule.least(field)
+            parts[field.name] = part = fit_vocabulary(series, least, rule.max_size)
+            if field.sensitive and (rare := _left_out(series, part)):
+                action = f"read as unknown: values that fewer than {least} training rows have"
+                found.append(Finding("rare personal values", field.name, "info", rare, action))
             continue
         knots = fit_knots(floats(series))
         if knots is None:
@@ -48,20 +54,10 @@ def fit_encoder(
     return Encoder(schema.only(tuple(parts)), parts), found
 
 
-def fit_vocabulary(series: pl.Series, min_count: int = 1) -> Vocabulary:
-    """Return the values that come at least ``min_count`` times, most frequent first, ties by text.
-
-    >>> fit_vocabulary(pl.Series(["b", "a", None, "a", "b", "c"]), 2).values
-    ('a', 'b')
-    """
+def _left_out(series: pl.Series, part: Vocabulary) -> int:
     table = series.alias("value").value_counts()
-    counts: dict[str | None, int] = {}
-    for value, count in zip(table["value"].to_list(), table["count"].to_list(), strict=True):
-        word = text(value)
-        counts[word] = counts.get(word, 0) + count
-    kept = [(w, c) for w, c in counts.items() if c >= min_count]
-    kept.sort(key=lambda pair: (-pair[1], pair[0] is None, pair[0] or ""))
-    return Vocabulary(tuple(word for word, _ in kept))
+    unknown = part.lookup(table["value"].to_list()) == UNKNOWN
+    return int(table["count"].to_numpy()[unknown].sum())
 
 
 def fit_knots(values: NDArray[np.float64]) -> Knots | None:

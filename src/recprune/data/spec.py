@@ -9,14 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError, SchemaError, nearest
 from recprune.schema import Field, Schema
 
 __all__ = ["Spec", "read_spec"]
 
 ROLES = ("label", "user", "item", "time")
-KEYS = (*ROLES, "drop", "fields", "min_count")
-FIELD_KEYS = ("kind", "source", "sensitive", "cost", "by", "min_count")
+RULES = ("min_count", "max_size")
+KEYS = (*ROLES, "drop", "fields", *RULES)
+PROPERTIES = ("kind", "source", "sensitive", "cost", "by")
+FIELD_KEYS = (*PROPERTIES, *RULES)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Spec:
         label, user, item, time: column names; None = not stated.
         drop: columns to leave out.
         fields: column → stated properties (those of :class:`recprune.schema.Field`).
-        counts: field → least number of training rows for a value to get its own embedding row.
-        min_count: the same for all other fields.
+        rules: field → which values get an embedding row of their own.
+        rule: the same for all other fields.
         whole: ``fields`` are all fields; other columns are left out.
     """
 
@@ -38,8 +41,8 @@ class Spec:
     time: str | None = None
     drop: tuple[str, ...] = ()
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    min_count: int = 1
+    rules: Mapping[str, VocabularyRule] = field(default_factory=dict)
+    rule: VocabularyRule = VocabularyRule()  # noqa: RUF009 (frozen)
     whole: bool = False
 
     def with_roles(self, drop: Iterable[str], **roles: str | None) -> Spec:
@@ -78,9 +81,9 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
 
     Args:
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
-            dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``, and
-            ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``, ``by``,
-            ``min_count`` for each named field; the rest is inferred.
+            dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``,
+            ``max_size``, and ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``, ``by``,
+            ``min_count``, ``max_size`` for each named field; the rest is inferred.
 
     Raises:
         SchemaError: an unknown key (the nearest is named), or a value of a wrong type.
@@ -93,7 +96,7 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
     if isinstance(schema, Spec):
         return schema
     if isinstance(schema, Schema):
-        stated = {f.name: {k: getattr(f, k) for k in FIELD_KEYS[:-1]} for f in schema.fields}
+        stated = {f.name: {k: getattr(f, k) for k in PROPERTIES} for f in schema.fields}
         roles = {role: getattr(schema, role) for role in ROLES}
         return Spec(**roles, fields=stated, whole=True)
     if isinstance(schema, Mapping):
@@ -119,20 +122,19 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
     table = data.get("fields", {})
     if not isinstance(table, Mapping):
         raise SchemaError(f"{owner}: 'fields' must be a table, one entry a column. Got {table!r}.")
-    fields, counts = {}, {}
+    fields, rules = {}, {}
+    rule = _rule(data, owner)
     for name, stated in table.items():
         if not isinstance(stated, Mapping):
             raise SchemaError(
                 f"{owner}: field {name!r} must be a table of its properties. Got {stated!r}."
             )
         _known(stated, FIELD_KEYS, f"{owner}, field {name!r}")
-        fields[name] = {k: v for k, v in stated.items() if k != "min_count"}
+        fields[name] = {k: v for k, v in stated.items() if k not in RULES}
         _check_properties(name, fields[name], owner)
-        if "min_count" in stated:
-            counts[name] = _count(stated["min_count"], f"{owner}, field {name!r}")
-    lowest = _count(data.get("min_count", 1), owner)
+        rules[name] = _rule(stated, f"{owner}, field {name!r}").over(rule)
     roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
-    return Spec(**roles, drop=tuple(drop), fields=fields, counts=counts, min_count=lowest)
+    return Spec(**roles, drop=tuple(drop), fields=fields, rules=rules, rule=rule)
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:
@@ -155,7 +157,9 @@ def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
         )
 
 
-def _count(value: Any, owner: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise SchemaError(f"{owner}: 'min_count' must be an integer ≥ 1. Got {value!r}.")
-    return value
+def _rule(given: Mapping[str, Any], owner: str) -> VocabularyRule:
+    for key in RULES:
+        value = given.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SchemaError(f"{owner}: {key!r} must be an integer ≥ 1. Got {value!r}.")
+    return VocabularyRule(**{key: given[key] for key in RULES if key in given})

@@ -17,6 +17,7 @@ from recprune.data.labels import read_label
 from recprune.data.quality import Finding, duplicate_columns
 from recprune.data.roles import guess_sensitive, guess_sources
 from recprune.data.spec import Spec
+from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError
 from recprune.schema import Field, Schema
 
@@ -37,7 +38,7 @@ class Table:
         label: 0 or 1, shape ``(n,)``.
         schema: its fields and roles.
         time: orders the rows, shape ``(n,)``; None without a time column.
-        counts: field → least count of a value with a row of its own.
+        rules: field → which values get a row of their own.
         findings: what was found and done.
     """
 
@@ -45,7 +46,7 @@ class Table:
     label: NDArray[np.float32]
     schema: Schema
     time: NDArray[Any] | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
+    rules: Mapping[str, VocabularyRule] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
 
@@ -85,8 +86,8 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     schema = Schema(fields, str(spec.label), spec.user, spec.item, spec.time)
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
-    counts = {f.name: spec.counts.get(f.name, spec.min_count) for f in fields}
-    return Table(frame.select(list(kept)), label, schema, time, counts, tuple(found))
+    rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
+    return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found))
 
 
 def _usable_rows(
