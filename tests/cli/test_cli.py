@@ -208,6 +208,25 @@ def test_an_ingested_table_stands_in_for_its_file(
     assert models[0] == models[1]
 
 
+def test_check_reports_and_strict_refuses(
+    table: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    clean = recprune("check", table, "--label", "y", "--strict", "--json", environment=environment)
+    found = json.loads(clean.stdout)
+    assert (found["rows"], clean.returncode) == (3000, 0 if not found["findings"] else 2)
+    leaky = tmp_path / "leaky.csv"
+    pl.read_csv(table).with_columns((pl.col("y") * 7).alias("after")).write_csv(leaky)
+    for options, code in (((), 0), (("--strict",), 2)):
+        done = recprune("check", leaky, "--label", "y", "--json", *options, environment=environment)
+        assert done.returncode == code, done.stderr
+        kinds = {
+            (f["kind"], f["column"], f["severity"]) for f in json.loads(done.stdout)["findings"]
+        }
+        assert ("leak_suspect", "after", "warning") in kinds
+    shown = recprune("check", leaky, "--label", "y", environment=environment)
+    assert "leak_suspect" in shown.stdout
+
+
 @pytest.mark.slow
 def test_an_ingest_killed_and_started_again_ends_in_the_same_bytes(
     tmp_path: Path, environment: dict[str, str]

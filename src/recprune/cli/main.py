@@ -17,6 +17,7 @@ __all__ = ["app", "main"]
 VERBS = (
     "demo",
     "run",
+    "check",
     "ingest",
     "train",
     "rank",

@@ -332,6 +332,11 @@ class Dataset:
         return Split(rows, table.label, encoder, table.frame, users, items)
 
     @property
+    def whole_table(self) -> Table:
+        """The checked table as it was before any split."""
+        return self._table("whole_table")
+
+    @property
     def _fitted(self) -> Fitted:
         if self.fitted is None:
             raise DataError("The data set is not split yet: use data = data.split(by=…) first.")

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-__all__ = ["Finding", "duplicate_columns"]
+__all__ = ["Finding", "Severity", "duplicate_columns"]
+
+Severity = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,15 @@ class Finding:
     Args:
         kind: what, in one word: ``constant``, ``missing``, ``mixed``, ``infinite``, …
         column: the column's name.
-        severity: ``"warning"`` for what the user should look at, else ``"info"``.
+        severity: ``"error"`` for what must not be used as it is, ``"warning"`` for what the user
+            should look at, else ``"info"``.
         rows: how many rows it touches.
-        action: what was done.
+        action: what was done, or is done by ``run``.
     """
 
     kind: str
     column: str
-    severity: Literal["info", "warning"]
+    severity: Severity
     rows: int
     action: str
 

@@ -1,0 +1,178 @@
+"""What ``recprune check`` finds, and what it must not find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recprune.data import Dataset
+from recprune.data.checks import check
+from recprune.data.drift import population_stability
+from recprune.data.leaks import single_column_auc
+
+N = 4000
+
+
+def plain(seed: int = 0, n: int = N) -> pl.DataFrame:
+    """A table with nothing to find: a useful category, a useful number, and noise."""
+    draws = np.random.default_rng(seed)
+    colour, size = draws.integers(0, 5, n), draws.normal(0, 1, n)
+    logit = 0.5 * (colour - 2) + 0.5 * size
+    return pl.DataFrame(
+        {
+            "colour": [f"c{v}" for v in colour],
+            "size": size,
+            "weight": draws.gamma(2.0, 1.0, n),
+            "y": (draws.random(n) < 1 / (1 + np.exp(-logit))).astype(int),
+        }
+    )
+
+
+def kinds(frame: pl.DataFrame, **roles: Any) -> set[tuple[str, str]]:
+    data = Dataset.from_frame(frame, label="y", **roles)
+    return {(f.kind, f.column) for f in check(data, "random")}
+
+
+def test_a_plain_table_has_no_finding() -> None:
+    for seed in range(5):
+        assert kinds(plain(seed)) == set()
+
+
+CODE = pl.int_range(N)
+FAULTS: dict[str, tuple[pl.Expr, set[tuple[str, str]]]] = {
+    "missing": (
+        pl.when(CODE % 10 > 0).then("colour").alias("colour"),
+        {("missing_values", "colour")},
+    ),
+    "spaces": (
+        pl.when(CODE % 10 > 0).then("colour").otherwise(" " + pl.col("colour")).alias("colour"),
+        {("spaces", "colour"), ("near_duplicate_values", "colour")},
+    ),
+    "letter case": (
+        pl.when(CODE % 9 > 0)
+        .then("colour")
+        .otherwise("C" + pl.col("colour").str.slice(1))
+        .alias("colour"),
+        {("near_duplicate_values", "colour")},
+    ),
+    "renamed values": (
+        ("x" + pl.col("colour")).alias("again"),
+        {("near_duplicate_column", "again")},
+    ),
+    "rescaled numbers": (
+        (pl.col("size").exp() + 3).alias("again"),
+        {("near_duplicate_column", "again")},
+    ),
+    "an id": (
+        pl.int_range(10**6, 10**6 + N).shuffle(seed=1).alias("row"),
+        {("id_like", "row")},
+    ),
+    "a far value": (
+        pl.when(CODE == 7).then(10_000.0).otherwise("weight").alias("weight"),
+        {("heavy_tail", "weight")},
+    ),
+    "the label with slips": (
+        pl.when(CODE % 50 > 0).then(pl.col("y") * 3 + CODE % 3).otherwise(2).alias("after"),
+        {("leak_suspect", "after")},
+    ),
+    "a later event by name": (
+        ((pl.col("y") == 1) & (CODE % 20 == 0)).cast(pl.Int8).alias("refundPaid"),
+        {("leak_suspect", "refundPaid")},
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_found_and_nothing_else(fault: str) -> None:
+    change, expected = FAULTS[fault]
+    assert kinds(plain().with_columns(change)) == expected
+
+
+def test_a_harmless_event_is_no_leak() -> None:
+    event = (CODE % 20 == 0).cast(pl.Int8).alias("refund")
+    assert kinds(plain().with_columns(event)) == set()
+
+
+def test_rows() -> None:
+    frame = plain()
+    assert ("duplicate_rows", "y") in kinds(pl.concat([frame, frame[:50]]))
+    flipped = frame[:40].with_columns((1 - pl.col("y")).alias("y"))
+    data = Dataset.from_frame(pl.concat([frame, flipped]), label="y")
+    found = {f.kind: f.rows for f in check(data, "random")}
+    assert found == {"conflicting_labels": 80}
+
+
+def test_users_with_one_row() -> None:
+    frame = plain().with_columns(pl.Series("user", [f"u{i // 4}" for i in range(N)]))
+    frame = frame.with_columns(
+        pl.when(CODE < 3).then("one" + CODE.cast(pl.String)).otherwise("user").alias("user")
+    )
+    data = Dataset.from_frame(frame, label="y", user="user")
+    assert {f.kind: f.rows for f in check(data)} == {"single_users": 4}
+
+
+def test_what_changes_with_time() -> None:
+    day = pl.int_range(N).alias("day")
+    steady = plain().with_columns(day)
+    assert kinds(steady, time="day") == set()
+    moved = steady.with_columns(
+        pl.when(pl.col("day") > 0.9 * N).then(0).otherwise("y").alias("y"),
+    )
+    assert ("label_over_time", "day") in kinds(moved, time="day")
+    drifting = steady.with_columns(
+        pl.when(pl.col("day") > 0.7 * N).then(pl.lit("new")).otherwise("colour").alias("colour")
+    )
+    data = Dataset.from_frame(drifting, label="y", time="day")
+    assert ("drift", "colour") in {(f.kind, f.column) for f in check(data, "time")}
+
+
+def test_stability_against_the_plain_formula() -> None:
+    draws = np.random.default_rng(0)
+    train, test = draws.integers(0, 6, 900), draws.integers(0, 4, 500)
+    p = (np.bincount(train, minlength=6) + 0.5) / (900 + 3)
+    q = (np.bincount(test, minlength=6) + 0.5) / (500 + 3)
+    expected = sum((b - a) * np.log(b / a) for a, b in zip(p, q, strict=True))
+    found = population_stability(train.astype(np.int32), test.astype(np.int32))
+    assert found == pytest.approx(expected)
+    assert population_stability(train.astype(np.int32), train.astype(np.int32)) == 0
+
+
+def test_noise_with_many_values_predicts_nothing() -> None:
+    draws = np.random.default_rng(99)
+    noise = pl.Series("noise", [f"n{v}" for v in draws.integers(0, 1500, N)])
+    data = Dataset.from_frame(plain().with_columns(noise), label="y")
+    assert abs(single_column_auc(data.all_rows())["noise"] - 0.5) < 0.03
+
+
+REAL = [
+    ("online_shoppers/online_shoppers_intention.csv.gz", "Revenue", {"PageValues"}),
+    ("bank_marketing/bank-full.csv.gz", "y", {"duration"}),
+    ("vehicle_coupon/in-vehicle-coupon-recommendation.csv.gz", "Y", set()),
+    # What was spent and whether the shop was visited are known after the purchase only.
+    ("hillstrom_email/hillstrom.csv.gz", "conversion", {"spend", "visit"}),
+    ("hillstrom_email/hillstrom.csv.gz", "visit", {"spend", "conversion"}),
+    ("open_bandit/bts_all.parquet", "click", set()),
+    ("open_bandit/random_men.parquet", "click", set()),
+]
+
+
+@pytest.mark.parametrize("file, label, suspects", REAL)
+def test_leak_suspects_of_real_tables(
+    shared_data: Path, file: str, label: str, suspects: set[str]
+) -> None:
+    found = check(Dataset.read(shared_data / file, label=label))
+    assert {f.column for f in found if f.kind == "leak_suspect"} == suspects
+
+
+def test_leading_spaces_of_a_real_table(shared_data: Path) -> None:
+    table = pl.read_csv(shared_data / "adult_income/income_evaluation.csv.gz", infer_schema=False)
+    rich = (pl.col(" income").str.strip_chars() == ">50K").cast(pl.Int8).alias("rich")
+    found = check(Dataset.from_frame(table.with_columns(rich).drop(" income"), label="rich"))
+    assert not [f for f in found if f.kind == "leak_suspect"]
+    spaced = {f.column for f in found if f.kind == "spaces"}
+    assert {" workclass", " education", " sex", " native-country"} <= spaced
+    assert {f.rows for f in found if f.kind == "spaces"} == {32_561}
