@@ -14,6 +14,8 @@ import typer
 from recprune.errors import ParameterError
 
 if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
     from recprune.artifact import Artifact
     from recprune.data import Dataset
     from recprune.models import Ranker
@@ -166,7 +168,36 @@ def emit(result: Mapping[str, Any], as_json: bool, renderable: Any = None) -> No
         return
     from rich.console import Console
 
-    Console().print(renderable if renderable is not None else result)
+    Console().print(renderable if renderable is not None else _table(result))
+
+
+def _table(result: Mapping[str, Any]) -> RichTable:
+    from rich.table import Table as RichTable
+
+    shown = RichTable(show_header=False, title_justify="left")
+    for name, value in result.items():
+        shown.add_row(name.replace("_", " "), _shown(value))
+    return shown
+
+
+def _shown(value: Any) -> str:
+    """Return a value for people: lists side by side, dictionaries line by line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "\n".join(f"{k}: {_shown(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(v, Mapping) for v in value)
+        return (
+            "\n".join(", ".join(f"{k} {_shown(x)}" for k, x in v.items()) for v in value)
+            if (nested)
+            else ", ".join(map(_shown, value))
+        )
+    return "" if value is None else str(value)
 
 
 def typed_command() -> str:
