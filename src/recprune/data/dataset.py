@@ -20,7 +20,7 @@ from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_table
+from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.table import Table, build_table
@@ -99,7 +99,7 @@ class Dataset:
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
-        """Read a CSV, TSV or Parquet file, the text forms also gzipped; see :meth:`from_frame`.
+        """Read a file, folder or pattern; see :func:`recprune.data.sources.read_table`.
 
         Raises:
             DataError: also for a file that is missing, empty, cut short or not UTF-8.
@@ -108,7 +108,7 @@ class Dataset:
         spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
         frame, from_text = read_table(path)
         table = build_table(frame, spec, from_text)
-        return cls(table.schema, table.findings, Path(path).name.split(".")[0], table)
+        return cls(table.schema, table.findings, table_name(path), table)
 
     @classmethod
     def from_splits(
