@@ -12,6 +12,7 @@ import polars as pl
 
 from recprune.data.frames import check_names
 from recprune.data.source_bytes import read_utf8
+from recprune.data.source_clicks import CRITEO, is_criteo
 from recprune.errors import DataError
 
 __all__ = ["read_csv"]
@@ -19,6 +20,8 @@ __all__ = ["read_csv"]
 
 def read_csv(path: Path, separator: str) -> pl.DataFrame:
     """Return a table with a header line as columns of text; empty cells are null.
+
+    A file of Criteo, which has no header, is known by its first row.
 
     Args:
         path: the file.
@@ -32,8 +35,9 @@ def read_csv(path: Path, separator: str) -> pl.DataFrame:
     header = data.lstrip(b"\r\n ").split(b"\n", 1)[0].decode()
     if separator not in header:
         separator = next((s for s in ",;\t" if s in header), separator)
+    bare = is_criteo(header)
     try:
-        names = next(csv.reader(_lines(data), delimiter=separator))
+        names = list(CRITEO) if bare else next(csv.reader(_lines(data), delimiter=separator))
     except csv.Error as error:
         raise DataError(
             f"File {str(path)!r}: its header line cannot be read ({error}). Check its quotes, and "
@@ -43,7 +47,11 @@ def read_csv(path: Path, separator: str) -> pl.DataFrame:
     names = [n or f"column_{i}" for i, n in enumerate(names, 1)]
     try:
         frame = pl.read_csv(
-            io.BytesIO(data), separator=separator, infer_schema=False, new_columns=names
+            io.BytesIO(data),
+            has_header=not bare,
+            separator=separator,
+            infer_schema=False,
+            new_columns=names,
         )
     except pl.exceptions.PolarsError as error:
         raise _ragged(path, data, separator, len(names)) or DataError(

@@ -10,7 +10,7 @@ import polars as pl
 
 from recprune.errors import DataError
 
-__all__ = ["files_of", "is_glob", "stack"]
+__all__ = ["attach", "files_of", "is_glob", "stack"]
 
 Read = tuple[pl.DataFrame, bool]
 
@@ -68,6 +68,38 @@ def stack(files: Sequence[Path], read: Callable[[Path], Read]) -> Read:
         return pl.concat(frames, how="vertical_relaxed"), from_text
     except pl.exceptions.PolarsError as error:
         raise _other_types(files, frames) from error
+
+
+def attach(frame: pl.DataFrame, file: Path, side: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Add to each row the columns that another file has for its user or item.
+
+    Args:
+        frame: the rows.
+        file: where ``side`` comes from, for the errors.
+        side: one row a user or item.
+        key: column of both that holds the id.
+
+    Raises:
+        DataError: a key that is absent or comes twice, and a column that both have.
+    """
+    for owner, columns in ((f"File {str(file)!r}", side.columns), ("The rows", frame.columns)):
+        if key not in columns:
+            raise DataError(
+                f"{owner} must have a column {key!r} to be joined by; got {columns}. Rename the id."
+            )
+    twice = side[key].drop_nulls()
+    twice = twice.filter(twice.is_duplicated())
+    if len(twice):
+        raise DataError(
+            f"File {str(file)!r} has {key} {twice[0]!r} twice; each may have one row. Remove the "
+            "other."
+        )
+    both = [name for name in side.columns if name in frame.columns and name != key]
+    if both:
+        raise DataError(
+            f"File {str(file)!r} has a column {both[0]!r} that the rows have too. Rename one of them."
+        )
+    return frame.join(side, on=key, how="left", maintain_order="left")
 
 
 def _same_columns(first: Path, known: pl.DataFrame, file: Path, frame: pl.DataFrame) -> None:

@@ -9,8 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from recprune.data.source_bytes import missing, split_suffix
+from recprune.data.source_clicks import is_avazu, read_hours
 from recprune.data.source_csv import read_csv
 from recprune.data.source_folder import files_of, is_glob, stack
+from recprune.data.source_movielens import is_movielens, read_movielens
+from recprune.data.source_recbole import is_recbole, read_recbole
+from recprune.data.source_sparse import read_ffm, read_libsvm
 from recprune.data.source_typed import read_arrow, read_json_lines, read_parquet
 from recprune.errors import DataError
 
@@ -25,7 +29,14 @@ TEXT: Mapping[str, Reader] = {
     ".txt": partial(read_csv, separator=","),
 }
 #: Text that states its types.
-TYPED: Mapping[str, Reader] = {".jsonl": read_json_lines, ".ndjson": read_json_lines}
+TYPED: Mapping[str, Reader] = {
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".libsvm": read_libsvm,
+    ".svm": read_libsvm,
+    ".ffm": read_ffm,
+    ".libffm": read_ffm,
+}
 BINARY: Mapping[str, Reader] = {
     ".parquet": read_parquet,
     ".pq": read_parquet,
@@ -34,8 +45,8 @@ BINARY: Mapping[str, Reader] = {
     ".ipc": read_arrow,
 }
 KNOWN = (
-    f"{', '.join([*TEXT, *TYPED])} (each also .gz and .zst), {', '.join(BINARY)}, and a folder or "
-    "pattern of such files"
+    f"{', '.join([*TEXT, *TYPED])} (each also .gz and .zst), {', '.join(BINARY)}, RecBole's .inter, "
+    "the folders of MovieLens, and a folder or pattern of such files"
 )
 
 
@@ -44,13 +55,18 @@ def read_table(path: str | Path) -> tuple[pl.DataFrame, bool]:
 
     CSV and TSV columns come as strings, empty cells as null. A ``.csv`` or ``.txt`` whose header
     holds no comma is read with the semicolon or tab that it does hold. The files of a folder or a
-    pattern are read in the order of their names, one after the other.
+    pattern are read in the order of their names, one after the other; those of MovieLens and of
+    RecBole are joined by user and item. Criteo's files need no header, and Avazu's hours are times.
 
     Raises:
         DataError: a file is missing, empty, of an unknown type, cut short, not UTF-8, or has a
             row with more cells than the header; files that are read together differ in columns.
     """
     path = Path(path)
+    if is_movielens(path):
+        return read_movielens(path), True
+    if is_recbole(path):
+        return read_recbole(path), False
     if path.is_dir() or is_glob(path):
         return stack(files_of(path, _readable, KNOWN), _file)
     return _file(path)
@@ -74,7 +90,10 @@ def _file(path: Path) -> tuple[pl.DataFrame, bool]:
     if read is None:
         # A folder without its last letter is likelier than a file without a type.
         raise missing(path) if not path.suffix and not path.exists() else _unknown(path)
-    return read(path), kind in TEXT
+    frame = read(path)
+    if kind in TEXT and is_avazu(frame):
+        return read_hours(path, frame), False
+    return frame, kind in TEXT
 
 
 def _readable(path: Path) -> bool:
