@@ -13,6 +13,8 @@ from recprune.errors import DataError
 
 __all__ = ["read_arrow", "read_json_lines", "read_parquet"]
 
+#: Polars panics on some damage, and a panic is no Exception.
+DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -28,7 +30,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
         raise DataError(f"File {str(path)!r} is empty. It needs columns and rows.")
     try:
         frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED as error:
         raise _unsound(path, "Parquet", str(error)) from error
     return _with_rows(path, frame)
 
@@ -54,7 +56,7 @@ def read_arrow(path: Path) -> pl.DataFrame:
     try:
         read = pl.read_ipc_stream if stream else pl.read_ipc
         frame = read(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except DAMAGED as error:
         raise _unsound(path, "Arrow", str(error)) from error
     return _with_rows(path, frame)
 
