@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recprune.data import Dataset
-from recprune.data.sources import read_table
+from recprune.data.sources import read_table, table_name
 from recprune.errors import DataError
 
 TABLE = pl.DataFrame(
@@ -80,6 +80,18 @@ def test_absent_keys_are_null(tmp_path: Path) -> None:
     assert frame["late"].to_list() == [None, 2.5]
 
 
+@pytest.mark.parametrize("role", ["user", "item", "time", None])
+def test_integers_beyond_64_bits_in_json(tmp_path: Path, role: str | None) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [f'{{"a": {10**30 + i // 4}, "b": {i % 7}, "y": {i % 2}}}\n' for i in range(240)]
+    path.write_text("".join(rows))
+    data = Dataset.read(path, label="y", **({role: "a"} if role else {}))  # type: ignore[arg-type]
+    split = data.split("random")
+    if split.users is not None:
+        assert split.users.ids == tuple(str(10**30 + i) for i in range(60))
+    assert len(split.train) == 168
+
+
 @pytest.mark.parametrize("what", ["", "*.csv", "part-?.csv", "**/*.csv"])
 def test_files_are_read_in_the_order_of_their_names(tmp_path: Path, what: str) -> None:
     (tmp_path / "part-2.csv").write_text("y,a\n1,2\n")
@@ -92,7 +104,9 @@ def test_files_are_read_in_the_order_of_their_names(tmp_path: Path, what: str) -
     assert frame.to_dict(as_series=False) == {"a": ["1", "2"], "y": ["0", "1"]}
 
 
-def test_the_table_of_a_pattern_is_named_after_its_folder(tmp_path: Path) -> None:
+def test_the_table_of_a_pattern_is_named_after_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "events"
     folder.mkdir()
     for i in range(2):
@@ -102,6 +116,8 @@ def test_the_table_of_a_pattern_is_named_after_its_folder(tmp_path: Path) -> Non
     assert data.name == "events"
     assert data.table is not None
     assert len(data.table.label) == 120
+    monkeypatch.chdir(folder)
+    assert table_name("*.csv") == table_name(".") == "events"
 
 
 def test_types_of_one_family_are_joined_and_others_are_named(tmp_path: Path) -> None:

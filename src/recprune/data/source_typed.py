@@ -64,6 +64,8 @@ def read_arrow(path: Path) -> pl.DataFrame:
 def read_json_lines(path: Path) -> pl.DataFrame:
     """Return the table of a file with one JSON object a line; absent keys are null.
 
+    Integers that 64 bits do not hold are text.
+
     Raises:
         DataError: see :func:`recprune.data.source_bytes.read_utf8`; also a line that is no JSON
             object, and a key whose values have no type in common.
@@ -78,7 +80,7 @@ def read_json_lines(path: Path) -> pl.DataFrame:
         ) from error
     if not frame.width:
         raise DataError(f"File {str(path)!r} has no key in any line. Each needs its columns.")
-    return frame
+    return _narrow(frame)
 
 
 def _broken_line(path: Path, data: bytes) -> DataError | None:
@@ -115,4 +117,10 @@ def _unsound(path: Path, form: str, reason: str) -> DataError:
 def _with_rows(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     if not len(frame):
         raise DataError(f"File {str(path)!r} has columns and no rows.")
-    return frame
+    return _narrow(frame)
+
+
+def _narrow(frame: pl.DataFrame) -> pl.DataFrame:
+    """Spell out integers of 128 bits, as CSV does: NumPy has none, and rounded ids would merge."""
+    wide = [name for name, kind in frame.schema.items() if str(kind) in ("Int128", "UInt128")]
+    return frame.with_columns(pl.col(wide).cast(pl.String))

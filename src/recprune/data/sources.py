@@ -81,7 +81,7 @@ def table_name(path: str | Path) -> str:
     path = Path(path)
     while is_glob(path):
         path = path.parent
-    return path.name.split(".")[0]
+    return path.absolute().name.split(".")[0]
 
 
 def _file(path: Path) -> tuple[pl.DataFrame, bool]:
