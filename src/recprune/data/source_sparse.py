@@ -64,8 +64,9 @@ def _parse(path: Path, form: str, words: str) -> tuple[pl.DataFrame, pl.DataFram
     if set(labels.unique()) == {-1.0, 1.0}:
         labels = labels.clip(0.0)
     cells = lines.select("line", pl.col("text").list.slice(1)).explode("text").drop_nulls()
-    _check(path, cells.filter(~pl.col("text").str.contains(form)), "a feature", words)
-    cells = cells.select("line", pl.col("text").str.extract_groups(form)).unnest("text")
+    cells = cells.with_columns(pl.col("text").str.extract_groups(form).alias("parts"))
+    cells = cells.unnest("parts")
+    _check(path, cells.filter(pl.col("name").is_null()), "a feature", words)
     if not len(cells):
         raise DataError(f"File {str(path)!r} has no feature in any row. Write them as {words}.")
     return rows.with_columns(labels.alias("label")), cells
@@ -73,7 +74,7 @@ def _parse(path: Path, form: str, words: str) -> tuple[pl.DataFrame, pl.DataFram
 
 def _check(path: Path, bad: pl.DataFrame, what: str, form: str) -> None:
     if len(bad):
-        line, got = bad.row(0)
+        line, got = bad.row(0)[:2]
         raise DataError(
             f"File {str(path)!r}, line {line}: {what} must be {form}. Got {got!r}. Correct or remove "
             "the line."
