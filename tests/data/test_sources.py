@@ -92,5 +92,5 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nor does its folder"):
         Dataset.read(tmp_path / "no" / "events.csv", label="y")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no file that can be read"):
         Dataset.read(tmp_path / "folder.csv", label="y")

@@ -10,13 +10,18 @@ from pathlib import Path
 import polars as pl
 
 from recprune.data.frames import plain
-from recprune.data.text_files import locate_fault, read_header
+from recprune.data.source_bytes import split_suffix, stream_lines
+from recprune.data.source_clicks import AVAZU
+from recprune.data.source_csv import Header, fault_in, scan_csv
+from recprune.data.source_typed import DAMAGED, unsound
+from recprune.data.sources import TEXT, read_table
 from recprune.errors import DataError, nearest
 
 __all__ = ["Source", "open_source"]
 
 #: Rows a batch.
 BATCH = 200_000
+PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +32,15 @@ class Source:
         path: the file.
         rows: a plan that reads them.
         names: of the columns, in order.
-        separator: of a text file, all of whose columns are text; None = columns have types.
+        from_text: all columns are text from a file, whose types are still to be read.
+        header: of a file of text that is read batch by batch.
     """
 
     path: Path
     rows: pl.LazyFrame
     names: tuple[str, ...]
-    separator: str | None = None
-
-    @property
-    def from_text(self) -> bool:
-        """Whether all columns are text, whose types are still to be read."""
-        return self.separator is not None
+    from_text: bool = False
+    header: Header | None = None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield all rows in order as plain columns (:func:`recprune.data.frames.plain`).
@@ -70,32 +72,30 @@ class Source:
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            if self.separator is None:
-                raise DataError(
-                    f"File {str(self.path)!r} is no sound Parquet file ({reason}): it is cut short "
-                    "or damaged. Write or fetch it again."
-                ) from error
-            fault = locate_fault(self.path, self.separator, len(self.names))
-            raise fault or DataError(
-                f"File {str(self.path)!r} cannot be read as a table separated by "
-                f"{self.separator!r}: {reason}. Check its quotes."
-            ) from error
+        except DAMAGED as error:
+            if self.header is None:
+                raise unsound(self.path, "Parquet", str(error)) from error
+            raise fault_in(stream_lines(self.path), self.path, self.header, error) from error
 
 
 def open_source(path: str | Path) -> Source:
-    """Return the rows of a file: CSV and TSV (also gzipped), or Parquet.
+    """Return the rows of whatever :func:`recprune.data.sources.read_table` reads.
+
+    CSV, TSV and Parquet files are read batch by batch; all other forms are read whole.
 
     Raises:
-        DataError: the file is missing, empty, of an unknown type, or has a column name twice.
+        DataError: see :func:`recprune.data.sources.read_table`.
     """
     path = Path(path)
-    if path.suffix.lower() in (".parquet", ".pq"):
+    kind, packing = split_suffix(path)
+    if kind in TEXT and path.is_file():
+        rows, header = scan_csv(path, "\t" if kind == ".tsv" else ",")
+        if not set(AVAZU) <= set(header.names):
+            return Source(path, rows, header.names, True, header)
+    elif kind in PARQUET and not packing and path.is_file():
         source = Source(path, pl.scan_parquet(path), ())
         with source._faults():
             names = tuple(source.rows.collect_schema().names())
         return Source(path, source.rows, names)
-    separator, names = read_header(path)
-    rows = pl.scan_csv(path, separator=separator, infer_schema=False, new_columns=list(names))
-    return Source(path, rows, names, separator)
+    frame, from_text = read_table(path)
+    return Source(path, frame.lazy(), tuple(frame.columns), from_text)

@@ -21,7 +21,7 @@ from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_table
+from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.table import Table, build_table
@@ -100,8 +100,8 @@ class Dataset:
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
-        """Read a CSV, TSV or Parquet file, the text forms also gzipped, or a folder that
-        :func:`recprune.data.ingest` wrote, with the roles named there; see :meth:`from_frame`.
+        """Read a file, folder or pattern (see :func:`recprune.data.sources.read_table`), or a folder
+        that :func:`recprune.data.ingest` wrote, with the roles named there.
 
         Raises:
             DataError: also for a file that is missing, empty, cut short or not UTF-8.
@@ -117,7 +117,7 @@ class Dataset:
             frame, from_text = read_table(path)
         table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
         table = replace(table, findings=(*found, *table.findings))
-        return cls(table.schema, table.findings, Path(path).name.split(".")[0], table)
+        return cls(table.schema, table.findings, table_name(path), table)
 
     @classmethod
     def from_splits(

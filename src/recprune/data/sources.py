@@ -1,149 +1,108 @@
-"""Tables from files: CSV, TSV and Parquet, text also gzipped. Every failure names file and line."""
+"""Tables from files, folders and patterns; each form has a file of its own beside this one."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
-import io
-import itertools
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from recprune.data.frames import check_names
+from recprune.data.source_bytes import missing, split_suffix
+from recprune.data.source_clicks import is_avazu, read_hours
+from recprune.data.source_csv import read_csv
+from recprune.data.source_folder import files_of, is_glob, stack
+from recprune.data.source_movielens import is_movielens, read_movielens
+from recprune.data.source_recbole import is_recbole, read_recbole
+from recprune.data.source_sparse import read_ffm, read_libsvm
+from recprune.data.source_typed import read_arrow, read_json_lines, read_parquet
 from recprune.errors import DataError
 
-__all__ = ["read_table"]
+__all__ = ["read_table", "table_name"]
 
-TEXT = {".csv": ",", ".tsv": "\t", ".txt": ","}
-PARQUET = (".parquet", ".pq")
+Reader = Callable[[Path], pl.DataFrame]
+
+#: Columns come as text, whose types are still to be read.
+TEXT: Mapping[str, Reader] = {
+    ".csv": partial(read_csv, separator=","),
+    ".tsv": partial(read_csv, separator="\t"),
+    ".txt": partial(read_csv, separator=","),
+}
+#: Text that states its types.
+TYPED: Mapping[str, Reader] = {
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".libsvm": read_libsvm,
+    ".svm": read_libsvm,
+    ".ffm": read_ffm,
+    ".libffm": read_ffm,
+}
+BINARY: Mapping[str, Reader] = {
+    ".parquet": read_parquet,
+    ".pq": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
+    ".ipc": read_arrow,
+}
+KNOWN = (
+    f"{', '.join([*TEXT, *TYPED])} (each also .gz and .zst), {', '.join(BINARY)}, RecBole's .inter, "
+    "the folders of MovieLens, and a folder or pattern of such files"
+)
 
 
 def read_table(path: str | Path) -> tuple[pl.DataFrame, bool]:
-    """Return the file's table, and whether its columns are text whose types are still to be read.
+    """Return the table, and whether its columns are text whose types are still to be read.
 
     CSV and TSV columns come as strings, empty cells as null. A ``.csv`` or ``.txt`` whose header
-    holds no comma is read with the semicolon or tab that it does hold.
+    holds no comma is read with the semicolon or tab that it does hold. The files of a folder or a
+    pattern are read in the order of their names, one after the other; those of MovieLens and of
+    RecBole are joined by user and item. Criteo's files need no header, and Avazu's hours are times.
 
     Raises:
-        DataError: the file is missing, empty, of an unknown type, cut short, not UTF-8, or has a
-            row with more cells than the header.
+        DataError: a file is missing, empty, of an unknown type, cut short, not UTF-8, or has a
+            row with more cells than the header; files that are read together differ in columns.
     """
     path = Path(path)
-    zipped = path.suffix.lower() == ".gz"
-    kind = Path(path.stem).suffix.lower() if zipped else path.suffix.lower()
-    if kind in PARQUET and not zipped:
-        return _parquet(path), False
-    if kind not in TEXT:
-        raise DataError(
-            f"File {str(path)!r} has an unknown type. Known: .csv, .tsv, .txt (each also .gz) and "
-            ".parquet. Rename it, or read it yourself and use Dataset.from_frame."
-        )
-    return _text(path, _bytes(path, zipped), TEXT[kind]), True
+    if is_movielens(path):
+        return read_movielens(path), True
+    if is_recbole(path):
+        return read_recbole(path), False
+    if path.is_dir() or is_glob(path):
+        return stack(files_of(path, _readable, KNOWN), _file)
+    return _file(path)
 
 
-def _bytes(path: Path, zipped: bool) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except OSError as error:
-        raise DataError(f"File {str(path)!r} cannot be read: {error.strerror}.") from error
-    if not zipped or not data:
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"File {str(path)!r} is no sound gzip file ({error}): it is cut short or damaged. "
-            "Fetch it again."
-        ) from error
+def table_name(path: str | Path) -> str:
+    """Return a name for the table: the file's or folder's; for a pattern that of its folder.
+
+    >>> table_name("data/events.csv.gz"), table_name("data/day*.csv")
+    ('events', 'data')
+    """
+    path = Path(path)
+    while is_glob(path):
+        path = path.parent
+    return path.absolute().name.split(".")[0]
 
 
-def _text(path: Path, data: bytes, separator: str) -> pl.DataFrame:
-    data = data.removeprefix(codecs.BOM_UTF8)
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if not data.strip():
-        raise DataError(f"File {str(path)!r} is empty. It needs a header line and rows.")
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"File {str(path)!r}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Convert "
-            f"the file, for example with: iconv -f {'utf-16' if wide else 'latin1'} -t utf-8 {path.name}"
-        ) from error
-    header = data.lstrip(b"\r\n ").split(b"\n", 1)[0].decode()
-    if separator not in header:
-        separator = next((s for s in ",;\t" if s in header), separator)
-    try:
-        names = next(csv.reader(_lines(data), delimiter=separator))
-    except csv.Error as error:
-        raise DataError(
-            f"File {str(path)!r}: its header line cannot be read ({error}). Check its quotes, and "
-            "that its lines end in a line feed."
-        ) from error
-    check_names([n for n in names if n], f"File {str(path)!r}")
-    names = [n or f"column_{i}" for i, n in enumerate(names, 1)]
-    try:
-        frame = pl.read_csv(
-            io.BytesIO(data), separator=separator, infer_schema=False, new_columns=names
-        )
-    except pl.exceptions.PolarsError as error:
-        raise _ragged(path, data, separator, len(names)) or DataError(
-            f"File {str(path)!r} cannot be read as a table separated by {separator!r}: "
-            f"{str(error).splitlines()[0]}. Check its quotes."
-        ) from error
-    if not len(frame):
-        raise DataError(f"File {str(path)!r} has a header and no rows.")
-    return frame
+def _file(path: Path) -> tuple[pl.DataFrame, bool]:
+    kind, packing = split_suffix(path)
+    read = TEXT.get(kind) or TYPED.get(kind) or (None if packing else BINARY.get(kind))
+    if read is None:
+        # A folder without its last letter is likelier than a file without a type.
+        raise missing(path) if not path.suffix and not path.exists() else _unknown(path)
+    frame = read(path)
+    if kind in TEXT and is_avazu(frame):
+        return read_hours(path, frame), False
+    return frame, kind in TEXT
 
 
-def _lines(data: bytes) -> Iterator[str]:
-    """Return the lines as text from the first that is not blank; one is decoded at a time."""
-    lines = (line.decode() for line in io.BytesIO(data))
-    return itertools.dropwhile(lambda line: not line.strip("\r\n "), lines)
+def _readable(path: Path) -> bool:
+    kind, packing = split_suffix(path)
+    return kind in TEXT or kind in TYPED or (not packing and kind in BINARY)
 
 
-def _ragged(path: Path, data: bytes, separator: str, width: int) -> DataError | None:
-    """Find the first row with more cells than the header: Polars tells that, but not where."""
-    reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=separator)
-    try:
-        for row in reader:
-            if len(row) > width:
-                return DataError(
-                    f"File {str(path)!r}, line {reader.line_num}: {len(row)} cells, but the header "
-                    f"has {width} columns. Quote cells that hold {separator!r}, or remove the rest."
-                )
-    except csv.Error as error:
-        return DataError(f"File {str(path)!r}, line {reader.line_num}: {error}.")
-    return None
-
-
-def _parquet(path: Path) -> pl.DataFrame:
-    if not path.exists():
-        raise _missing(path)
-    if not path.stat().st_size:
-        raise DataError(f"File {str(path)!r} is empty. It needs columns and rows.")
-    try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"File {str(path)!r} is no sound Parquet file ({str(error).splitlines()[0]}): it is cut "
-            "short or damaged. Write or fetch it again."
-        ) from error
-    if not len(frame):
-        raise DataError(f"File {str(path)!r} has columns and no rows.")
-    return frame
-
-
-def _missing(path: Path) -> DataError:
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        return DataError(f"File {str(path)!r} does not exist, nor does its folder. Check the path.")
-    near = sorted(p.name for p in folder.glob(f"{path.name.split('.')[0]}*"))[:3]
-    hint = f" The folder holds {', '.join(map(repr, near))}." if near else ""
-    return DataError(f"File {str(path)!r} does not exist. Check the path.{hint}")
+def _unknown(path: Path) -> DataError:
+    return DataError(
+        f"File {str(path)!r} has an unknown type. Known: {KNOWN}. Rename it, or read it yourself "
+        "and use Dataset.from_frame."
+    )

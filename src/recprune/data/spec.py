@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from recprune.data.feature_map import read_feature_map
 from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError, SchemaError, nearest
 from recprune.schema import Field, Schema
@@ -82,8 +83,9 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
     Args:
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
             dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``,
-            ``max_size``, and ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``, ``by``,
-            ``min_count``, ``max_size`` for each named field; the rest is inferred.
+            ``max_size``, and ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``,
+            ``by``, ``min_count``, ``max_size`` for each named field; the rest is inferred. A path
+            that ends in .json is FuxiCTR's ``feature_map.json``: exactly its fields.
 
     Raises:
         SchemaError: an unknown key (the nearest is named), or a value of a wrong type.
@@ -102,6 +104,8 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
     if isinstance(schema, Mapping):
         return _parse(schema, "The schema")
     owner = f"Schema file {str(schema)!r}"
+    if Path(schema).suffix.lower() == ".json":
+        return replace(_parse(read_feature_map(Path(schema)), owner), whole=True)
     try:
         return _parse(tomllib.loads(Path(schema).read_text(encoding="utf-8")), owner)
     except OSError as error:

@@ -1,0 +1,127 @@
+"""Tables from CSV and TSV text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from recprune.data.frames import check_names
+from recprune.data.source_bytes import read_utf8, stream_lines
+from recprune.data.source_clicks import CRITEO, is_criteo
+from recprune.errors import DataError
+
+__all__ = ["Header", "fault_in", "read_csv", "read_header", "scan_csv"]
+
+
+def read_csv(path: Path, separator: str) -> pl.DataFrame:
+    """Return a table with a header line as columns of text; empty cells are null.
+
+    A file of Criteo, which has no header, is known by its first row.
+
+    Args:
+        path: the file.
+        separator: unless the header lacks it and holds a comma, semicolon or tab.
+
+    Raises:
+        DataError: see :func:`recprune.data.source_bytes.read_utf8`; also a header that cannot be
+            read, a row with more cells than the header, and a file without rows.
+    """
+    data = read_utf8(path)
+    head = read_header(_lines(data), path, separator)
+    try:
+        frame = pl.read_csv(
+            io.BytesIO(data),
+            has_header=head.given,
+            separator=head.separator,
+            infer_schema=False,
+            new_columns=list(head.names),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise fault_in(_lines(data), path, head, error) from error
+    if not len(frame):
+        raise DataError(f"File {str(path)!r} has a header and no rows.")
+    return frame
+
+
+def scan_csv(path: Path, separator: str) -> tuple[pl.LazyFrame, Header]:
+    """Return a plan that reads the table batch by batch, as :func:`read_csv` reads it at once.
+
+    Raises:
+        DataError: see :func:`recprune.data.source_bytes.stream_lines`; also a header that cannot
+            be read. Later faults are raised by the plan; :func:`fault_in` tells where they are.
+    """
+    head = read_header(stream_lines(path), path, separator)
+    rows = pl.scan_csv(
+        path,
+        has_header=head.given,
+        separator=head.separator,
+        infer_schema=False,
+        new_columns=list(head.names),
+    )
+    return rows, head
+
+
+@dataclass(frozen=True)
+class Header:
+    """The separator, the column names, and whether the file has a header line that gives them."""
+
+    separator: str
+    names: tuple[str, ...]
+    given: bool = True
+
+
+def read_header(lines: Iterator[str], path: Path, separator: str) -> Header:
+    """Return what the first line that is not blank says.
+
+    Raises:
+        DataError: there is no such line, it cannot be read, or it names a column twice.
+    """
+    lines = itertools.dropwhile(lambda line: not line.strip("\r\n "), lines)
+    first = next(lines, None)
+    if first is None:
+        raise DataError(f"File {str(path)!r} is empty. It needs rows.")
+    if is_criteo(first.rstrip("\r\n")):
+        return Header("\t", CRITEO, given=False)
+    if separator not in first:
+        separator = next((s for s in ",;\t" if s in first), separator)
+    try:
+        names = next(csv.reader(itertools.chain([first], lines), delimiter=separator))
+    except csv.Error as error:
+        raise DataError(
+            f"File {str(path)!r}: its header line cannot be read ({error}). Check its quotes, and "
+            "that its lines end in a line feed."
+        ) from error
+    check_names([n for n in names if n], f"File {str(path)!r}")
+    return Header(separator, tuple(n or f"column_{i}" for i, n in enumerate(names, 1)))
+
+
+def fault_in(lines: Iterator[str], path: Path, head: Header, error: Exception) -> DataError:
+    """Return the first line's fault: Polars tells that there is one, but not where."""
+    reader = csv.reader(lines, delimiter=head.separator)
+    width = len(head.names)
+    try:
+        for row in reader:
+            if len(row) > width:
+                return DataError(
+                    f"File {str(path)!r}, line {reader.line_num}: {len(row)} cells, but the header "
+                    f"has {width} columns. Quote cells that hold {head.separator!r}, or remove the "
+                    "rest."
+                )
+    except csv.Error as fault:
+        return DataError(f"File {str(path)!r}, line {reader.line_num}: {fault}.")
+    except DataError as fault:
+        return fault
+    return DataError(
+        f"File {str(path)!r} cannot be read as a table separated by {head.separator!r}: "
+        f"{str(error).splitlines()[0]}. Check its quotes."
+    )
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    return (line.decode() for line in io.BytesIO(data))
