@@ -59,7 +59,9 @@ class Spec:
         """
         columns = list(columns)
         if self.label is None:
-            raise DataError("No label column is named. Name it with label=… or in schema.toml.")
+            raise DataError(
+                "No label column is named. Name it with label=…, with --label at the command line, or in schema.toml."
+            )
         roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, name in roles.items():
             if name not in columns:
