@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.frames import plain
+from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column, read_time, typed
 from recprune.data.labels import read_label
@@ -60,7 +61,8 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
 
     Raises:
         DataError: see the messages: names that do not exist, labels that are not 0/1, too few
-            rows, no usable field.
+            rows, no usable field, e-mail addresses, phone or card numbers in a column that is
+            neither a role nor named by the schema.
     """
     spec.check(frame.columns)
     roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
@@ -69,6 +71,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
         by = [f["by"] for f in spec.fields.values() if f.get("by")]
         left_out |= set(frame.columns) - {*spec.fields, *roles, *by, str(spec.label)}
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
+    refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     columns = _read_fields(frame, spec, from_text, found)
     for key in (spec.user, spec.item):
