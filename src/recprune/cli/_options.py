@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 Table = Annotated[
-    Path, typer.Argument(help="CSV, TSV or Parquet file (.gz too), or a folder that ingest wrote.")
+    Path, typer.Argument(help="A table in any form that is read, or a folder that ingest wrote.")
 ]
 Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
@@ -191,12 +191,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{k}: {_shown(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        nested = any(isinstance(v, Mapping) for v in value)
-        return (
-            "\n".join(", ".join(f"{k} {_shown(x)}" for k, x in v.items()) for v in value)
-            if (nested)
-            else ", ".join(map(_shown, value))
-        )
+        if any(isinstance(v, Mapping) for v in value):
+            return "\n".join(", ".join(f"{k} {_shown(x)}" for k, x in v.items()) for v in value)
+        return ", ".join(map(_shown, value))
     return "" if value is None else str(value)
 
 

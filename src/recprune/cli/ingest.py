@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from recprune.cli._options import Item, Json, Output, Table, Time, User, emit
+from recprune.cli._options import Item, Json, Label, Output, Table, Time, User, emit
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 def command(
     table: Table,
-    label: Annotated[str | None, typer.Option("--label", help="Column to predict.")] = None,
+    label: Label = None,
     user: User = None,
     item: Item = None,
     time: Time = None,

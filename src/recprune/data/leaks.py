@@ -67,12 +67,10 @@ def leak_suspects(split: Split, seed: int = 0) -> list[Finding]:
     found = {
         name: f"alone it reaches AUC {scores[name]:.3f}" for name in order if scores[name] >= STATES
     }
-    rest = [scores[name] - 0.5 for name in order if name not in found]
-    left = [name for name in order if name not in found]
-    if len(rest) > 1 and rest[0] >= max(STRONG - 0.5, APART * rest[1]):
-        found[left[0]] = (
-            f"alone it reaches AUC {scores[left[0]]:.3f}, the next field {scores[left[1]]:.3f}"
-        )
+    left = [name for name in order if name not in found][:2]
+    first, second = [scores[name] for name in left] if len(left) == 2 else (0.5, 0.5)
+    if first >= STRONG and first - 0.5 >= APART * (second - 0.5):
+        found[left[0]] = f"alone it reaches AUC {first:.3f}, the next field {second:.3f}"
     for name, codes in _codes(split).items():
         words = {w.lower() for w in re.findall(r"[A-Z]?[a-z]+", name)}
         if name not in found and words & LATER and _certain(codes, split.label):
