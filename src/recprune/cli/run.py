@@ -15,9 +15,12 @@ from recprune.cli._options import (
     Seed,
     Set,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
     read_config,
     read_data,
@@ -26,7 +29,7 @@ from recprune.cli._options import (
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -38,6 +41,8 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Train, rank, prune, prove, recommend and report, on a table of your own."""
@@ -45,12 +50,13 @@ def command(
     from recprune.report import summary
 
     chosen = read_config(config, settings, seed=seed, split=split)
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema)
     report = run(
         data.split(by=chosen.split, seed=chosen.seed),
         output,
         chosen,
-        name=table.name,
+        name=rows.name,
         command=typed_command(),
     )
     emit(report, as_json, summary(report))

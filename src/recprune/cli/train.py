@@ -18,9 +18,12 @@ from recprune.cli._options import (
     Seed,
     Set,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
     read_config,
     read_data,
@@ -31,7 +34,7 @@ MODELS = ("deepfm", "fm", "lr")
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -44,6 +47,8 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Fit a ranker on a table's training rows and save the artefact."""
@@ -53,7 +58,8 @@ def command(
     from recprune.pipeline import save_model
 
     chosen = read_config(config, settings, seed=seed, split=split)
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema)
     data = data.split(by=chosen.split, seed=chosen.seed)
     training = chosen.training()
     ranker: Ranker = DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed)

@@ -24,6 +24,7 @@ from recprune.data.quality import Finding
 from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
+from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError, nearest
@@ -41,7 +42,7 @@ PARTS = ("train", "valid", "test")
 class Dataset:
     """A table with a label, its schema, and (after :meth:`split`) encoded parts.
 
-    Make one with :meth:`from_frame`, :meth:`read` or :meth:`from_splits`.
+    Make one with :meth:`from_frame`, :meth:`read`, :meth:`read_sql` or :meth:`from_splits`.
 
     >>> frame = pl.DataFrame({"colour": ["red", "blue", "red"] * 20, "y": [1, 0, 1] * 20})
     >>> data = Dataset.from_frame(frame, label="y").split(seed=0)
@@ -118,6 +119,26 @@ class Dataset:
         table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
         table = replace(table, findings=(*found, *table.findings))
         return cls(table.schema, table.findings, table_name(path), table)
+
+    @classmethod
+    def read_sql(
+        cls,
+        query: str,
+        connection: str,
+        *,
+        label: str | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        schema: Stated = None,
+        drop: Iterable[str] = (),
+    ) -> Dataset:
+        """Read the rows of a PostgreSQL query; see :func:`recprune.data.sql.read_query` for
+        ``query``, ``connection`` and their errors, and :meth:`from_frame` for the rest.
+        """
+        roles = {"label": label, "user": user, "item": item, "time": time}
+        data = cls.from_frame(read_query(query, connection), schema=schema, drop=drop, **roles)
+        return replace(data, name="query")
 
     @classmethod
     def from_splits(
