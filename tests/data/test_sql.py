@@ -238,6 +238,8 @@ def test_the_verbs_take_a_query(
     assert app([*train, "--sql-url-file", str(held)], standalone_mode=False) == 0
     assert set(json.loads(capsys.readouterr().out)["fields"]) == {"colour", "price"}
     monkeypatch.setenv("RECPRUNE_SQL_URL", server)
+    assert app(["check", *query, "--label", "clicked", "--json"], standalone_mode=False) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 200
     pruned = ["--keep", "neurons=0.5", "--dry-run"]
     for verb in (["rank", model], ["evaluate", model], ["compare", model, model], ["prune", model]):
         options = pruned if verb[0] == "prune" else []

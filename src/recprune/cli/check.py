@@ -15,9 +15,12 @@ from recprune.cli._options import (
     Schema,
     Seed,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
     read_data,
 )
@@ -26,7 +29,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -38,12 +41,15 @@ def command(
         bool, typer.Option("--strict", help="Exit 2 if there is a warning or an error.")
     ] = False,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
     from recprune.data.checks import check
 
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema)
     found = check(data, split or "auto", seed or 0)
     counts = Counter(f.severity for f in found)
     result: dict[str, Any] = {
