@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from recprune.artifact import Artifact
     from recprune.data import Dataset
+    from recprune.data.bad_rows import BadRows
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
@@ -29,6 +30,7 @@ __all__ = [
     "Json",
     "Label",
     "Model",
+    "OnBadRows",
     "Output",
     "Part",
     "Query",
@@ -44,6 +46,7 @@ __all__ = [
     "User",
     "chosen_rows",
     "emit",
+    "keep_bad_rows",
     "open_model",
     "open_scored",
     "pairs",
@@ -74,6 +77,13 @@ Sql = Annotated[
 ]
 SqlUrlFile = Annotated[
     Path | None, typer.Option("--sql-url-file", help="File that holds the database's URL.")
+]
+OnBadRows = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-rows",
+        help="error, or skip: leave out rows of CSV and TSV that cannot be read, and count them.",
+    ),
 ]
 Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
@@ -154,14 +164,26 @@ def read_data(
     columns: Mapping[str, str | None],
     drop: Sequence[str] | None,
     schema: Path | None,
+    bad: BadRows | None = None,
 ) -> Dataset:
-    """Read a table or a query's rows; ``columns`` names the user, item and time columns."""
+    """Read a table or a query's rows; ``columns`` names the user, item and time columns.
+
+    ``bad`` collects a table's bad rows; see :class:`recprune.data.bad_rows.BadRows`.
+    """
     from recprune.data import Dataset
 
     stated: dict[str, Any] = {**columns, "drop": tuple(drop or ()), "schema": schema}
     if isinstance(table, Query):
+        if bad is not None and bad.skip:
+            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
         return Dataset.read_sql(table.text, table.url(), label=label, **stated)
-    return Dataset.read(table, label=label, **stated)
+    return Dataset.read(table, label=label, on_bad_rows=bad or "error", **stated)
+
+
+def keep_bad_rows(bad: BadRows, output: Path) -> None:
+    """Write the rows that were left out beside the output folder, if they were to be left out."""
+    if bad.skip:
+        bad.write(output.absolute().with_name(f"{output.absolute().name}.bad_rows.csv"))
 
 
 def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any) -> RunConfig:

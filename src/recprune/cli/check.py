@@ -12,6 +12,7 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    OnBadRows,
     Schema,
     Seed,
     Split,
@@ -41,15 +42,18 @@ def command(
         bool, typer.Option("--strict", help="Exit 2 if there is a warning or an error.")
     ] = False,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
+    from recprune.data.bad_rows import BadRows
     from recprune.data.checks import check
 
+    bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
-    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
     found = check(data, split or "auto", seed or 0)
     counts = Counter(f.severity for f in found)
     result: dict[str, Any] = {

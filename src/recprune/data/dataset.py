@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
@@ -100,13 +101,22 @@ class Dataset:
         time: str | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
+        on_bad_rows: str | BadRows = "error",
     ) -> Dataset:
         """Read a file, folder or pattern (see :func:`recprune.data.sources.read_table`), or a folder
         that :func:`recprune.data.ingest` wrote, with the roles named there.
 
+        Rows of CSV and TSV files with fewer cells than the header are read with missing values, and
+        counted in a finding. With ``on_bad_rows="skip"``, rows that cannot be read (too many cells,
+        broken quotes, bytes that are not UTF-8) are left out and counted too; a
+        :class:`recprune.data.bad_rows.BadRows` keeps them.
+
         Raises:
-            DataError: also for a file that is missing, empty, cut short or not UTF-8.
+            DataError: also for a file that is missing, empty, cut short or not UTF-8, and for the
+                first row that cannot be read.
+            ParameterError: ``on_bad_rows`` is another word.
         """
+        bad = BadRows.of(on_bad_rows) if isinstance(on_bad_rows, str) else on_bad_rows
         stated = read_spec(schema)
         roles = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
@@ -115,9 +125,11 @@ class Dataset:
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
             frame, from_text, found = store.frame(), store.from_text, store.findings
         else:
-            frame, from_text = read_table(path)
+            frame, from_text = read_table(path, bad)
         table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
-        table = replace(table, findings=(*found, *table.findings))
+        table = replace(
+            table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
+        )
         return cls(table.schema, table.findings, table_name(path), table)
 
     @classmethod
