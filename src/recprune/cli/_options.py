@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from recprune.artifact import Artifact
     from recprune.data import Dataset
+    from recprune.data.bad_rows import BadRows
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
@@ -28,16 +30,23 @@ __all__ = [
     "Json",
     "Label",
     "Model",
+    "OnBadRows",
     "Output",
     "Part",
+    "Query",
     "Schema",
     "Seed",
     "Set",
     "Split",
+    "Sql",
+    "SqlUrlFile",
     "Table",
+    "TableOrSql",
     "Time",
     "User",
+    "chosen_rows",
     "emit",
+    "keep_bad_rows",
     "open_model",
     "open_scored",
     "pairs",
@@ -46,8 +55,35 @@ __all__ = [
     "typed_command",
 ]
 
+#: The environment's variable for the database's URL. Arguments are seen by every process of a
+#: machine, and the report quotes them, so that a password may not stand there.
+SQL_URL = "RECPRUNE_SQL_URL"
+
 Table = Annotated[
     Path, typer.Argument(help="A table in any form that is read, or a folder that ingest wrote.")
+]
+TableOrSql = Annotated[
+    Path | None,
+    typer.Argument(
+        help="CSV, TSV or Parquet file (.gz too), or a folder that ingest wrote; or use --sql."
+    ),
+]
+Sql = Annotated[
+    str | None,
+    typer.Option(
+        "--sql",
+        help=f"SELECT of a PostgreSQL database in the table's place; its URL is in ${SQL_URL}.",
+    ),
+]
+SqlUrlFile = Annotated[
+    Path | None, typer.Option("--sql-url-file", help="File that holds the database's URL.")
+]
+OnBadRows = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-rows",
+        help="error, or skip: leave out rows of CSV and TSV that cannot be read, and count them.",
+    ),
 ]
 Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
@@ -73,17 +109,81 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
+class Query(NamedTuple):
+    """Rows of a database; it is asked when they are read."""
+
+    text: str
+    url_file: Path | None
+
+    @property
+    def name(self) -> str:
+        """What the report calls the rows."""
+        return "query"
+
+    def url(self) -> str:
+        """Return the database's URL, from the file or else the environment."""
+        if self.url_file is None:
+            url = os.environ.get(SQL_URL, "").strip()
+            if not url:
+                raise InputError(
+                    f"--sql needs the database's URL. Set the environment variable {SQL_URL}, or name "
+                    "a file that holds it with --sql-url-file."
+                )
+            return url
+        try:
+            url = self.url_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise InputError(
+                f"File {str(self.url_file)!r} of --sql-url-file cannot be read: {error.strerror}."
+            ) from error
+        except UnicodeDecodeError:
+            raise InputError(
+                f"File {str(self.url_file)!r} of --sql-url-file is not text. It must hold one URL."
+            ) from None
+        if not url:
+            raise InputError(
+                f"File {str(self.url_file)!r} of --sql-url-file is empty. It must hold one URL."
+            )
+        return url
+
+
+def chosen_rows(table: Path | None, sql: str | None, url_file: Path | None) -> Path | Query:
+    """Return the table or the query, of which exactly one is given."""
+    if sql is None and url_file is not None:
+        raise InputError("--sql-url-file goes with --sql, which is not given.")
+    if sql is None and table is None:
+        raise InputError('Missing rows. Name a table, or a query with --sql "select …".')
+    if sql is not None and table is not None:
+        raise InputError(f"Both the table {str(table)!r} and --sql are given. Leave one out.")
+    return table if table is not None else Query(str(sql), url_file)
+
+
 def read_data(
-    table: Path,
+    table: Path | Query,
     label: str | None,
     columns: Mapping[str, str | None],
     drop: Sequence[str] | None,
     schema: Path | None,
+    bad: BadRows | None = None,
 ) -> Dataset:
-    """Read a table; ``columns`` names the user, item and time columns."""
+    """Read a table or a query's rows; ``columns`` names the user, item and time columns.
+
+    ``bad`` collects a table's bad rows; see :class:`recprune.data.bad_rows.BadRows`.
+    """
     from recprune.data import Dataset
 
-    return Dataset.read(table, label=label, drop=tuple(drop or ()), schema=schema, **columns)
+    stated: dict[str, Any] = {**columns, "drop": tuple(drop or ()), "schema": schema}
+    if isinstance(table, Query):
+        if bad is not None and bad.skip:
+            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
+        return Dataset.read_sql(table.text, table.url(), label=label, **stated)
+    return Dataset.read(table, label=label, on_bad_rows=bad or "error", **stated)
+
+
+def keep_bad_rows(bad: BadRows, output: Path) -> None:
+    """Write the rows that were left out beside the output folder, if they were to be left out."""
+    if bad.skip:
+        bad.write(output.absolute().with_name(f"{output.absolute().name}.bad_rows.csv"))
 
 
 def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any) -> RunConfig:
@@ -102,7 +202,7 @@ def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any)
 
 def open_model(
     model: Path,
-    table: Path,
+    table: Path | Query,
     drop: Sequence[str] | None,
     schema: Path | None,
     split: str | None,
@@ -121,7 +221,7 @@ def open_model(
 
 def open_scored(
     models: Sequence[Path],
-    table: Path,
+    table: Path | Query,
     part: str,
     drop: Sequence[str] | None,
     schema: Path | None,

@@ -12,12 +12,16 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    OnBadRows,
     Schema,
     Seed,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
     read_data,
 )
@@ -26,7 +30,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -38,12 +42,18 @@ def command(
         bool, typer.Option("--strict", help="Exit 2 if there is a warning or an error.")
     ] = False,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
+    from recprune.data.bad_rows import BadRows
     from recprune.data.checks import check
 
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    bad = BadRows.of(on_bad_rows)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
     found = check(data, split or "auto", seed or 0)
     counts = Counter(f.severity for f in found)
     result: dict[str, Any] = {

@@ -7,14 +7,27 @@ from typing import Annotated
 
 import typer
 
-from recprune.cli._options import Drop, Json, Model, Part, Schema, Seed, Split, Table, emit
+from recprune.cli._options import (
+    Drop,
+    Json,
+    Model,
+    Part,
+    Schema,
+    Seed,
+    Split,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    chosen_rows,
+    emit,
+)
 from recprune.cli._options import open_scored as scored
 
 
 def command(
     full: Model,
     pruned: Annotated[Path, typer.Argument(help="The pruned model's folder.")],
-    table: Table,
+    table: TableOrSql = None,
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Largest drop of AUC that passes.")
     ] = 0.002,
@@ -23,13 +36,16 @@ def command(
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Judge a pruned model against the full one on the same rows; exit 3 when not PASS."""
     from recprune.artifact import read_artifact, stored_size
     from recprune.evaluation import verdict
 
-    _, logits, label, rows = scored([full, pruned], table, part, drop, schema, split, seed)
+    source = chosen_rows(table, sql, sql_url_file)
+    _, logits, label, rows = scored([full, pruned], source, part, drop, schema, split, seed)
     decision = verdict(
         label,
         *logits,

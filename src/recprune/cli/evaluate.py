@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from recprune.cli._options import Drop, Json, Model, Part, Schema, Seed, Split, Table, emit
+from recprune.cli._options import (
+    Drop,
+    Json,
+    Model,
+    Part,
+    Schema,
+    Seed,
+    Split,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    chosen_rows,
+    emit,
+)
 from recprune.cli._options import open_scored as scored
 
 
 def command(
     model: Model,
-    table: Table,
+    table: TableOrSql = None,
     part: Part = "test",
     drop: Drop = None,
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Score a table with a saved model and print accuracy, recall, AUC, log loss and more."""
     from recprune.evaluation import evaluate
 
-    artifact, (logits,), label, _ = scored([model], table, part, drop, schema, split, seed)
+    source = chosen_rows(table, sql, sql_url_file)
+    artifact, (logits,), label, _ = scored([model], source, part, drop, schema, split, seed)
     result = {
         "artifact": str(model),
         "rows": len(label),

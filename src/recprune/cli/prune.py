@@ -15,7 +15,10 @@ from recprune.cli._options import (
     Schema,
     Seed,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    chosen_rows,
     emit,
     open_model,
     pairs,
@@ -25,11 +28,11 @@ from recprune.errors import ParameterError
 
 def command(
     model: Model,
-    table: Table,
     keep: Annotated[
         list[str],
         typer.Option("--keep", help="unit=share or unit=count: fields, rows, dims, neurons."),
     ],
+    table: TableOrSql = None,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="unit=method, as rows=l2.")
     ] = None,
@@ -43,6 +46,8 @@ def command(
     split: Split = None,
     output: Output = Path("runs/small"),
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Prune a saved model, fine-tune it on the table's training rows, and save the small one."""
@@ -55,7 +60,8 @@ def command(
 
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
     methods = dict(pairs(method or [], "--method"))
-    ranker, data = open_model(model, table, drop, schema, split, seed)
+    rows = chosen_rows(table, sql, sql_url_file)
+    ranker, data = open_model(model, rows, drop, schema, split, seed)
     if dry_run:
         made = pruning.plan(ranker, data.tune, wanted, methods, seed or 0)
         result: dict[str, Any] = {

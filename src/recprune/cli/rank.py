@@ -6,12 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from recprune.cli._options import Drop, Json, Model, Schema, Seed, Split, Table, emit, open_model
+from recprune.cli._options import (
+    Drop,
+    Json,
+    Model,
+    Schema,
+    Seed,
+    Split,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    chosen_rows,
+    emit,
+    open_model,
+)
 
 
 def command(
     model: Model,
-    table: Table,
+    table: TableOrSql = None,
     method: Annotated[
         str,
         typer.Option("--method", help="permutation, gradient, l1_logistic, dropout or random."),
@@ -20,12 +33,15 @@ def command(
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Rank a saved model's fields by importance on held-out rows of the table."""
     from recprune.importance import rank_fields
 
-    ranker, data = open_model(model, table, drop, schema, split, seed)
+    source = chosen_rows(table, sql, sql_url_file)
+    ranker, data = open_model(model, source, drop, schema, split, seed)
     rows = data.train if method == "dropout" else data.tune
     ranking = rank_fields(ranker, rows, method, seed or 0)
     result = {

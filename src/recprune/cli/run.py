@@ -10,15 +10,20 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    OnBadRows,
     Output,
     Schema,
     Seed,
     Set,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
+    keep_bad_rows,
     read_config,
     read_data,
     typed_command,
@@ -26,7 +31,7 @@ from recprune.cli._options import (
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -38,20 +43,27 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Train, rank, prune, prove, recommend and report, on a table of your own."""
+    from recprune.data.bad_rows import BadRows
     from recprune.pipeline import run
     from recprune.report import summary
 
     chosen = read_config(config, settings, seed=seed, split=split)
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    bad = BadRows.of(on_bad_rows)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
     report = run(
         data.split(by=chosen.split, seed=chosen.seed),
         output,
         chosen,
-        name=table.name,
+        name=rows.name,
         command=typed_command(),
     )
+    keep_bad_rows(bad, output)
     emit(report, as_json, summary(report))
     return 0 if report["verdict"]["outcome"] == "PASS" else 3

@@ -13,15 +13,20 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    OnBadRows,
     Output,
     Schema,
     Seed,
     Set,
     Split,
-    Table,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
     Time,
     User,
+    chosen_rows,
     emit,
+    keep_bad_rows,
     read_config,
     read_data,
 )
@@ -31,7 +36,7 @@ MODELS = ("deepfm", "fm", "lr")
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -44,16 +49,22 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Fit a ranker on a table's training rows and save the artefact."""
     if model not in MODELS:
         raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
+    from recprune.data.bad_rows import BadRows
     from recprune.models import FM, LR, DeepFM, Ranker
     from recprune.pipeline import save_model
 
     chosen = read_config(config, settings, seed=seed, split=split)
-    data = read_data(table, label, {"user": user, "item": item, "time": time}, drop, schema)
+    bad = BadRows.of(on_bad_rows)
+    rows = chosen_rows(table, sql, sql_url_file)
+    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
     data = data.split(by=chosen.split, seed=chosen.seed)
     training = chosen.training()
     ranker: Ranker = DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed)
@@ -63,6 +74,7 @@ def command(
         ranker = LR(training, chosen.seed)
     ranker.fit(data.train, data.tune)
     size = save_model(ranker, data, output)
+    keep_bad_rows(bad, output)
     scores = [e.score for e in ranker.history if e.score is not None]
     result = {
         "model": model,

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
@@ -24,6 +25,7 @@ from recprune.data.quality import Finding
 from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
+from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError, nearest
@@ -41,7 +43,7 @@ PARTS = ("train", "valid", "test")
 class Dataset:
     """A table with a label, its schema, and (after :meth:`split`) encoded parts.
 
-    Make one with :meth:`from_frame`, :meth:`read` or :meth:`from_splits`.
+    Make one with :meth:`from_frame`, :meth:`read`, :meth:`read_sql` or :meth:`from_splits`.
 
     >>> frame = pl.DataFrame({"colour": ["red", "blue", "red"] * 20, "y": [1, 0, 1] * 20})
     >>> data = Dataset.from_frame(frame, label="y").split(seed=0)
@@ -99,13 +101,22 @@ class Dataset:
         time: str | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
+        on_bad_rows: str | BadRows = "error",
     ) -> Dataset:
         """Read a file, folder or pattern (see :func:`recprune.data.sources.read_table`), or a folder
         that :func:`recprune.data.ingest` wrote, with the roles named there.
 
+        Rows of CSV and TSV files with fewer cells than the header are read with missing values, and
+        counted in a finding. With ``on_bad_rows="skip"``, rows that cannot be read (too many cells,
+        broken quotes, bytes that are not UTF-8) are left out and counted too; a
+        :class:`recprune.data.bad_rows.BadRows` keeps them.
+
         Raises:
-            DataError: also for a file that is missing, empty, cut short or not UTF-8.
+            DataError: also for a file that is missing, empty, cut short or not UTF-8, and for the
+                first row that cannot be read.
+            ParameterError: ``on_bad_rows`` is another word.
         """
+        bad = BadRows.of(on_bad_rows) if isinstance(on_bad_rows, str) else on_bad_rows
         stated = read_spec(schema)
         roles = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
@@ -114,10 +125,32 @@ class Dataset:
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
             frame, from_text, found = store.frame(), store.from_text, store.findings
         else:
-            frame, from_text = read_table(path)
+            frame, from_text = read_table(path, bad)
         table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
-        table = replace(table, findings=(*found, *table.findings))
+        table = replace(
+            table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
+        )
         return cls(table.schema, table.findings, table_name(path), table)
+
+    @classmethod
+    def read_sql(
+        cls,
+        query: str,
+        connection: str,
+        *,
+        label: str | None = None,
+        user: str | None = None,
+        item: str | None = None,
+        time: str | None = None,
+        schema: Stated = None,
+        drop: Iterable[str] = (),
+    ) -> Dataset:
+        """Read the rows of a PostgreSQL query; see :func:`recprune.data.sql.read_query` for
+        ``query``, ``connection`` and their errors, and :meth:`from_frame` for the rest.
+        """
+        roles = {"label": label, "user": user, "item": item, "time": time}
+        data = cls.from_frame(read_query(query, connection), schema=schema, drop=drop, **roles)
+        return replace(data, name="query")
 
     @classmethod
     def from_splits(

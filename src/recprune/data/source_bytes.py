@@ -13,6 +13,7 @@ import polars as pl
 from recprune.errors import DataError
 
 __all__ = [
+    "NotUtf8",
     "missing",
     "read_bytes",
     "read_lines",
@@ -24,6 +25,10 @@ __all__ = [
 
 PACKED = (".gz", ".zst")
 ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class NotUtf8(DataError):
+    """A line holds a byte that is not UTF-8."""
 
 
 def split_suffix(path: Path) -> tuple[str, str]:
@@ -174,8 +179,8 @@ def _no_gzip(path: Path, error: Exception) -> DataError:
     )
 
 
-def _not_utf8(path: Path, line: int, byte: int, wide: bool) -> DataError:
-    return DataError(
+def _not_utf8(path: Path, line: int, byte: int, wide: bool) -> NotUtf8:
+    return NotUtf8(
         f"File {str(path)!r}, line {line}: byte 0x{byte:02x} is not UTF-8. Convert the file, for "
         f"example with: iconv -f {'utf-16' if wide else 'latin1'} -t utf-8 {path.name}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import itertools
@@ -11,29 +13,38 @@ from pathlib import Path
 
 import polars as pl
 
+from recprune.data.bad_rows import BadRow, BadRows
 from recprune.data.frames import check_names
-from recprune.data.source_bytes import read_utf8, stream_lines
+from recprune.data.source_bytes import NotUtf8, read_bytes, read_utf8, stream_lines
 from recprune.data.source_clicks import CRITEO, is_criteo
 from recprune.errors import DataError
 
 __all__ = ["Header", "fault_in", "read_csv", "read_header", "scan_csv"]
 
 
-def read_csv(path: Path, separator: str) -> pl.DataFrame:
-    """Return a table with a header line as columns of text; empty cells are null.
+def read_csv(path: Path, separator: str, bad: BadRows | None = None) -> pl.DataFrame:
+    """Return a table with a header line as columns of text; empty and absent cells are null.
 
     A file of Criteo, which has no header, is known by its first row.
 
     Args:
         path: the file.
         separator: unless the header lacks it and holds a comma, semicolon or tab.
+        bad: collects the rows that lack cells, and leaves out those that cannot be read if it is
+            to skip them: with too many cells, broken quotes, or bytes that are not UTF-8.
 
     Raises:
         DataError: see :func:`recprune.data.source_bytes.read_utf8`; also a header that cannot be
             read, a row with more cells than the header, and a file without rows.
     """
-    data = read_utf8(path)
-    head = read_header(_lines(data), path, separator)
+    bad = bad if bad is not None else BadRows()
+    try:
+        data = read_utf8(path)
+        head = read_header(_lines(data), path, separator)
+    except NotUtf8:
+        if not bad.skip:
+            raise
+        return _sound_rows(path, separator, bad)
     try:
         frame = pl.read_csv(
             io.BytesIO(data),
@@ -43,10 +54,88 @@ def read_csv(path: Path, separator: str) -> pl.DataFrame:
             new_columns=list(head.names),
         )
     except pl.exceptions.PolarsError as error:
+        if bad.skip:
+            return _sound_rows(path, separator, bad)
         raise fault_in(_lines(data), path, head, error) from error
     if not len(frame):
         raise DataError(f"File {str(path)!r} has a header and no rows.")
+    if frame.width > 1 and frame[:, -1].null_count():
+        bad.add_short(path, _short(data, head))
     return frame
+
+
+def _short(data: bytes, head: Header) -> list[int]:
+    """Return the lines of the rows with fewer cells than the header."""
+    width, short = len(head.names), []
+    if b'"' not in data:
+        separator = head.separator.encode()
+        for number, line in enumerate(io.BytesIO(data), 1):
+            if line.count(separator) < width - 1 and line.strip(b"\r\n"):
+                short.append(number)
+        return short
+    reader = csv.reader(_lines(data), delimiter=head.separator)
+    with contextlib.suppress(csv.Error):  # Polars read what this reader cannot
+        short += [reader.line_num for row in reader if 0 < len(row) < width]
+    return short
+
+
+def _sound_rows(path: Path, separator: str, bad: BadRows) -> pl.DataFrame:
+    """Return the rows that can be read, one by one: slow, and only for files with bad rows.
+
+    Raises:
+        DataError: the header is bad, a quote never closes, or no row is sound.
+    """
+    head = read_header(stream_lines(path), path, separator)
+    width, rows, short = len(head.names), [], []
+    since: list[bytes] = []  # the raw lines of the row that is being read
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for line in io.BytesIO(read_bytes(path).removeprefix(codecs.BOM_UTF8)):
+            number += 1
+            since.append(line)
+            yield line.decode(errors="surrogateescape")
+
+    reader = csv.reader(lines(), delimiter=head.separator, strict=True)
+    before, seen_header = len(bad.skipped), not head.given
+    while True:
+        since.clear()
+        reason = ""
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            row, reason = [], str(error)
+        first, raw = number - len(since) + 1, b"".join(since)
+        if reason == "unexpected end of data":
+            raise DataError(
+                f"File {str(path)!r}, line {first}: a quote opens and never closes, so that the rows "
+                "after it cannot be told apart. Close or remove it."
+            )
+        if not seen_header:
+            seen_header = bool(raw.strip(b"\r\n "))  # blank lines may come before it
+            continue
+        if len(row) > width:
+            reason = f"{len(row)} cells, but the header has {width} columns"
+        elif any("\udc80" <= c <= "\udcff" for cell in row for c in cell):
+            reason = "bytes that are not UTF-8"
+        if reason:
+            text = raw.decode(errors="backslashreplace").rstrip("\r\n")
+            bad.skipped.append(BadRow(str(path), first, reason, text))
+        elif row:
+            if len(row) < width:
+                short.append(first)
+            rows.append([cell or None for cell in row] + [None] * (width - len(row)))
+    if not rows:
+        first_bad = bad.skipped[before] if len(bad.skipped) > before else None
+        raise DataError(
+            f"File {str(path)!r} has no sound row"
+            + (f"; line {first_bad.line}: {first_bad.reason}." if first_bad else ".")
+        )
+    bad.add_short(path, short)
+    return pl.DataFrame(rows, schema=dict.fromkeys(head.names, pl.String), orient="row")
 
 
 def scan_csv(path: Path, separator: str) -> tuple[pl.LazyFrame, Header]:

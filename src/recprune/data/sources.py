@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recprune.data.bad_rows import BadRows
 from recprune.data.source_bytes import missing, split_suffix
 from recprune.data.source_clicks import is_avazu, read_hours
 from recprune.data.source_csv import read_csv
@@ -22,8 +23,8 @@ __all__ = ["read_table", "table_name"]
 
 Reader = Callable[[Path], pl.DataFrame]
 
-#: Columns come as text, whose types are still to be read.
-TEXT: Mapping[str, Reader] = {
+#: Columns come as text, whose types are still to be read; these collect their bad rows.
+TEXT: Mapping[str, Callable[..., pl.DataFrame]] = {
     ".csv": partial(read_csv, separator=","),
     ".tsv": partial(read_csv, separator="\t"),
     ".txt": partial(read_csv, separator=","),
@@ -50,13 +51,16 @@ KNOWN = (
 )
 
 
-def read_table(path: str | Path) -> tuple[pl.DataFrame, bool]:
+def read_table(path: str | Path, bad: BadRows | None = None) -> tuple[pl.DataFrame, bool]:
     """Return the table, and whether its columns are text whose types are still to be read.
 
     CSV and TSV columns come as strings, empty cells as null. A ``.csv`` or ``.txt`` whose header
     holds no comma is read with the semicolon or tab that it does hold. The files of a folder or a
     pattern are read in the order of their names, one after the other; those of MovieLens and of
     RecBole are joined by user and item. Criteo's files need no header, and Avazu's hours are times.
+
+    ``bad`` collects the bad rows of CSV and TSV files; see
+    :func:`recprune.data.source_csv.read_csv`.
 
     Raises:
         DataError: a file is missing, empty, of an unknown type, cut short, not UTF-8, or has a
@@ -68,8 +72,8 @@ def read_table(path: str | Path) -> tuple[pl.DataFrame, bool]:
     if is_recbole(path):
         return read_recbole(path), False
     if path.is_dir() or is_glob(path):
-        return stack(files_of(path, _readable, KNOWN), _file)
-    return _file(path)
+        return stack(files_of(path, _readable, KNOWN), partial(_file, bad=bad))
+    return _file(path, bad)
 
 
 def table_name(path: str | Path) -> str:
@@ -84,16 +88,16 @@ def table_name(path: str | Path) -> str:
     return path.absolute().name.split(".")[0]
 
 
-def _file(path: Path) -> tuple[pl.DataFrame, bool]:
+def _file(path: Path, bad: BadRows | None) -> tuple[pl.DataFrame, bool]:
     kind, packing = split_suffix(path)
-    read = TEXT.get(kind) or TYPED.get(kind) or (None if packing else BINARY.get(kind))
+    if kind in TEXT:
+        frame = TEXT[kind](path, bad=bad)
+        return (read_hours(path, frame), False) if is_avazu(frame) else (frame, True)
+    read = TYPED.get(kind) or (None if packing else BINARY.get(kind))
     if read is None:
         # A folder without its last letter is likelier than a file without a type.
         raise missing(path) if not path.suffix and not path.exists() else _unknown(path)
-    frame = read(path)
-    if kind in TEXT and is_avazu(frame):
-        return read_hours(path, frame), False
-    return frame, kind in TEXT
+    return read(path), False
 
 
 def _readable(path: Path) -> bool:
