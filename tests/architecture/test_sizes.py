@@ -23,6 +23,7 @@ RECORDS = {
     "Artifact",  # everything a scorer needs, read from disk as one
     "Axis",  # declared by a model, once
     "Candidate",  # one round of the search, as it is reported
+    "Finding",  # one line of what the checks found
     "Section",  # one section of the report's page
     "SliceResult",  # one line of the verdict's table of slices
     "Spec",  # the reader's own summary of a table

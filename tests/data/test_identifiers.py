@@ -10,7 +10,7 @@ import pytest
 
 from recprune.data import Dataset
 from recprune.data.identifiers import identifier_of
-from recprune.data.roles import guess_sensitive
+from recprune.data.personal import guess_sensitive
 from recprune.errors import DataError
 
 N = 400

@@ -18,6 +18,7 @@ from recprune.cli._options import (
     Split,
     Sql,
     SqlUrlFile,
+    Strict,
     TableOrSql,
     Time,
     User,
@@ -43,6 +44,7 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    strict: Strict = False,
     on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
@@ -53,7 +55,7 @@ def command(
     from recprune.pipeline import run
     from recprune.report import summary
 
-    chosen = read_config(config, settings, seed=seed, split=split)
+    chosen = read_config(config, settings, seed=seed, split=split, strict=strict or None)
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
     data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)

@@ -25,6 +25,7 @@ from recprune.data.quality import Finding
 from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
+from recprune.data.split_leaks import split_leaks
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder, Rows
@@ -246,6 +247,7 @@ class Dataset:
         owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
         by, index = assign(table, owner, by, (valid, test), seed)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
+        found = [*found, *split_leaks(table, owner, index, by)]
         items = build_items(table)
         place = positions(table.frame[item], items[item]) if item and items is not None else None
         rows = encode_frame(encoder, table.frame)

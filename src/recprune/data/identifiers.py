@@ -7,9 +7,10 @@ from collections.abc import Collection
 
 import polars as pl
 
+from recprune.data.quality import Finding
 from recprune.errors import DataError
 
-__all__ = ["identifier_of", "refuse_identifiers"]
+__all__ = ["identifier_findings", "identifier_of", "refuse_identifiers"]
 
 SAMPLE = 1000
 #: Fewer different values are categories, such as the shop's own three addresses.
@@ -46,6 +47,19 @@ def refuse_identifiers(frame: pl.DataFrame, allowed: Collection[str]) -> None:
                 f"(drop={[name]!r}, or --drop {name!r}); or, if it may be used, name it as a field "
                 f'in the schema: [fields.{_key(name)}] with kind = "categorical".'
             )
+
+
+def identifier_findings(frame: pl.DataFrame, allowed: Collection[str]) -> tuple[Finding, ...]:
+    """Return what :func:`refuse_identifiers` refuses, all of it, as errors."""
+    found = []
+    for name in frame.columns:
+        what = None if name in allowed else identifier_of(frame[name])
+        if what is not None:
+            action = f"run refuses the table: leave it out with --drop {name!r}, or name it in the schema"
+            message = f"{name!r} holds {what}, which name a person directly."
+            rows = len(frame) - frame[name].null_count()
+            found.append(Finding("direct_identifier", name, "error", rows, action, message))
+    return tuple(found)
 
 
 def identifier_of(series: pl.Series) -> str | None:

@@ -51,14 +51,18 @@ class Spec:
         given = {name: value for name, value in roles.items() if value is not None}
         return replace(self, drop=(*self.drop, *drop), **given)  # type: ignore[arg-type]
 
-    def check(self, columns: Iterable[str]) -> None:
+    def check(self, columns: Iterable[str], needs_label: bool = True) -> None:
         """Refuse names that the table does not have, and one column in two roles.
+
+        Args:
+            columns: the table's.
+            needs_label: whether a label must be named.
 
         Raises:
             DataError: names the role, the column and the nearest column of the table.
         """
         columns = list(columns)
-        if self.label is None:
+        if needs_label and self.label is None:
             raise DataError(
                 "No label column is named. Name it with label=…, with --label at the command line, or in schema.toml."
             )

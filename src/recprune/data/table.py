@@ -10,19 +10,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.dates import impossible_dates, impossible_times
 from recprune.data.frames import plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column, read_time, typed
 from recprune.data.labels import read_label
+from recprune.data.personal import sensitive_guess
 from recprune.data.quality import Finding, duplicate_columns
-from recprune.data.roles import guess_sensitive, guess_sources
+from recprune.data.roles import guess_sources
 from recprune.data.spec import Spec
 from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError
 from recprune.schema import Field, Schema
 
-__all__ = ["LEAST_ROWS", "Table", "build_table"]
+__all__ = ["LEAST_ROWS", "Table", "build_table", "read_fields"]
 
 #: Fewer rows cannot be split into train, tune, gate and test with both classes in each.
 LEAST_ROWS = 30
@@ -73,12 +75,12 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
-    columns = _read_fields(frame, spec, from_text, found)
+    columns = read_fields(frame, spec, from_text, found)
     for key in (spec.user, spec.item):
         if key is not None:
             frame = frame.with_columns(read_id(frame[key], from_text))
     frame = frame.with_columns(c.series.alias(name) for name, c in columns.items())
-    fields = _fields(frame, columns, spec)
+    fields = _fields(frame, columns, spec, found)
     if not fields:
         raise DataError(
             "No usable field is left: every column is a role, dropped, constant, empty or a date. "
@@ -125,14 +127,16 @@ def _usable_rows(
     return frame, label, time, found
 
 
-def _read_fields(
+def read_fields(
     frame: pl.DataFrame, spec: Spec, from_text: bool, found: list[Finding]
 ) -> dict[str, Column]:
-    """Read every column that may be a field; report those that cannot be one."""
+    """Read every column that may be a field; report in ``found`` those that cannot be one."""
     columns: dict[str, Column] = {}
     ids = {spec.user, spec.item}
     for name in frame.columns:
         stated = spec.fields.get(name)
+        if name == spec.time:
+            found.extend(impossible_times(frame[name]))
         if name == spec.label or (name == spec.time and stated is None):
             continue
         if name in ids:
@@ -147,6 +151,7 @@ def _read_fields(
             continue
         column = read_column(frame[name], (stated or {}).get("kind"), from_text)
         found.extend(column.findings)
+        found.extend(impossible_dates(column))
         problem = _useless(column, stated is not None)
         if problem:
             found.append(Finding(*problem, len(frame), "dropped"))
@@ -167,11 +172,14 @@ def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
     return None
 
 
-def _fields(frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec) -> tuple[Field, ...]:
+def _fields(
+    frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec, found: list[Finding]
+) -> tuple[Field, ...]:
     sources = guess_sources(frame, list(columns), spec.user, spec.item)
     fields = []
     for name, column in columns.items():
-        given = {"kind": column.kind, "source": sources[name], "sensitive": guess_sensitive(name)}
+        personal = None if name in (spec.user, spec.item) else sensitive_guess(column.series)
+        given = {"kind": column.kind, "source": sources[name], "sensitive": personal is not None}
         stated = {k: v for k, v in spec.fields.get(name, {}).items() if v is not None}
         if name in (spec.user, spec.item) or column.kind == "categorical":
             stated.pop("kind", None)
@@ -182,6 +190,8 @@ def _fields(frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec) -> t
                 raise DataError(
                     f"Field {name!r} is indexed by {by!r}, which the table does not have."
                 )
+        if personal is not None and "sensitive" not in stated:
+            found.append(personal)
         fields.append(Field(name, **{**given, **stated}))
     return tuple(fields)
 

@@ -1,0 +1,82 @@
+"""A table read column by column without refusing any: for checks of what ``run`` would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.frames import plain
+from recprune.data.ids import read_id
+from recprune.data.infer import typed
+from recprune.data.labels import read_label
+from recprune.data.personal import sensitive_guess
+from recprune.data.quality import Finding
+from recprune.data.spec import Spec
+from recprune.data.table import read_fields
+from recprune.errors import DataError
+
+__all__ = ["Reading", "read_leniently"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Columns as they were read; see :class:`recprune.data.checks.Sheet`, which is made of it.
+
+    Args:
+        frame: plain columns: fields, ids, the time as it came, and a label that is not 0/1.
+        kinds: field → ``"categorical"`` or ``"numeric"``.
+        roles: role → column, of those that are named.
+        label: 0, 1 or NaN, shape ``(n,)``; None = there is none, or it is not 0/1.
+        findings: what was found in reading.
+    """
+
+    frame: pl.DataFrame
+    kinds: Mapping[str, str | None]
+    roles: Mapping[str, str]
+    label: NDArray[np.float32] | None
+    findings: tuple[Finding, ...]
+
+
+def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Reading:
+    """Read a table whose label may be absent or not 0/1.
+
+    Args:
+        frame: columns of any types.
+        spec: roles, dropped columns, stated properties.
+        from_text: all columns are text from a file, whose types are still to be read.
+
+    Raises:
+        DataError: a named column does not exist, a column of lists, or one that the schema calls
+            numeric and holds no number.
+    """
+    spec.check(frame.columns, needs_label=False)
+    named = {role: getattr(spec, role) for role in ("label", "user", "item", "time")}
+    roles = {role: name for role, name in named.items() if name is not None}
+    left_out = set(spec.drop)
+    if spec.whole:
+        left_out |= set(frame.columns) - {*spec.fields, *roles.values()}
+    frame = plain(frame.drop(left_out))
+    label, found = None, list[Finding]()
+    if spec.label is not None:
+        raw = frame[spec.label]
+        try:
+            label, found = read_label(typed(raw) if from_text else raw)
+        except DataError:
+            label = None  # whoever builds the table from it says why
+    columns = read_fields(frame, spec, from_text, found)
+    ids = {spec.user, spec.item} - {None}
+    fields = {n: c for n, c in columns.items() if n not in ids}
+    for name, column in fields.items():
+        guess = sensitive_guess(column.series)
+        if guess is not None and "sensitive" not in spec.fields.get(name, {}):
+            found.append(guess)
+    read = [c.series.alias(n) for n, c in fields.items()]
+    read += [read_id(frame[n], from_text).alias(n) for n in ids if n is not None]
+    kept = {"time", *(() if label is not None else ("label",))}
+    read += [frame[n] for role, n in roles.items() if role in kept and n not in fields]
+    kinds = {n: c.kind for n, c in fields.items()}
+    return Reading(pl.DataFrame(read), kinds, roles, label, tuple(found))

@@ -1,0 +1,126 @@
+"""The leak test on every split: what trains must not know what tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.quality import Finding, Severity
+from recprune.data.table import Table
+
+__all__ = ["future_trains", "shared_rows", "shared_users", "split_leaks"]
+
+#: From this share of test rows with a twin that trains on, they are worth a warning.
+OFTEN = 0.1
+
+Index = NDArray[np.int64]
+
+
+def shared_users(users: Index | None, index: Sequence[Index], by: str) -> list[Finding]:
+    """Report users with rows in two parts of a split that keeps users together: an error in it.
+
+    Args:
+        users: each row's user, shape ``(n,)``, or None.
+        index: rows of each part.
+        by: how the rows were split; of another way than ``"user"`` nothing is asked.
+
+    >>> shared_users(np.array([0, 0, 1]), [np.array([0]), np.array([1, 2])], "user")[0].rows
+    1
+    """
+    if users is None or by != "user":
+        return []
+    parts = np.concatenate([np.unique(users[at]) for at in index])
+    _, counts = np.unique(parts, return_counts=True)
+    shared = int((counts > 1).sum())
+    if not shared:
+        return []
+    message = f"{shared:,} users have rows in two parts, though the split is by user."
+    action = "do not believe the verdict: this is a defect of the split"
+    return [Finding("shared_users", "", "error", shared, action, message)]
+
+
+def future_trains(
+    time: NDArray[Any] | None, users: Index | None, index: Sequence[Index], by: str
+) -> list[Finding]:
+    """Report training rows that are later than test rows: of the same user where users are known.
+
+    A split by time has none, without users either; if it has, that is an error. Of other splits it
+    is a warning: what a user does later says what they did before.
+
+    Args:
+        time: orders the rows, shape ``(n,)``; None = nothing is reported.
+        users: each row's user, shape ``(n,)``, or None.
+        index: rows of train, valid and test.
+        by: how the rows were split.
+
+    >>> day, user = np.array([1, 2, 3, 1]), np.array([0, 0, 0, 1])
+    >>> future_trains(day, user, [np.array([2, 3]), np.array([0]), np.array([1])], "random")[0].rows
+    1
+    """
+    if time is None:
+        return []
+    train, test = index[0], index[2]
+    if users is None or by == "time":
+        late = int((time[train] > time[test].min()).sum())
+        whose = "a test row"
+    else:
+        order = test[np.argsort(time[test], kind="stable")]
+        owners, place = np.unique(users[order], return_index=True)
+        first = np.full(int(users.max()) + 1, -1)
+        first[owners] = order[place]
+        known = train[first[users[train]] >= 0]
+        late = int((time[known] > time[first[users[known]]]).sum())
+        whose = "a test row of their user"
+    if not late:
+        return []
+    severity: Severity = "error" if by == "time" else "warning"
+    message = f"{late:,} rows that train are later than {whose}."
+    action = "kept, as this split has it; a split by time trains on the past alone"
+    if by == "time":
+        action = "do not believe the verdict: this is a defect of the split"
+    return [Finding("future_trains", "", severity, late, action, message, late / len(train))]
+
+
+def shared_rows(
+    frame: pl.DataFrame, label: NDArray[np.float32], index: Sequence[Index]
+) -> list[Finding]:
+    """Report test rows that equal a training row in every column, the label too.
+
+    Rows are compared by 64-bit hashes.
+
+    Args:
+        frame: the rows' columns.
+        label: shape ``(n,)``.
+        index: rows of train, valid and test.
+
+    >>> frame = pl.DataFrame({"a": [1, 1, 1, 2]})
+    >>> parts = [np.array([0, 1]), np.array([3]), np.array([2])]
+    >>> shared_rows(frame, np.array([1, 0, 1, 1], np.float32), parts)[0].rows
+    1
+    """
+    flat = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
+    hashed = flat.with_columns(pl.Series("\0label", label)).hash_rows(seed=0)
+    test = hashed[index[2]]
+    rows = int(test.is_in(hashed[index[0]].unique().implode()).sum())
+    if not rows:
+        return []
+    share = rows / len(test)
+    severity: Severity = "warning" if share > OFTEN else "info"
+    message = f"{rows:,} test rows ({share:.1%}) equal a training row in every column."
+    action = "kept; a model that learned rows by heart would be right about them"
+    return [Finding("shared_rows", "", severity, rows, action, message, share)]
+
+
+def split_leaks(
+    table: Table, users: Index | None, index: Sequence[Index], by: str
+) -> list[Finding]:
+    """Run all of the above on a split of a table; the arguments are theirs."""
+    return [
+        *shared_users(users, index, by),
+        *future_trains(table.time, users, index, by),
+        *shared_rows(table.frame, table.label, index),
+    ]
