@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from recprune.data import Dataset
-from recprune.data.split_leaks import future_trains, shared_rows, shared_users
+from recprune.data.split_leaks import future_trains, shared_users
 from tests.data.test_split import interactions
 
 ROLES = {"label": "bought", "user": "user", "item": "item", "time": "day"}
@@ -71,8 +71,11 @@ def test_injected_faults_of_a_split_are_errors() -> None:
     assert (fault.severity, fault.rows) == ("error", len(early[2]))
 
 
-def test_rows_that_differ_in_the_label_alone_are_no_twins() -> None:
-    frame = pl.DataFrame({"a": [1, 1], "b": ["x", "x"]})
-    parts = [np.array([0]), np.array([], np.int64), np.array([1])]
-    assert shared_rows(frame, np.array([0, 1], np.float32), parts) == []
-    assert shared_rows(frame, np.array([1, 1], np.float32), parts)[0].rows == 1
+def test_rows_that_differ_in_the_label_or_time_alone_are_no_twins() -> None:
+    frame = interactions().drop("row", "day").with_columns(number=pl.int_range(3000) + 0.5)
+    roles = {"label": "bought"}
+    flipped = frame.with_columns(bought=1 - pl.col("bought"))
+    assert found(pl.concat([frame, flipped]), "random", **roles) == {}
+    both = [frame.with_columns(at=pl.int_range(3000) + i * 10_000) for i in (0, 1)]
+    assert "shared_rows" not in found(pl.concat(both), "random", **roles, time="at")
+    assert "shared_rows" in found(pl.concat(both).drop("at"), "random", **roles)

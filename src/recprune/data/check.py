@@ -134,7 +134,7 @@ def check_frame(
     else:
         reading = read_leniently(frame, accepted, from_text)
         sheet = Sheet.of_reading(reading)
-        kinds = {n: sheet.kinds[n] for n in sheet.usable}
+        kinds = {**sheet.kinds}
         found = merged(found, reading.findings, check_sheet(sheet))
     return Checked(len(frame), rate, _columns(clean, spec, kinds), found)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recprune.data.frames import plain
 from recprune.data.ids import read_id
-from recprune.data.infer import typed
+from recprune.data.infer import read_time, typed
 from recprune.data.labels import read_label
 from recprune.data.personal import sensitive_guess
 from recprune.data.quality import Finding
@@ -27,17 +27,19 @@ class Reading:
     """Columns as they were read; see :class:`recprune.data.checks.Sheet`, which is made of it.
 
     Args:
-        frame: plain columns: fields, ids, the time as it came, and a label that is not 0/1.
+        frame: plain columns: fields and ids.
         kinds: field → ``"categorical"`` or ``"numeric"``.
         roles: role → column, of those that are named.
         label: 0, 1 or NaN, shape ``(n,)``; None = there is none, or it is not 0/1.
+        time: orders the rows, NaN where missing, shape ``(n,)``; None = nothing does.
         findings: what was found in reading.
     """
 
     frame: pl.DataFrame
-    kinds: Mapping[str, str | None]
+    kinds: Mapping[str, str]
     roles: Mapping[str, str]
     label: NDArray[np.float32] | None
+    time: NDArray[np.float64] | None
     findings: tuple[Finding, ...]
 
 
@@ -68,15 +70,20 @@ def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> 
         except DataError:
             label = None  # whoever builds the table from it says why
     columns = read_fields(frame, spec, from_text, found)
-    ids = {spec.user, spec.item} - {None}
+    ids = [n for n in (spec.user, spec.item) if n is not None]
     fields = {n: c for n, c in columns.items() if n not in ids}
     for name, column in fields.items():
         guess = sensitive_guess(column.series)
         if guess is not None and "sensitive" not in spec.fields.get(name, {}):
             found.append(guess)
+    time = None
+    if spec.time is not None:
+        try:
+            time = read_time(frame[spec.time]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        except DataError as error:
+            action = "run refuses the table; what needs a time is not checked"
+            found.append(Finding("refused", spec.time, "error", len(frame), action, str(error)))
     read = [c.series.alias(n) for n, c in fields.items()]
-    read += [read_id(frame[n], from_text).alias(n) for n in ids if n is not None]
-    kept = {"time", *(() if label is not None else ("label",))}
-    read += [frame[n] for role, n in roles.items() if role in kept and n not in fields]
-    kinds = {n: c.kind for n, c in fields.items()}
-    return Reading(pl.DataFrame(read), kinds, roles, label, tuple(found))
+    read += [read_id(frame[n], from_text).alias(n) for n in ids]
+    kinds = {n: str(c.kind) for n, c in fields.items()}
+    return Reading(pl.DataFrame(read), kinds, roles, label, time, tuple(found))

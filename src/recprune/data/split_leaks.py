@@ -85,42 +85,40 @@ def future_trains(
     return [Finding("future_trains", "", severity, late, action, message, late / len(train))]
 
 
-def shared_rows(
-    frame: pl.DataFrame, label: NDArray[np.float32], index: Sequence[Index]
-) -> list[Finding]:
-    """Report test rows that equal a training row in every column, the label too.
+def shared_rows(frame: pl.DataFrame, index: Sequence[Index]) -> list[Finding]:
+    """Report test rows that equal a training row in every column.
 
     Rows are compared by 64-bit hashes.
 
     Args:
-        frame: the rows' columns.
-        label: shape ``(n,)``.
+        frame: fields, label and time of all rows.
         index: rows of train, valid and test.
 
-    >>> frame = pl.DataFrame({"a": [1, 1, 1, 2]})
-    >>> parts = [np.array([0, 1]), np.array([3]), np.array([2])]
-    >>> shared_rows(frame, np.array([1, 0, 1, 1], np.float32), parts)[0].rows
+    >>> frame = pl.DataFrame({"a": [1, 1, 1, 2], "y": [1, 0, 1, 1]})
+    >>> shared_rows(frame, [np.array([0, 1]), np.array([3]), np.array([2])])[0].rows
     1
     """
-    flat = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
-    hashed = flat.with_columns(pl.Series("\0label", label)).hash_rows(seed=0)
-    test = hashed[index[2]]
-    rows = int(test.is_in(hashed[index[0]].unique().implode()).sum())
-    if not rows:
+    hashed = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
+    rows = hashed.hash_rows(seed=0)
+    test = rows[index[2]]
+    shared = int(test.is_in(rows[index[0]].unique().implode()).sum())
+    if not shared:
         return []
-    share = rows / len(test)
+    share = shared / len(test)
     severity: Severity = "warning" if share > OFTEN else "info"
-    message = f"{rows:,} test rows ({share:.1%}) equal a training row in every column."
+    message = f"{shared:,} test rows ({share:.1%}) equal a training row in every field."
     action = "kept; a model that learned rows by heart would be right about them"
-    return [Finding("shared_rows", "", severity, rows, action, message, share)]
+    return [Finding("shared_rows", "", severity, shared, action, message, share)]
 
 
 def split_leaks(
     table: Table, users: Index | None, index: Sequence[Index], by: str
 ) -> list[Finding]:
     """Run all of the above on a split of a table; the arguments are theirs."""
+    own = {"label": table.label} | ({} if table.time is None else {"time": table.time})
+    frame = table.frame.with_columns(pl.Series(f"\0{name}", values) for name, values in own.items())
     return [
         *shared_users(users, index, by),
         *future_trains(table.time, users, index, by),
-        *shared_rows(table.frame, table.label, index),
+        *shared_rows(frame, index),
     ]

@@ -94,7 +94,7 @@ def near_duplicate_values(sheet: Sheet) -> tuple[Finding, ...]:
 def id_like(sheet: Sheet) -> tuple[Finding, ...]:
     """Report whole numbers and texts that differ in nearly every row; ``value`` = share distinct."""
     found = []
-    for name in sheet.usable:
+    for name in sheet.fields:
         series = sheet.frame[name]
         n, distinct = len(series) - series.null_count(), sheet.distinct[name]
         if series.dtype.is_float() or n < LEAST or distinct < DISTINCT * n:
@@ -110,7 +110,7 @@ def id_like(sheet: Sheet) -> tuple[Finding, ...]:
 def many_values(sheet: Sheet) -> tuple[Finding, ...]:
     """Report categories with many values of few rows each; ``value`` = the number of values."""
     found = []
-    for name in sheet.usable:
+    for name in sheet.fields:
         n = len(sheet.frame) - sheet.frame[name].null_count()
         size = sheet.distinct[name]
         if sheet.kinds[name] != "categorical" or not MANY < size < DISTINCT * n:
@@ -130,14 +130,17 @@ def heavy_tails(sheet: Sheet) -> tuple[Finding, ...]:
     """
     found = []
     for name in sheet.numbers:
-        some = sheet.some(name).cast(pl.Float64).drop_nulls()
+        some = sheet.some(sheet.frame[name]).cast(pl.Float64).drop_nulls()
         some = some.filter(some.is_finite())
         if not len(some):
             continue
         low, middle, high = np.quantile(some.to_numpy(), [0.25, 0.5, 0.75])
+        if (reach := FAR * (high - low)) == 0:
+            continue
         column = sheet.frame[name].cast(pl.Float64)
-        far = column.filter(((column - middle).abs() > FAR * (high - low)) & column.is_finite())
-        if high > low and len(far):
+        far = column.filter(~column.is_between(middle - reach, middle + reach))
+        far = far.filter(far.is_finite())
+        if len(far):
             farthest = float(far.to_numpy()[np.argmax(np.abs(far.to_numpy() - middle))])
             message = f"{name!r} has values far from its median of {middle:g}: up to {farthest:g}."
             action = "read by rank, so they do no harm"

@@ -21,8 +21,8 @@ __all__ = ["duplicates", "near_duplicates"]
 
 #: From this rank correlation on, two numbers order the rows alike.
 SAME_ORDER = 0.999
-#: Rows that tell, and cells in all: wide tables are looked at in fewer rows.
-SAMPLE, CELLS = 20_000, 20_000_000
+#: Rows that tell.
+SAMPLE = 20_000
 #: Codes are compared where they repeat: of two columns of ids, each names the other trivially.
 MOST_DISTINCT = 0.5
 #: Bits of a fingerprint, and independent fingerprints. Of two columns whose ranks correlate by
@@ -48,7 +48,7 @@ def near_duplicates(sheet: Sheet) -> tuple[Finding, ...]:
     and not repeated.
     """
     equal = {f.column for f in sheet.twins}
-    names = [n for n in sheet.usable if n not in equal]
+    names = [n for n in sheet.fields if n not in equal]
     found: dict[str, Finding] = {}
     rows = len(sheet.frame)
 
@@ -69,7 +69,7 @@ def _one_to_one(sheet: Sheet, names: list[str]) -> Iterator[tuple[str, str]]:
     """Yield (column, earlier one): both have their values in the same order of first appearance."""
     alike: dict[bytes, list[str]] = defaultdict(list)
     for name in names:
-        print_ = _appearance(sheet.some(name, _rows(len(names))))
+        print_ = _appearance(sheet.some(sheet.frame[name], SAMPLE))
         if print_ is not None:
             alike[print_].append(name)
     for group in alike.values():
@@ -98,7 +98,7 @@ def _same_order(sheet: Sheet, names: list[str]) -> Iterator[tuple[str, str, floa
     """Yield (column, earlier one, correlation), by random hyperplanes (Charikar 2002, section 3)."""
     if len(names) < 2 or len(sheet.frame) < 3:
         return
-    x = np.stack([_ranks(sheet.some(n, _rows(len(names)))) for n in names])
+    x = np.stack([_ranks(sheet.some(sheet.frame[n], SAMPLE)) for n in names])
     planes = stream(0, "check", "planes").standard_normal((x.shape[1], BITS * PRINTS), np.float32)
     bits = (x @ planes > 0).reshape(len(names), PRINTS, BITS)
     bits ^= bits[:, :, :1]  # a column and its negative have one fingerprint
@@ -123,7 +123,3 @@ def _ranks(series: pl.Series) -> Ranks:
     length = np.sqrt((centred**2).sum())
     ranks: Ranks = (centred / (length or 1.0)).astype(np.float32)
     return ranks
-
-
-def _rows(columns: int) -> int:
-    return max(1000, min(SAMPLE, CELLS // max(columns, 1)))

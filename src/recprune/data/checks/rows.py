@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from recprune.data.checks.sheet import Sheet
 from recprune.data.quality import Finding, Severity
@@ -18,13 +19,16 @@ CHANGED, ERRORS = 0.3, 6.0
 
 
 def repeated_rows(sheet: Sheet) -> tuple[Finding, ...]:
-    """Report rows that equal an earlier one in every column, and rows that equal others in every
-    column but the label; ``value`` = their share.
+    """Report rows that equal an earlier one in every field, time and label, and rows that equal
+    others in all of it but the label; ``value`` = their share.
 
     Rows are compared by 63 bits of their hashes: of a million different rows, two are taken for
     equal once in 18 million tables.
     """
-    rows = sheet.frame.hash_rows(seed=0).to_numpy() if sheet.frame.width else np.empty(0, np.uint64)
+    frame = sheet.frame
+    if sheet.time is not None:
+        frame = frame.with_columns(pl.Series("\0time", sheet.time))
+    rows = frame.hash_rows(seed=0).to_numpy() if frame.width else np.empty(0, np.uint64)
     positive = np.zeros(len(rows), np.uint64)
     if sheet.label is not None and len(rows):
         known = ~np.isnan(sheet.label)
@@ -42,13 +46,13 @@ def repeated_rows(sheet: Sheet) -> tuple[Finding, ...]:
     found = []
     if repeated:
         severity: Severity = "warning" if repeated > OFTEN * n else "info"
-        message = f"{repeated:,} rows equal an earlier row in every column."
+        message = f"{repeated:,} rows equal an earlier row in every field."
         action = "kept; a copy may train while its twin tests"
         found.append(
             Finding("duplicate_rows", "", severity, repeated, action, message, repeated / n)
         )
     if conflicting:
-        message = f"{conflicting:,} rows have a twin that is equal in every column but the label."
+        message = f"{conflicting:,} rows have a twin that is equal in every field but the label."
         action = "kept: no model can tell them apart, so quality has a ceiling"
         column, value = sheet.roles.get("label", ""), conflicting / n
         found.append(
@@ -76,9 +80,12 @@ def single_interactions(sheet: Sheet) -> tuple[Finding, ...]:
 
 def label_over_time(sheet: Sheet) -> tuple[Finding, ...]:
     """Report a label rate that changes with time, beyond chance; ``value`` = the farthest rate."""
-    if sheet.times is None or len(sheet.times[0]) < STRETCHES * STRETCHES:
+    if sheet.time is None or sheet.label is None:
         return ()
-    time, label = sheet.times
+    known = ~np.isnan(sheet.label)
+    time, label = sheet.time[known], sheet.label[known]
+    if len(label) < STRETCHES * STRETCHES:
+        return ()
     parts = np.array_split(label[np.argsort(time, kind="stable")], STRETCHES)
     rates = np.array([part.mean() for part in parts])
     mean = float(label.mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.data.dataset import Dataset
-from recprune.data.infer import read_time
 from recprune.data.quality import Finding, duplicate_columns
 from recprune.data.reading import Reading
 
@@ -21,10 +20,18 @@ __all__ = ["Sheet"]
 
 #: Shares of the rows that train and test where a table is not split, as in ``Dataset.split``.
 TRAIN, TEST = 0.7, 0.15
-#: Rows that are looked at where all would cost time and change little.
-SAMPLE = 50_000
+#: Rows that are looked at where all would cost time and change little; fewer of wide tables, whose
+#: cells count, but not so few that nothing can be told.
+SAMPLE, CELLS, LEAST = 50_000, 20_000_000, 5_000
 #: From so many values in the sample on, whole numbers and texts are counted in all rows.
 EXACT = 1000
+
+
+class Window(NamedTuple):
+    """The rows of one part: columns, and labels of shape ``(n,)``, None without any."""
+
+    frame: pl.DataFrame
+    label: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +39,20 @@ class Sheet:
     """A table under check.
 
     Args:
-        frame: plain columns: fields, user and item; not the label.
-        kinds: field → ``"categorical"``, ``"numeric"``, ``"date"``, or None (no or one value).
+        frame: plain columns: fields, user and item.
+        kinds: field → ``"categorical"`` or ``"numeric"``.
         roles: role (``label``, ``user``, ``item``, ``time``) → column.
         label: 0, 1 or NaN (missing), shape ``(n,)``; None = there is none, or it is not 0/1.
-        part: 0 = trains, 1 = validates, 2 = tests, shape ``(n,)``.
-        times: times and labels of the rows in any one order, each shape ``(m,)``; None = no time.
+        time: orders the rows, shape ``(n,)``; None = nothing does.
+        parts: the rows that train, and those that test.
     """
 
     frame: pl.DataFrame
-    kinds: Mapping[str, str | None]
+    kinds: Mapping[str, str]
     roles: Mapping[str, str]
     label: NDArray[np.float32] | None
-    part: NDArray[np.int64]
-    times: tuple[NDArray[Any], NDArray[np.float32]] | None = None
+    time: NDArray[Any] | None
+    parts: tuple[Window, Window]
 
     @classmethod
     def of_reading(cls, reading: Reading) -> Sheet:
@@ -54,35 +61,34 @@ class Sheet:
         Its parts are the first 70 and the last 15 per cent in time, or without time as many at
         random.
         """
-        roles = {**reading.roles}
-        time = reading.frame[roles["time"]] if "time" in roles else None
-        part = _parts(len(reading.frame), time)
-        times = None
-        if time is not None and reading.label is not None:
-            clock = read_time(time)
-            known = ~np.isnan(reading.label) & clock.is_not_null().to_numpy()
-            times = clock.filter(pl.Series(known)).to_numpy(), reading.label[known]
-        return cls(reading.frame, reading.kinds, roles, reading.label, part, times)
+        frame, label, time = reading.frame, reading.label, reading.time
+        place = _places(len(frame), time)
+        masks = place <= TRAIN, place > 1 - TEST
+        train, test = (
+            Window(frame.filter(pl.Series(m)), None if label is None else label[m]) for m in masks
+        )
+        return cls(frame, reading.kinds, reading.roles, label, time, (train, test))
 
     @classmethod
     def of_dataset(cls, data: Dataset) -> Sheet:
         """Take the rows of a split data set, with the parts that it was split into."""
-        splits = (data.train, data.valid, data.test)
         schema = data.schema
-        given = {role: getattr(schema, role) for role in ("label", "user", "item", "time")}
-        roles = {role: name for role, name in given.items() if name is not None}
-        ids = {schema.user, schema.item} - {None}
-        kinds: dict[str, str | None] = {f.name: f.kind for f in schema.fields if f.name not in ids}
+        roles = {role: getattr(schema, role) for role in ("label", "user", "item", "time")}
+        roles = {role: name for role, name in roles.items() if name is not None}
+        ids = {schema.user, schema.item}
         columns = data.train.columns
-        names = [n for n in (*kinds, *ids) if n is not None and n in columns.columns]
-        names = [n for n in names if not columns[n].dtype.is_nested()]
-        frame = pl.concat([s.columns.select(names) for s in splits], how="vertical_relaxed")
-        label = np.concatenate([s.label for s in splits])
-        part = np.repeat(np.arange(3), [len(s) for s in splits])
-        times = None
-        if data.table is not None and data.table.time is not None:
-            times = data.table.time, data.table.label
-        return cls(frame, {n: kinds[n] for n in names if n in kinds}, roles, label, part, times)
+        kinds = {f.name: f.kind for f in schema.fields if f.name not in ids}
+        kinds = {n: k for n, k in kinds.items() if not columns[n].dtype.is_nested()}
+        names = [*kinds, *(roles[r] for r in ("user", "item") if r in roles)]
+        parts = [Window(s.columns.select(names), s.label) for s in (data.train, data.test)]
+        if data.table is not None:
+            whole, label, time = data.table.frame.select(names), data.table.label, data.table.time
+        else:
+            parts.insert(1, Window(data.valid.columns.select(names), data.valid.label))
+            whole = pl.concat([p.frame for p in parts], how="vertical_relaxed")
+            label = np.concatenate([s.label for s in (data.train, data.valid, data.test)])
+            time = None
+        return cls(whole, kinds, roles, label, time, (parts[0], parts[-1]))
 
     @property
     def fields(self) -> list[str]:
@@ -99,11 +105,6 @@ class Sheet:
         """Names of the numeric fields."""
         return [n for n, kind in self.kinds.items() if kind == "numeric"]
 
-    @property
-    def usable(self) -> list[str]:
-        """Names of the fields that vary and are one number or one category a row."""
-        return [n for n, kind in self.kinds.items() if kind in ("categorical", "numeric")]
-
     @cached_property
     def words(self) -> Mapping[str, pl.Series]:
         """Field of text → its different values."""
@@ -114,7 +115,11 @@ class Sheet:
         """Field → number of different values, missing ones aside: of whole numbers and texts if
         there are more than 1,000, else at least so many (those of 50,000 rows).
         """
-        seen = {n: self.some(n).drop_nulls().n_unique() for n in self.fields if n not in self.words}
+        seen = {
+            n: self.some(self.frame[n]).drop_nulls().n_unique()
+            for n in self.fields
+            if n not in self.words
+        }
         seen |= {n: len(values) for n, values in self.words.items()}
         more = [n for n in self.fields if seen[n] > EXACT and self.frame[n].dtype.is_integer()]
         return seen | {n: self.frame[n].drop_nulls().n_unique() for n in more}
@@ -122,35 +127,32 @@ class Sheet:
     @cached_property
     def twins(self) -> tuple[Finding, ...]:
         """The fields that equal an earlier one in every row."""
-        return tuple(duplicate_columns({n: self.frame[n] for n in self.usable}))
+        return tuple(duplicate_columns({n: self.frame[n] for n in self.fields}))
 
-    def some(self, name: str, rows: int = SAMPLE) -> pl.Series:
-        """Return a column's values in evenly spaced rows, at most so many."""
-        return self.frame[name].gather_every(max(1, -(-len(self.frame) // rows)))
+    @property
+    def rows(self) -> int:
+        """How many rows are looked at where all would cost time: 50,000, fewer of wide tables."""
+        return max(LEAST, min(SAMPLE, CELLS // max(1, self.frame.width)))
 
-    def taught(self, rows: int = SAMPLE) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-        """Return fields and labels of at most so many rows that are labelled and do not test."""
-        assert self.label is not None
-        at = np.flatnonzero(~np.isnan(self.label) & (self.part != 2))
-        if len(at) > rows:
-            at = np.sort(stream(0, "check", "rows").choice(at, rows, replace=False))
-        return self.frame.select(self.usable)[at], self.label[at].astype(np.float64)
+    def some(self, column: pl.Series, rows: int = SAMPLE) -> pl.Series:
+        """Return evenly spaced values of a column, at most so many."""
+        most = min(rows, self.rows)
+        return column.gather_every(max(1, -(-len(column) // most)))
 
     @cached_property
-    def windows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Evenly spaced rows of those that train, and of those that test: at most 50,000 each."""
-        train, test = (
-            at[:: max(1, -(-len(at) // SAMPLE))]
-            for at in (np.flatnonzero(self.part == part) for part in (0, 2))
-        )
-        return train, test
+    def taught(self) -> tuple[pl.DataFrame, NDArray[np.float64]]:
+        """Fields and labels of some rows that train and have a label, drawn at random."""
+        train, label = self.parts[0]
+        assert label is not None
+        at = np.flatnonzero(~np.isnan(label))
+        if len(at) > self.rows:
+            at = np.sort(stream(0, "check", "rows").choice(at, self.rows, replace=False))
+        return train.select(self.fields)[at], label[at].astype(np.float64)
 
 
-def _parts(n: int, time: pl.Series | None) -> NDArray[np.int64]:
+def _places(n: int, time: NDArray[Any] | None) -> NDArray[np.float64]:
+    """Return where each row stands, in (0, 1], in order of time (equal times together) or chance."""
     if time is None:
-        place: NDArray[Any] = stream(0, "check").permutation(n) / max(n, 1)
-    else:
-        ranks = time.rank("min").fill_null(0)  # rows of equal time stay together
-        place = ranks.to_numpy() / max(n, 1)
-    part: NDArray[np.int64] = np.digitize(place, [TRAIN, 1 - TEST]).astype(np.int64)
-    return part
+        return (stream(0, "check").permutation(n) + 1) / max(n, 1)
+    ranks = pl.Series(time).rank("max").fill_null(1)
+    return ranks.to_numpy() / max(n, 1)
