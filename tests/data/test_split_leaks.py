@@ -79,3 +79,23 @@ def test_rows_that_differ_in_the_label_or_time_alone_are_no_twins() -> None:
     both = [frame.with_columns(at=pl.int_range(3000) + i * 10_000) for i in (0, 1)]
     assert "shared_rows" not in found(pl.concat(both), "random", **roles, time="at")
     assert "shared_rows" in found(pl.concat(both).drop("at"), "random", **roles)
+
+
+def test_rows_that_come_split_are_tested_too() -> None:
+    frame = interactions().drop("row").sort("day", maintain_order=True)
+    late, cuts = frame.tail(40), (frame[:2000], frame[2000:2500], frame[2500:])
+    schema = Dataset.from_frame(frame, **ROLES).schema  # type: ignore[arg-type]
+
+    def kinds(train: pl.DataFrame) -> dict[str, int]:
+        data = Dataset.from_splits(train, *cuts[1:], schema=schema)
+        return {f.kind: f.rows for f in data.findings if f.kind in KINDS}
+
+    assert kinds(cuts[0]) == {}
+    leaking = kinds(pl.concat([cuts[0], late]))
+    assert leaking["shared_rows"] == len(late)
+    assert leaking["future_trains"] > 0
+
+
+def test_another_split_forgets_what_was_found_in_the_first() -> None:
+    data = Dataset.from_frame(interactions(), **ROLES)  # type: ignore[arg-type]
+    assert data.split("random").split("time").findings == data.split("time").findings

@@ -25,7 +25,7 @@ from recprune.data.quality import Finding
 from recprune.data.sources import read_table, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
-from recprune.data.split_leaks import split_leaks
+from recprune.data.split_leaks import given_leaks, split_leaks
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder, Rows
@@ -219,6 +219,7 @@ class Dataset:
             )
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
+        found += given_leaks(frames, schema)
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
         return cls(encoder.schema, tuple(found), name, None, fitted)
 
@@ -263,7 +264,7 @@ class Dataset:
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
         return replace(
-            self, schema=encoder.schema, findings=(*self.findings, *found), fitted=fitted
+            self, schema=encoder.schema, findings=(*table.findings, *found), fitted=fitted
         )
 
     @property

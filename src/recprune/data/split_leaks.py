@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.infer import read_time
 from recprune.data.quality import Finding, Severity
 from recprune.data.table import Table
+from recprune.schema import Schema
 
-__all__ = ["future_trains", "shared_rows", "shared_users", "split_leaks"]
+__all__ = ["future_trains", "given_leaks", "shared_rows", "shared_users", "split_leaks"]
 
 #: From this share of test rows with a twin that trains on, they are worth a warning.
 OFTEN = 0.1
@@ -122,3 +125,23 @@ def split_leaks(
         *future_trains(table.time, users, index, by),
         *shared_rows(frame, index),
     ]
+
+
+def given_leaks(parts: Mapping[str, pl.DataFrame], schema: Schema) -> list[Finding]:
+    """Run what can be run on rows that came split: twins, and the future where the time is there.
+
+    Args:
+        parts: the rows of train, valid and test, in this order.
+        schema: names the fields, the label, and the user and time columns if there are any.
+    """
+    columns = [*schema.names, schema.label, schema.user, schema.item, schema.time]
+    there = set.intersection(*(set(frame.columns) for frame in parts.values()))
+    names = [n for n in dict.fromkeys(columns) if n in there]
+    frame = pl.concat([part.select(names) for part in parts.values()], how="vertical_relaxed")
+    ends = np.cumsum([0, *map(len, parts.values())])
+    index = [np.arange(a, b) for a, b in pairwise(ends)]
+    time = read_time(frame[schema.time]).to_numpy() if schema.time in there else None
+    users = None
+    if schema.user is not None:
+        users = frame[schema.user].rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    return [*future_trains(time, users, index, "given"), *shared_rows(frame, index)]
