@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recprune.data import Dataset
+from recprune.data import Dataset, read_spec
+from recprune.data.check import check_frame
 from recprune.data.checks import Sheet, check_dataset
 from recprune.data.checks.drift import population_stability
 from recprune.data.checks.leaks import single_column_auc
@@ -153,3 +154,41 @@ def test_noise_with_many_values_predicts_nothing() -> None:
     noise = pl.Series("noise", [f"n{v}" for v in draws.integers(0, 1500, N)])
     data = Dataset.from_frame(plain().with_columns(noise), label="y")
     assert abs(single_column_auc(Sheet.of_dataset(data.split()))["noise"] - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("by", ["random", "time"])
+def test_check_finds_what_a_run_reports(by: str) -> None:
+    frame = plain().with_columns(
+        after=pl.col("y") * 7,
+        day=CODE,
+        sex=pl.when(CODE % 3 == 0).then(pl.lit("male")).otherwise(pl.lit(" Female")),
+        born=pl.date(1950 + CODE % 50, 1, 1 + CODE % 28),
+    )
+    roles: dict[str, str] = {"label": "y", "time": "day"}
+    split = Dataset.from_frame(frame, **roles).split(by, seed=3)  # type: ignore[arg-type]
+    checked = check_frame(frame, read_spec(roles), split=(by, 3))
+    assert checked.findings == check_dataset(split)
+    assert {"leak_suspect", "sensitive_guess", "spaces", "date"} <= {
+        f.kind for f in checked.findings
+    }
+    unlabelled = check_frame(frame.drop("y"), read_spec({"time": "day"}))
+    about = {"sensitive_guess", "spaces", "date"}
+    assert about <= {f.kind for f in unlabelled.findings}
+    assert unlabelled.label_rate is None
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 29])
+def test_small_tables_are_checked_and_refused(n: int) -> None:
+    frame = plain(n=40).head(n)
+    kinds = {f.kind for f in check_frame(frame, read_spec({"label": "y"})).findings}
+    assert "refused" in kinds
+    check_frame(frame.drop("y"), read_spec(None))
+
+
+def test_what_the_schema_leaves_out_is_not_checked() -> None:
+    frame = plain().with_columns(mail=pl.format("a{}@example.org", CODE), sex=pl.lit("male"))
+    schema = Dataset.from_frame(plain(), label="y").schema
+    checked = check_frame(frame, read_spec(schema))
+    assert checked.findings == ()
+    roles = {c["name"]: c["role"] for c in checked.columns}
+    assert (roles["colour"], roles["mail"], roles["y"]) == ("field", "left out", "label")

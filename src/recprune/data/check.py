@@ -31,7 +31,7 @@ class Checked:
     Args:
         rows: of the table.
         label_rate: share of label 1; None without a label of 0 and 1.
-        columns: one entry a column, in the table's order: ``name``, ``role`` (``"field"``,
+        columns: one entry a column of single values, in the table's order: ``name``, ``role`` (``"field"``,
             ``"label"``, ``"user"``, ``"item"``, ``"time"``, or ``"left out"`` of those that ``run``
             does not use), ``kind`` (None = no field), ``missing`` rows and ``distinct`` values.
         findings: the gravest first.
@@ -109,7 +109,7 @@ def check_frame(
         DataError: a named column does not exist.
     """
     spec.check(frame.columns, needs_label=False)
-    clean = plain(frame.drop(spec.drop))
+    clean = plain(frame.select(spec.used(frame.columns)))
     # What would be refused column by column is reported column by column; the rest is read on.
     named = {spec.label, spec.user, spec.item, spec.time, *spec.fields}
     refused = identifier_findings(clean, {n for n in named if n is not None})
@@ -122,7 +122,7 @@ def check_frame(
             table = build_table(frame, accepted, from_text)
             data = Dataset(table.schema, table.findings, "", table).split(split[0], seed=split[1])
         except DataError as error:
-            action = "run refuses the table; without a label, what needs one is not checked"
+            action = "the table is refused; what needs a label was not checked"
             found = (
                 *found,
                 Finding("refused", spec.label, "error", len(frame), action, str(error)),
@@ -136,14 +136,15 @@ def check_frame(
         sheet = Sheet.of_reading(reading)
         kinds = {**sheet.kinds}
         found = merged(found, reading.findings, check_sheet(sheet))
-    return Checked(len(frame), rate, _columns(clean, spec, kinds), found)
+    return Checked(len(frame), rate, _columns(frame, spec, kinds), found)
 
 
 def _columns(
     frame: pl.DataFrame, spec: Spec, kinds: dict[str, str | None]
 ) -> tuple[dict[str, Any], ...]:
     named = {getattr(spec, role): role for role in ("label", "user", "item", "time")}
-    distinct = frame.select(pl.all().drop_nulls().n_unique()).row(0)
+    flat = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
+    distinct = flat.select(pl.all().drop_nulls().n_unique()).row(0)
     return tuple(
         {
             "name": column.name,
@@ -152,5 +153,5 @@ def _columns(
             "missing": column.null_count(),
             "distinct": size,
         }
-        for column, size in zip(frame, distinct, strict=True)
+        for column, size in zip(flat, distinct, strict=True)
     )

@@ -236,7 +236,8 @@ class Dataset:
             seed: of the draw.
 
         Vocabularies and knots are those of the training rows; users' columns, histories and seen
-        items are as of the test.
+        items are as of the test. Every split is tested for leaks, which are findings: training rows
+        that are later than their user's test rows, rows that both train and test.
 
         Raises:
             ParameterError: an unknown ``by``, or shares out of range.

@@ -58,10 +58,7 @@ def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> 
     spec.check(frame.columns, needs_label=False)
     named = {role: getattr(spec, role) for role in ("label", "user", "item", "time")}
     roles = {role: name for role, name in named.items() if name is not None}
-    left_out = set(spec.drop)
-    if spec.whole:
-        left_out |= set(frame.columns) - {*spec.fields, *roles.values()}
-    frame = plain(frame.drop(left_out))
+    frame = plain(frame.select(spec.used(frame.columns)))
     label, found = None, list[Finding]()
     if spec.label is not None:
         raw = frame[spec.label]
@@ -81,7 +78,7 @@ def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> 
         try:
             time = read_time(frame[spec.time]).cast(pl.Float64).fill_null(float("nan")).to_numpy()
         except DataError as error:
-            action = "run refuses the table; what needs a time is not checked"
+            action = "the table is refused; what needs a time was not checked"
             found.append(Finding("refused", spec.time, "error", len(frame), action, str(error)))
     read = [c.series.alias(n) for n, c in fields.items()]
     read += [read_id(frame[n], from_text).alias(n) for n in ids]

@@ -51,6 +51,13 @@ class Spec:
         given = {name: value for name, value in roles.items() if value is not None}
         return replace(self, drop=(*self.drop, *drop), **given)  # type: ignore[arg-type]
 
+    def used(self, columns: Iterable[str]) -> list[str]:
+        """Return the columns of a table that are not left out, in its order."""
+        roles = {getattr(self, role) for role in ROLES}
+        by = {f.get("by") for f in self.fields.values()}
+        stated = {*self.fields, *roles, *by}
+        return [c for c in columns if c not in self.drop and (not self.whole or c in stated)]
+
     def check(self, columns: Iterable[str], needs_label: bool = True) -> None:
         """Refuse names that the table does not have, and one column in two roles.
 

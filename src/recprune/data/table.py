@@ -68,11 +68,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     """
     spec.check(frame.columns)
     roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
-    left_out = set(spec.drop)
-    if spec.whole:
-        by = [f["by"] for f in spec.fields.values() if f.get("by")]
-        left_out |= set(frame.columns) - {*spec.fields, *roles, *by, str(spec.label)}
-    frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
+    frame = plain(frame.select(spec.used(frame.columns)))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     columns = read_fields(frame, spec, from_text, found)
