@@ -13,7 +13,7 @@ from recprune.data import read_spec
 from recprune.data.check import check_frame
 from recprune.data.checks import Sheet
 from recprune.data.checks.leaks import leak_suspects, single_column_auc
-from recprune.data.reading import read_leniently
+from recprune.data.draft import read_draft
 from recprune.data.sources import read_table
 
 N = 6000
@@ -28,7 +28,7 @@ def table(seed: int, **weights: float) -> dict[str, Any]:
 
 
 def sheet_of(columns: dict[str, Any]) -> Sheet:
-    return Sheet.of_reading(read_leniently(pl.DataFrame(columns), read_spec({"label": "y"})))
+    return Sheet.of_draft(read_draft(pl.DataFrame(columns), read_spec({"label": "y"})))
 
 
 def suspects(columns: dict[str, Any]) -> set[str]:

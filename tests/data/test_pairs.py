@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from recprune.data import read_spec
 from recprune.data.checks import Sheet
 from recprune.data.checks.pairs import near_duplicates
-from recprune.data.reading import read_leniently
+from recprune.data.draft import read_draft
 
 N = 3000
 
 
 def twins(columns: dict[str, object]) -> set[str]:
-    sheet = Sheet.of_reading(read_leniently(pl.DataFrame(columns), read_spec(None)))
+    sheet = Sheet.of_draft(read_draft(pl.DataFrame(columns), read_spec(None)))
     return {f.column for f in near_duplicates(sheet)}
 
 

@@ -15,7 +15,7 @@ from recprune.data.dataset import Dataset
 from recprune.data.frames import plain
 from recprune.data.identifiers import identifier_findings
 from recprune.data.quality import Finding, grave, merged
-from recprune.data.reading import read_leniently
+from recprune.data.draft import read_draft
 from recprune.data.sources import read_table
 from recprune.data.spec import Spec
 from recprune.data.table import build_table
@@ -132,10 +132,10 @@ def check_frame(
         kinds = {f.name: f.kind for f in data.whole_table.schema.fields}
         found = merged(found, check_dataset(data))
     else:
-        reading = read_leniently(frame, accepted, from_text)
-        sheet = Sheet.of_reading(reading)
+        draft = read_draft(frame, accepted, from_text)
+        sheet = Sheet.of_draft(draft)
         kinds = {**sheet.kinds}
-        found = merged(found, reading.findings, check_sheet(sheet))
+        found = merged(found, draft.findings, check_sheet(sheet))
     return Checked(len(frame), rate, _columns(frame, spec, kinds), found)
 
 

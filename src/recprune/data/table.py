@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.dates import impossible_dates, impossible_times
+from recprune.data.impossible_dates import impossible_dates, impossible_times
 from recprune.data.frames import plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data.dataset import Dataset
 from recprune.data.quality import Finding, duplicate_columns
-from recprune.data.reading import Reading
+from recprune.data.draft import Draft
 
 __all__ = ["Sheet"]
 
@@ -55,19 +55,19 @@ class Sheet:
     parts: tuple[Window, Window]
 
     @classmethod
-    def of_reading(cls, reading: Reading) -> Sheet:
+    def of_draft(cls, draft: Draft) -> Sheet:
         """Take a table that ``run`` would refuse, or that has no label.
 
         Its parts are the first 70 and the last 15 per cent in time, or without time as many at
         random.
         """
-        frame, label, time = reading.frame, reading.label, reading.time
+        frame, label, time = draft.frame, draft.label, draft.time
         place = _places(len(frame), time)
         masks = place <= TRAIN, place > 1 - TEST
         train, test = (
             Window(frame.filter(pl.Series(m)), None if label is None else label[m]) for m in masks
         )
-        return cls(frame, reading.kinds, reading.roles, label, time, (train, test))
+        return cls(frame, draft.kinds, draft.roles, label, time, (train, test))
 
     @classmethod
     def of_dataset(cls, data: Dataset) -> Sheet:

@@ -19,11 +19,11 @@ from recprune.data.spec import Spec
 from recprune.data.table import read_fields
 from recprune.errors import DataError
 
-__all__ = ["Reading", "read_leniently"]
+__all__ = ["Draft", "read_draft"]
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class Draft:
     """Columns as they were read; see :class:`recprune.data.checks.Sheet`, which is made of it.
 
     Args:
@@ -43,7 +43,7 @@ class Reading:
     findings: tuple[Finding, ...]
 
 
-def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Reading:
+def read_draft(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Draft:
     """Read a table whose label may be absent or not 0/1.
 
     Args:
@@ -83,4 +83,4 @@ def read_leniently(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> 
     read = [c.series.alias(n) for n, c in fields.items()]
     read += [read_id(frame[n], from_text).alias(n) for n in ids]
     kinds = {n: str(c.kind) for n, c in fields.items()}
-    return Reading(pl.DataFrame(read), kinds, roles, label, time, tuple(found))
+    return Draft(pl.DataFrame(read), kinds, roles, label, time, tuple(found))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.data import Dataset
-from recprune.data.dates import impossible_dates, impossible_times
+from recprune.data.impossible_dates import impossible_dates, impossible_times
 from recprune.data.infer import read_column
 
 DAYS = [date(2024, 1, 1) + timedelta(days=i) for i in range(200)]
