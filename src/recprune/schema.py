@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from recprune.dates import DATE_PARTS, DatePart
 from recprune.errors import SchemaError, nearest
 
 __all__ = ["Field", "Kind", "Schema", "Source"]
 
-Kind = Literal["categorical", "numeric"]
+Kind = Literal["categorical", "numeric", "sequence", "dense"]
 Source = Literal["user", "item", "context", "cross"]
 
 
@@ -20,12 +21,16 @@ class Field:
 
     Args:
         name: the column's name.
-        kind: ``"categorical"`` (values are looked up in a vocabulary) or ``"numeric"``.
+        kind: ``"categorical"`` (values are looked up in a vocabulary), ``"numeric"``,
+            ``"sequence"`` (a list of categories) or ``"dense"`` (a vector of numbers).
         source: whose attribute it is. ``"cross"`` is a user's history with one value of an
             item field: a per-user table indexed by the value of column ``by``.
         sensitive: a personal attribute; reported on its own.
         cost: what one year of collecting the column costs, in any one unit; None = not stated.
         by: for ``source="cross"``, the item column whose value indexes the user's table.
+        of: the column of dates that this field is a part of; None = a column of its own.
+        part: which part: ``"hour"``, ``"weekday"``, ``"month"``, or ``"age"``, the days from the
+            date to the row's time (without a time column: from 1970 to the date).
     """
 
     name: str
@@ -34,6 +39,8 @@ class Field:
     sensitive: bool = False
     cost: float | None = None
     by: str | None = None
+    of: str | None = None
+    part: DatePart | None = None
 
     def __post_init__(self) -> None:
         for attribute, allowed in (("kind", get_args(Kind)), ("source", get_args(Source))):
@@ -47,6 +54,12 @@ class Field:
             raise SchemaError(
                 f"Field {self.name!r}: 'by' names the item column of a cross field; give it "
                 f"exactly when source is 'cross'. Got source={self.source!r}, by={self.by!r}."
+            )
+        if (self.of is None) != (self.part is None) or self.part not in (None, *DATE_PARTS):
+            raise SchemaError(
+                f"Field {self.name!r}: 'of' names a column of dates and 'part' one of "
+                f"{', '.join(DATE_PARTS)}; give both or neither. Got of={self.of!r}, "
+                f"part={self.part!r}."
             )
 
 

@@ -330,14 +330,13 @@ class Dataset:
             unsplit = replace(self._table("only"), schema=schema)
             return replace(self, schema=schema, table=unsplit)
         encoder = self.encoder.take(schema.names, {})
-        at = [self.schema.names.index(name) for name in schema.names]
-        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
+        codes, shares = self.encoder.columns_of(schema.names)
         parts = {
             part: replace(
                 split,
                 rows=Rows(
-                    np.ascontiguousarray(split.rows.codes[:, at]),
-                    np.ascontiguousarray(split.rows.shares[:, numeric]),
+                    np.ascontiguousarray(split.rows.codes[:, codes]),
+                    np.ascontiguousarray(split.rows.shares[:, shares]),
                 ),
                 encoder=encoder,
             )

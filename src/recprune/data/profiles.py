@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.encode import vectors
 from recprune.data.ids import id_texts, positions
 from recprune.data.table import Table
 from recprune.histories import CrossTable, SeenItems
@@ -82,6 +83,8 @@ def raw_column(series: pl.Series, kind: str) -> list[object] | NDArray[np.float6
     """Return a column as :class:`recprune.users.Users` keeps it: numbers with NaN, or raw values."""
     if kind == "numeric":
         return series.cast(pl.Float64).to_numpy()
+    if kind == "dense":
+        return vectors(series)
     return series.to_list()
 
 

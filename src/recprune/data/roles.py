@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from recprune.data.frames import comparable
 from recprune.data.ids import positions
 from recprune.schema import Source
 
@@ -93,4 +94,5 @@ def _fixed(frame: pl.DataFrame, columns: Sequence[str], owner: str) -> list[str]
     first = np.empty(len(frame), np.int64)
     first[place[::-1]] = np.arange(len(frame))[::-1]
     expected = first[place]
-    return [c for c in columns if frame[c].eq_missing(frame[c][expected]).all()]
+    values = {c: comparable(frame[c]) for c in columns}
+    return [c for c, v in values.items() if v.eq_missing(v[expected]).all()]

@@ -90,8 +90,7 @@ class _Values:
             model.encoder.schema.names[i]: at for at, i in enumerate(self.net.order.tolist())
         }
         with torch.no_grad():
-            index = self.net.index(torch.from_numpy(split.rows.codes).long())
-            self.value = self.net.embed(self.net.table, index, torch.from_numpy(split.rows.shares))
+            self.value = self.net.embed(split.rows)
 
     def means(self) -> torch.Tensor:
         return self.value.mean(dim=0)

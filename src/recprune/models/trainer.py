@@ -150,8 +150,8 @@ def train(
             index = net.index(own)
             touched, inverse = _touched(index, net.n_rows)
             values = net.table.detach()[touched].requires_grad_()
-            value = net.embed(values, inverse, share) + prior.share(net, read)
-            logit = net.head(value, taps, index)
+            value = net.look_up(values, inverse, share) + prior.share(net, read)
+            logit = net.finish(value, share, index, taps)
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, label[chosen])
             total, extra_optimiser = loss, None
             if extra is not None:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset
-from recprune.encoding import UNKNOWN
 from recprune.evaluation import (
     TestUses,
     Verdict,
@@ -20,6 +19,7 @@ from recprune.evaluation import (
     verdict,
     weak_reference,
 )
+from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.pipeline.attributes import chosen_attributes, group_of
 from recprune.pipeline.config import RunConfig

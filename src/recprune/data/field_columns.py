@@ -1,0 +1,140 @@
+"""Which columns of a table become fields, and of what kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from recprune.data.date_fields import expand_date, moments
+from recprune.data.ids import read_id
+from recprune.data.infer import Column, read_column
+from recprune.data.quality import Finding
+from recprune.data.roles import guess_sensitive, guess_sources
+from recprune.data.spec import Spec
+from recprune.dates import DATE_PARTS, DatePart
+from recprune.errors import DataError
+from recprune.schema import Field
+
+__all__ = ["FieldColumns"]
+
+#: An id is a field where it comes this often on average: seldom seen ids teach nothing.
+ROWS_PER_ID = 2.0
+
+
+@dataclass(eq=False)
+class FieldColumns:
+    """The columns that become fields, read from a frame of plain columns.
+
+    Args:
+        frame: the table's usable rows.
+        spec: what is stated.
+        from_text: all columns are text from a file, whose types are still to be read.
+    """
+
+    frame: pl.DataFrame
+    spec: Spec
+    from_text: bool
+    #: Field → its column; and of a part of a date, the date's column and the part.
+    columns: dict[str, Column] = field(default_factory=dict, init=False)
+    dates: dict[str, tuple[str, DatePart]] = field(default_factory=dict, init=False)
+    findings: list[Finding] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        spec, names = self.spec, self.frame.columns
+        for name in names:
+            stated = spec.fields.get(name)
+            if name in (spec.user, spec.item):
+                self._add_id(name)
+            elif name != spec.label and (stated is not None or not self._aside(name)):
+                self._add(name, stated)
+        for name, stated in spec.fields.items():
+            if stated.get("of") and name not in names:
+                self._add_date(self.frame[stated["of"]], {name: stated["part"]})
+
+    def fields(self, frame: pl.DataFrame) -> tuple[Field, ...]:
+        """Return the fields, with what is not stated guessed from ``frame``, which has them all."""
+        spec = self.spec
+        sources = guess_sources(frame, list(self.columns), spec.user, spec.item)
+        return tuple(
+            self._field(name, column, sources[name]) for name, column in self.columns.items()
+        )
+
+    def _aside(self, name: str) -> bool:
+        """Tell whether a column that is no stated field is there for another reason."""
+        return self.spec.whole or name == self.spec.time
+
+    def _add_id(self, name: str) -> None:
+        stated = self.spec.fields.get(name)
+        if self.spec.whole and stated is None:
+            return
+        series = read_id(self.frame[name], self.from_text)
+        if stated is None and len(series) < ROWS_PER_ID * series.n_unique():
+            action = "not used as a field: most ids come once, so there is nothing to learn"
+            self.findings.append(Finding("rare ids", name, "info", len(series), action))
+            return
+        self.columns[name] = Column(series, "categorical")
+
+    def _add(self, name: str, stated: Mapping[str, Any] | None) -> None:
+        series, kind = self.frame[name], (stated or {}).get("kind")
+        if kind == "date":
+            self._add_date(
+                series, {f"{name}.{p}": p for p in (stated or {}).get("parts", DATE_PARTS)}
+            )
+            return
+        separator = self.spec.rules.get(name, self.spec.rule).separator
+        if separator and kind in ("sequence", "dense") and series.dtype == pl.String:
+            series = series.str.split(separator)
+        column = read_column(series, kind, self.from_text)
+        self.findings.extend(column.findings)
+        if column.kind == "date":
+            self._add_date(column.series, {f"{name}.{p}": p for p in DATE_PARTS})
+            return
+        problem = _useless(column, stated is not None)
+        if problem:
+            self.findings.append(Finding(*problem, len(series), "dropped"))
+        else:
+            self.columns[name] = column
+
+    def _add_date(self, series: pl.Series, parts: Mapping[str, DatePart]) -> None:
+        """Add the parts of a date that vary; ``parts`` names each part's field."""
+        time = self.spec.time
+        now = moments(self.frame[time]) if time is not None and time != series.name else None
+        read = expand_date(series, now, list(parts.values()))
+        names = {part: name for name, part in parts.items()}
+        added = {names[part]: (part, column) for part, column in read}
+        for name, (part, column) in added.items():
+            if name not in self.frame.columns:
+                self.columns[name] = column
+                self.dates[name] = (series.name, part)
+        what = ", ".join(part for part, _ in added.values())
+        action = f"read as fields of its {what}" if what else "dropped: it does not vary"
+        self.findings.append(Finding("date", series.name, "info", len(series), action))
+
+    def _field(self, name: str, column: Column, source: str) -> Field:
+        spec = self.spec
+        of, part = self.dates.get(name, (None, None))
+        owner = name if of is None or name in spec.fields else of
+        given: dict[str, Any] = {"kind": column.kind, "source": source, "of": of, "part": part}
+        given["sensitive"] = guess_sensitive(owner)
+        kept = {k: v for k, v in spec.fields.get(owner, {}).items() if v is not None}
+        stated = {k: v for k, v in kept.items() if k not in ("kind", "parts", "of", "part")}
+        if stated.get("by") is not None:
+            given["source"] = "cross"
+            if stated["by"] not in self.frame.columns:
+                raise DataError(
+                    f"Field {name!r} is indexed by {stated['by']!r}, which the table does not have."
+                )
+        return Field(name, **{**given, **stated})
+
+
+def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
+    name, series = column.series.name, column.series
+    if column.kind is None:
+        return column.reason, name, "warning" if stated else "info"
+    names = column.kind == "categorical" and series.dtype == pl.String and not stated
+    if names and series.null_count() == 0 and series.n_unique() == len(series):
+        return "all different", name, "warning"
+    return None
