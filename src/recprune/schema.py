@@ -65,10 +65,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a table, in order, and its label, user, item and time columns.
+    """The fields of a table, in order, and the columns with a role.
 
-    The user and item columns are named by ``user`` and ``item``; each is a field too when the
-    model may use the id itself. Without ``item`` the table ranks its rows (users, sessions).
+    Args:
+        fields: the inputs.
+        label: 0/1: what is predicted.
+        user: ids of users; a field too when the model may use the id itself.
+        item: ids of items; likewise. Without it the table ranks its rows (users, sessions).
+        time: orders the rows.
+        weight: how much a row counts in training.
+        other_labels: further 0/1 outcomes of the same rows (purchases beside clicks): never fields.
     """
 
     fields: tuple[Field, ...]
@@ -76,8 +82,11 @@ class Schema:
     user: str | None = None
     item: str | None = None
     time: str | None = None
+    weight: str | None = None
+    other_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "other_labels", tuple(self.other_labels))
         names = [f.name for f in self.fields]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -86,9 +95,15 @@ class Schema:
             )
         if self.label in names:
             raise SchemaError(f"The label column {self.label!r} cannot be a field too.")
-        for role in ("user", "item", "time"):
+        for role in ("user", "item", "time", "weight"):
             if getattr(self, role) == self.label:
                 raise SchemaError(f"The label column {self.label!r} cannot be the {role} too.")
+        for name in (*self.other_labels, *([self.weight] if self.weight else [])):
+            if name in (*names, self.label, self.user, self.item):
+                raise SchemaError(
+                    f"Column {name!r} is a weight or another label; it cannot be a field or have "
+                    "another role too."
+                )
         for field in self.fields:
             if field.source in ("item", "cross") and self.item is None:
                 raise SchemaError(

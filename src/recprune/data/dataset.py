@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
+from recprune.data.extras import read_extras
+from recprune.data.field_columns import as_fields
 from recprune.data.fit import fit_encoder
-from recprune.data.frames import plain, to_polars, widened
+from recprune.data.frames import plain, to_polars
 from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
@@ -182,15 +184,16 @@ class Dataset:
                 user (item) is not among ``users`` (``items``).
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
-        needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
+        roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
+        roles += schema.other_labels
         for part, frame in frames.items():
-            for column in needed:
+            needed_here = [f.of if f.of and f.name not in frame else f.name for f in schema.fields]
+            for column in (*needed_here, *roles):
                 if column not in frame.columns:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
-        words = [f.name for f in schema.fields if f.kind == "categorical"]
-        frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
+        frames = {p: as_fields(f, schema) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
         if items is not None and schema.item and schema.item not in items.columns:
@@ -207,7 +210,8 @@ class Dataset:
                         f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
                         "Drop them, or fill them in."
                     )
-            columns = frame.select(list(dict.fromkeys(c for c in needed if c != schema.label)))
+            kept = (*schema.names, schema.user, schema.item)
+            columns = frame.select(list(dict.fromkeys(c for c in kept if c)))
             parts[part] = Split(
                 encode_frame(encoder, frame),
                 label,
@@ -215,6 +219,7 @@ class Dataset:
                 columns,
                 places(frame, schema.user, user_ids, part),
                 places(frame, schema.item, item_ids, part),
+                read_extras(frame, read_spec(schema), from_text=False),
             )
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
@@ -249,7 +254,7 @@ class Dataset:
         items = build_items(table)
         place = positions(table.frame[item], items[item]) if item and items is not None else None
         rows = encode_frame(encoder, table.frame)
-        whole = Split(rows, table.label, encoder, table.frame, owner, place)
+        whole = Split(rows, table.label, encoder, table.frame, owner, place, table.extras)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
@@ -361,7 +366,7 @@ class Dataset:
         users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
         items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None
         rows = encode_frame(encoder, table.frame)
-        return Split(rows, table.label, encoder, table.frame, users, items)
+        return Split(rows, table.label, encoder, table.frame, users, items, table.extras)
 
     @property
     def whole_table(self) -> Table:

@@ -8,17 +8,19 @@ from typing import Any
 
 import polars as pl
 
-from recprune.data.date_fields import expand_date, moments
+from recprune.data.date_fields import expand_date, moments, part_of
+from recprune.data.frames import widened
 from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column
+from recprune.data.nested import read_dense, read_sequence
 from recprune.data.quality import Finding
 from recprune.data.roles import guess_sensitive, guess_sources
 from recprune.data.spec import Spec
 from recprune.dates import DATE_PARTS, DatePart
 from recprune.errors import DataError
-from recprune.schema import Field
+from recprune.schema import Field, Schema
 
-__all__ = ["FieldColumns"]
+__all__ = ["FieldColumns", "as_fields"]
 
 #: An id is a field where it comes this often on average: seldom seen ids teach nothing.
 ROWS_PER_ID = 2.0
@@ -44,11 +46,12 @@ class FieldColumns:
 
     def __post_init__(self) -> None:
         spec, names = self.spec, self.frame.columns
+        roles = (spec.label, spec.weight, *spec.other_labels)
         for name in names:
             stated = spec.fields.get(name)
             if name in (spec.user, spec.item):
                 self._add_id(name)
-            elif name != spec.label and (stated is not None or not self._aside(name)):
+            elif name not in roles and (stated is not None or not self._aside(name)):
                 self._add(name, stated)
         for name, stated in spec.fields.items():
             if stated.get("of") and name not in names:
@@ -138,3 +141,25 @@ def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
     if names and series.null_count() == 0 and series.n_unique() == len(series):
         return "all different", name, "warning"
     return None
+
+
+def as_fields(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a frame of plain columns with each field's column as its kind is kept.
+
+    Args:
+        frame: the fields' columns; instead of a part of a date, the date's own will do.
+        schema: says what each field is.
+    """
+    out = []
+    for one in schema.fields:
+        if one.of is not None and one.part is not None and one.name not in frame.columns:
+            apart = schema.time is not None and schema.time in frame.columns
+            now = moments(frame[schema.time]) if apart and schema.time != one.of else None  # type: ignore[index]
+            out.append(part_of(moments(frame[one.of]), one.part, now).alias(one.name))
+        elif one.kind == "sequence":
+            out.append(read_sequence(frame[one.name]))
+        elif one.kind == "dense":
+            out.append(read_dense(frame[one.name]))
+        elif one.kind == "categorical":
+            out.append(widened(frame[one.name]))
+    return frame.with_columns(out)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
 from recprune.encoding import Encoder, Rows
@@ -32,6 +33,7 @@ class Split:
         columns: the raw columns: fields, user and item.
         users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
         items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
+        extras: how much each row counts, and its other labels.
     """
 
     rows: Rows
@@ -40,6 +42,7 @@ class Split:
     columns: pl.DataFrame
     users: Index | None = None
     items: Index | None = None
+    extras: Extras = Extras()  # noqa: RUF009 (frozen)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -54,6 +57,7 @@ class Split:
             columns=self.columns[at],
             users=None if self.users is None else self.users[at],
             items=None if self.items is None else self.items[at],
+            extras=self.extras.take(at),
         )
 
 

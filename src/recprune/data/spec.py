@@ -17,8 +17,8 @@ from recprune.schema import Field, Schema
 
 __all__ = ["Spec", "read_spec"]
 
-ROLES = ("label", "user", "item", "time")
-KEYS = (*ROLES, "drop", "fields", *RULES)
+ROLES = ("label", "user", "item", "time", "weight")
+KEYS = (*ROLES, "other_labels", "drop", "fields", *RULES)
 PROPERTIES = ("kind", "source", "sensitive", "cost", "by", "of", "part")
 FIELD_KEYS = (*PROPERTIES, "parts", *RULES)
 
@@ -28,7 +28,8 @@ class Spec:
     """Roles, dropped columns and stated properties of fields.
 
     Args:
-        label, user, item, time: column names; None = not stated.
+        label, user, item, time, weight: column names; None = not stated.
+        other_labels: further outcomes.
         drop: columns to leave out.
         fields: column → stated properties (those of :class:`recprune.schema.Field`).
         rules: field → which values get an embedding row of their own.
@@ -40,6 +41,8 @@ class Spec:
     user: str | None = None
     item: str | None = None
     time: str | None = None
+    weight: str | None = None
+    other_labels: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rules: Mapping[str, FieldRule] = field(default_factory=dict)
@@ -67,7 +70,12 @@ class Spec:
             if name not in columns:
                 raise DataError(f"The table has no {role} column {name!r}.{nearest(name, columns)}")
         read = [stated.get("of") or name for name, stated in self.fields.items()]
-        for what, names in (("to drop", self.drop), ("as the schema's field", read)):
+        named = {
+            "to drop": self.drop,
+            "as the schema's field": read,
+            "as another label": self.other_labels,
+        }
+        for what, names in named.items():
             for name in names:
                 if name not in columns:
                     raise DataError(
@@ -85,7 +93,8 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
 
     Args:
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
-            dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, and ``fields``, a table of
+            dictionary: ``label``, ``user``, ``item``, ``time``, ``weight``, ``other_labels``,
+            ``drop``, and ``fields``, a table of
             ``kind``, ``source``, ``sensitive``, ``cost``, ``by`` and the keys of
             :class:`recprune.data.rules.FieldRule` for each named field; the rest is inferred. A
             ``kind`` of ``"date"`` is read as its ``parts`` (hour, weekday, month, age). The rules'
@@ -105,7 +114,7 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
     if isinstance(schema, Schema):
         stated = {f.name: {k: getattr(f, k) for k in PROPERTIES} for f in schema.fields}
         roles = {role: getattr(schema, role) for role in ROLES}
-        return Spec(**roles, fields=stated, whole=True)
+        return Spec(**roles, other_labels=schema.other_labels, fields=stated, whole=True)
     if isinstance(schema, Mapping):
         return _parse(schema, "The schema")
     owner = f"Schema file {str(schema)!r}"
@@ -124,10 +133,10 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
     for role in ROLES:
         if not isinstance(data.get(role), str | None):
             raise SchemaError(f"{owner}: {role!r} must be a column name. Got {data[role]!r}.")
-    drop = data.get("drop", ())
-    listed = isinstance(drop, list | tuple) and all(isinstance(name, str) for name in drop)
-    if not listed:
-        raise SchemaError(f"{owner}: 'drop' must be a list of column names. Got {drop!r}.")
+    lists = {key: data.get(key, ()) for key in ("drop", "other_labels")}
+    for key, names in lists.items():
+        if not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
+            raise SchemaError(f"{owner}: {key!r} must be a list of column names. Got {names!r}.")
     table = data.get("fields", {})
     if not isinstance(table, Mapping):
         raise SchemaError(f"{owner}: 'fields' must be a table, one entry a column. Got {table!r}.")
@@ -143,7 +152,8 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
         _check_properties(name, fields[name], owner)
         rules[name] = FieldRule.read(stated, f"{owner}, field {name!r}").over(rule)
     roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
-    return Spec(**roles, drop=tuple(drop), fields=fields, rules=rules, rule=rule)
+    named: dict[str, Any] = {key: tuple(names) for key, names in lists.items()}
+    return Spec(**roles, **named, fields=fields, rules=rules, rule=rule)
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.extras import Extras, read_extras
 from recprune.data.field_columns import FieldColumns
 from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import refuse_identifiers
@@ -37,6 +38,7 @@ class Table:
         label: 0 or 1, shape ``(n,)``.
         schema: its fields and roles.
         time: orders the rows, shape ``(n,)``; None without a time column.
+        extras: how much each row counts, and its other labels.
         rules: field → which values get a row of their own.
         findings: what was found and done.
     """
@@ -47,6 +49,7 @@ class Table:
     time: NDArray[Any] | None = None
     rules: Mapping[str, FieldRule] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    extras: Extras = Extras()  # noqa: RUF009 (frozen)
 
 
 def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
@@ -63,7 +66,8 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
             neither a role nor named by the schema.
     """
     spec.check(frame.columns)
-    roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
+    roles = [r for r in (spec.user, spec.item, spec.time, spec.weight) if r is not None]
+    roles += spec.other_labels
     left_out = set(spec.drop)
     if spec.whole:
         sources = {f[k] for f in spec.fields.values() for k in ("by", "of") if f.get(k)}
@@ -71,6 +75,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
+    extras = read_extras(frame, spec, from_text)
     read = FieldColumns(frame, spec, from_text)
     found += read.findings
     for key in (spec.user, spec.item):
@@ -85,11 +90,12 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
         )
     columns_of = {f.name: comparable(frame[f.name]) for f in fields}
     found += duplicate_columns({str(spec.label): pl.Series(label), **columns_of})
-    schema = Schema(fields, str(spec.label), spec.user, spec.item, spec.time)
+    roles_of = {r: getattr(spec, r) for r in ("user", "item", "time", "weight")}
+    schema = Schema(fields, str(spec.label), **roles_of, other_labels=spec.other_labels)
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
-    return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found))
+    return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found), extras)
 
 
 def _usable_rows(

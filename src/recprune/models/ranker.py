@@ -105,7 +105,7 @@ class Ranker:
         return train(
             self.net,
             rows.rows,
-            Target(rows.label, teacher),
+            Target(rows.label, teacher, rows=rows.extras.weight),
             training or self.training,
             score=score,
             seed=self.seed,
@@ -137,7 +137,7 @@ class Ranker:
 
     def held_out(self, valid: Split) -> Callable[[], float]:
         """Return a function that scores the present weights by AUC on ``valid``."""
-        return lambda: auc(valid.label, self.logits(valid.rows))
+        return lambda: auc(valid.label, self.logits(valid.rows), valid.extras.weight)
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the logits of encoded rows, shape (n_rows,)."""

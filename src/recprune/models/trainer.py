@@ -75,11 +75,13 @@ class Target:
         label: 0 or 1, shape (n,).
         teacher: a larger model's logits, shape (n,), or None.
         weight: share of the teacher in the loss (Hinton et al. 2015, section 2, at temperature 1).
+        rows: how much each row counts, mean 1, shape (n,); None = alike.
     """
 
     label: NDArray[np.float32]
     teacher: NDArray[np.float32] | None = None
     weight: float = 0.5
+    rows: NDArray[np.float32] | None = None
 
     def mixed(self) -> NDArray[np.float32]:
         """Return soft labels: cross-entropy is linear in them, so one loss serves both parts."""
@@ -132,6 +134,7 @@ def train(
     dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
     dense.add_param_group({"params": [prior.shared], "eps": lazy.epsilon})
     label = torch.from_numpy(target.mixed())
+    weight = None if target.rows is None else torch.from_numpy(target.rows)
     codes, shares = torch.from_numpy(rows.codes), torch.from_numpy(rows.shares)
     batch, n = training.batch_of(len(rows)), len(rows)
     mean = _RunningMean([*net.parameters(), prior.shared], horizon=math.ceil(n / batch))
@@ -152,7 +155,9 @@ def train(
             values = net.table.detach()[touched].requires_grad_()
             value = net.look_up(values, inverse, share) + prior.share(net, read)
             logit = net.finish(value, share, index, taps)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, label[chosen])
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logit, label[chosen], None if weight is None else weight[chosen]
+            )
             total, extra_optimiser = loss, None
             if extra is not None:
                 term, extra_optimiser = extra()
