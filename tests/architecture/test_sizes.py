@@ -31,7 +31,6 @@ RECORDS = {
     "SliceResult",  # one line of the verdict's table of slices
     "Spec",  # the reader's own summary of a table
     "Split",  # rows of a table with all that they carry
-    "Table",  # a checked table with all that was learned about it
     "Verdict",  # the decision with everything that led to it
 }
 

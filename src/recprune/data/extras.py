@@ -25,15 +25,18 @@ class Extras:
     Args:
         weight: how much each row counts in training, ≥ 0, mean 1, shape ``(n,)``; None = alike.
         labels: other label → 0, 1 or NaN (missing), shape ``(n,)``.
+        time: what orders the rows, shape ``(n,)``; None without a time column.
     """
 
     weight: NDArray[np.float32] | None = None
     labels: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    time: NDArray[Any] | None = None
 
     def take(self, index: Any) -> Extras:
         """Return some of the rows: positions, a mask, or a slice."""
         weight = None if self.weight is None else self.weight[index]
-        return Extras(weight, {name: label[index] for name, label in self.labels.items()})
+        labels = {name: label[index] for name, label in self.labels.items()}
+        return Extras(weight, labels, None if self.time is None else self.time[index])
 
 
 def read_extras(frame: pl.DataFrame, spec: Spec, from_text: bool) -> Extras:

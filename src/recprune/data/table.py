@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,19 +37,22 @@ class Table:
         frame: plain columns: fields, ids, and the columns that cross fields are indexed by.
         label: 0 or 1, shape ``(n,)``.
         schema: its fields and roles.
-        time: orders the rows, shape ``(n,)``; None without a time column.
-        extras: how much each row counts, and its other labels.
         rules: field → which values get a row of their own.
         findings: what was found and done.
+        extras: when each row happened, how much it counts, and its other labels.
     """
 
     frame: pl.DataFrame
     label: NDArray[np.float32]
     schema: Schema
-    time: NDArray[Any] | None = None
     rules: Mapping[str, FieldRule] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     extras: Extras = Extras()  # noqa: RUF009 (frozen)
+
+    @property
+    def time(self) -> NDArray[Any] | None:
+        """What orders the rows, shape ``(n,)``; None without a time column."""
+        return self.extras.time
 
 
 def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
@@ -75,7 +78,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
-    extras = read_extras(frame, spec, from_text)
+    extras = replace(read_extras(frame, spec, from_text), time=time)
     read = FieldColumns(frame, spec, from_text)
     found += read.findings
     for key in (spec.user, spec.item):
@@ -95,7 +98,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
-    return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found), extras)
+    return Table(frame.select(list(kept)), label, schema, rules, tuple(found), extras)
 
 
 def _usable_rows(
