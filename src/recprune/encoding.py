@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from recprune.bags import Components
 from recprune.bags import Sequence as Bag
@@ -18,6 +18,7 @@ from recprune.dates import date_part
 from recprune.errors import ArtifactError, DataError
 from recprune.lookups import FIRST, Buckets, Knots, Lookup, Vocabulary
 from recprune.schema import Field, Kind, Schema
+from recprune.scratch import copied, gather, on_disk, scratch
 from recprune.texts import unpack_texts
 
 __all__ = ["Encoder", "Rows"]
@@ -40,6 +41,8 @@ class Rows:
             or numeric (the lower knot) field, several of a sequence or dense one; fields in order.
         shares: shape ``(n_rows, n_shares)``: the share of the upper knot of numeric fields, the
             weight of each slot of sequences and dense fields; fields in order.
+
+    Both may lie on disk (:mod:`recprune.scratch`).
     """
 
     codes: IntArray
@@ -49,7 +52,27 @@ class Rows:
         return len(self.codes)
 
     def __getitem__(self, index: Any) -> Rows:
-        return Rows(self.codes[index], self.shares[index])
+        """Return some of the rows, in memory: positions, a mask or a slice."""
+        return Rows(gather(self.codes, index), gather(self.shares, index))
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, Rows]]:
+        """Yield all rows in order, so many at once, and where they stand."""
+        for start in range(0, len(self), size):
+            block = slice(start, min(start + size, len(self)))
+            yield block, self[block]
+
+    def part(self, index: NDArray[Any]) -> Rows:
+        """Return some of the rows (positions), on disk if these are."""
+        if not on_disk(self.codes):
+            return self[index]
+        return Rows(*(copied(array, rows=index) for array in (self.codes, self.shares)))
+
+    def select(self, codes: NDArray[Any], shares: NDArray[Any]) -> Rows:
+        """Return some of the columns (:meth:`Encoder.columns_of`), on disk if these are."""
+        if not on_disk(self.codes):
+            chosen = self.codes[:, codes], self.shares[:, shares]
+            return Rows(np.ascontiguousarray(chosen[0]), np.ascontiguousarray(chosen[1]))
+        return Rows(copied(self.codes, columns=codes), copied(self.shares, columns=shares))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +127,11 @@ class Encoder:
             rows.codes[:, self.slots[i]], rows.shares[:, self.share_slots[i]] = codes, shares
         return rows
 
-    def blank(self, n: int) -> Rows:
-        """Return ``n`` rows to fill."""
+    def blank(self, n: int, disk: bool = False) -> Rows:
+        """Return ``n`` rows to fill, in memory or on disk."""
         n_slots, n_shares = ((s[-1].stop if s else 0) for s in (self.slots, self.share_slots))
-        return Rows(np.empty((n, n_slots), np.int32), np.empty((n, n_shares), np.float32))
+        make = scratch if disk else _in_memory
+        return Rows(make(n, n_slots, np.int32), make(n, n_shares, np.float32))
 
     def columns_of(self, names: Sequence[str]) -> tuple[IntArray, IntArray]:
         """Return the columns of ``Rows.codes`` and of ``Rows.shares`` that these fields own."""
@@ -173,6 +197,10 @@ def raw_column(field: Field, columns: Columns, time: str | None) -> Any:
     assert field.part is not None
     now = columns.get(time) if time is not None and time != field.of else None
     return date_part(field.part, columns[field.of], now, field.of)
+
+
+def _in_memory(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
+    return np.empty((rows, columns), dtype)
 
 
 def _runs(widths: Sequence[int]) -> tuple[slice, ...]:

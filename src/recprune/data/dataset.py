@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
+from recprune.data.disk_frame import Frame, disk_frame
 from recprune.data.encode import encode_frame
 from recprune.data.extras import read_extras
 from recprune.data.field_columns import as_fields
@@ -29,7 +30,7 @@ from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
-from recprune.encoding import Encoder, Rows
+from recprune.encoding import Encoder
 from recprune.errors import DataError, nearest
 from recprune.schema import Schema
 from recprune.users import Users
@@ -122,10 +123,11 @@ class Dataset:
         stated = read_spec(schema)
         roles = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
+        frame: Frame
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, found = store.frame(), store.from_text, store.findings
+            frame, from_text, found = disk_frame(store), store.from_text, store.findings
         else:
             frame, from_text = read_table(path, bad)
         table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
@@ -339,10 +341,7 @@ class Dataset:
         parts = {
             part: replace(
                 split,
-                rows=Rows(
-                    np.ascontiguousarray(split.rows.codes[:, codes]),
-                    np.ascontiguousarray(split.rows.shares[:, shares]),
-                ),
+                rows=split.rows.select(codes, shares),
                 encoder=encoder,
             )
             for part, split in self.fitted.parts.items()

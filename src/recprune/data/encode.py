@@ -7,9 +7,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.bags import Components, Sequence
+from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
 from recprune.lookups import UNKNOWN, Buckets, Knots, Vocabulary
+from recprune.scratch import forget
 
 __all__ = ["encode_frame", "floats", "vectors"]
 
@@ -17,8 +19,10 @@ __all__ = ["encode_frame", "floats", "vectors"]
 BLOCK = 1 << 15
 
 
-def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
+def encode_frame(encoder: Encoder, frame: Frame) -> Rows:
     """Encode a frame of plain columns; a column that is absent counts as missing.
+
+    The rows of a frame on disk are on disk too.
 
     Raises:
         DataError: a numeric column holds text.
@@ -30,7 +34,7 @@ def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
     [[3], [1]]
     """
     n = len(frame)
-    rows = encoder.blank(n)
+    rows = encoder.blank(n, disk=isinstance(frame, DiskFrame))
     for i, name in enumerate(encoder.schema.names):
         part, codes = encoder.parts[name], rows.codes[:, encoder.slots[i]]
         shares = rows.shares[:, encoder.share_slots[i]]
@@ -44,6 +48,8 @@ def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
             codes[:], shares[:] = _pack(part, frame[name])
         elif isinstance(part, Components):
             codes[:], shares[:] = part.weigh(vectors(frame[name]))
+        forget(rows.codes)
+        forget(rows.shares)
     return rows
 
 

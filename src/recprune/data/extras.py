@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
 from recprune.data.infer import typed
 from recprune.data.labels import read_label
 from recprune.data.spec import Spec
@@ -39,7 +40,7 @@ class Extras:
         return Extras(weight, labels, None if self.time is None else self.time[index])
 
 
-def read_extras(frame: pl.DataFrame, spec: Spec, from_text: bool) -> Extras:
+def read_extras(frame: Frame, spec: Spec, from_text: bool) -> Extras:
     """Read the weight and the other labels that a spec names.
 
     Raises:

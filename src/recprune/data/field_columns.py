@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from recprune.data.date_fields import expand_date, moments, part_of
+from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.data.frames import widened
 from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column
@@ -31,12 +33,12 @@ class FieldColumns:
     """The columns that become fields, read from a frame of plain columns.
 
     Args:
-        frame: the table's usable rows.
+        frame: the table's usable rows, as plain columns.
         spec: what is stated.
         from_text: all columns are text from a file, whose types are still to be read.
     """
 
-    frame: pl.DataFrame
+    frame: Frame
     spec: Spec
     from_text: bool
     #: Field → its column; and of a part of a date, the date's column and the part.
@@ -52,12 +54,12 @@ class FieldColumns:
             if name in (spec.user, spec.item):
                 self._add_id(name)
             elif name not in roles and (stated is not None or not self._aside(name)):
-                self._add(name, stated)
+                self._add(name)
         for name, stated in spec.fields.items():
             if stated.get("of") and name not in names:
                 self._add_date(self.frame[stated["of"]], {name: stated["part"]})
 
-    def fields(self, frame: pl.DataFrame) -> tuple[Field, ...]:
+    def fields(self, frame: Frame) -> tuple[Field, ...]:
         """Return the fields, with what is not stated guessed from ``frame``, which has them all."""
         spec = self.spec
         sources = guess_sources(frame, list(self.columns), spec.user, spec.item)
@@ -65,52 +67,83 @@ class FieldColumns:
             self._field(name, column, sources[name]) for name, column in self.columns.items()
         )
 
+    def converted(self) -> Frame:
+        """Return the frame with the fields' columns and the ids as they are kept."""
+        ids = [name for name in (self.spec.user, self.spec.item) if name is not None]
+        if isinstance(self.frame, DiskFrame):
+            as_they_are = {n: partial(self.frame.__getitem__, n) for n in self.frame.columns}
+            changed = {n: partial(self._read, n) for n in dict.fromkeys([*ids, *self.columns])}
+            return self.frame.derived({**as_they_are, **changed})
+        frame = self.frame.with_columns(self._read(name) for name in ids)
+        return frame.with_columns(c.series.alias(n) for n, c in self.columns.items())
+
+    def _read(self, name: str) -> pl.Series:
+        """Read one column as it is kept."""
+        if name in (self.spec.user, self.spec.item):
+            return read_id(self.frame[name], self.from_text)
+        if name in self.dates:
+            of, part = self.dates[name]
+            dates = self._column(of).series
+            return part_of(moments(dates), part, self._now(of))
+        return self._column(name).series
+
+    def _column(self, name: str) -> Column:
+        """Read one column for what it holds."""
+        series, kind = self.frame[name], self.spec.fields.get(name, {}).get("kind")
+        if kind == "date":
+            return Column(series, "date")
+        separator = self.spec.rules.get(name, self.spec.rule).separator
+        if separator and kind in ("sequence", "dense") and series.dtype == pl.String:
+            series = series.str.split(separator)
+        return read_column(series, kind, self.from_text)
+
+    def _now(self, of: str) -> pl.Series | None:
+        """Return when each row happened, for ages; of the time itself there is none."""
+        time = self.spec.time
+        return moments(self.frame[time]) if time is not None and time != of else None
+
     def _aside(self, name: str) -> bool:
         """Tell whether a column that is no stated field is there for another reason."""
         return self.spec.whole or name == self.spec.time
+
+    def _keep(self, name: str, column: Column) -> None:
+        """Keep a column, or of one on disk only what it is: it is read again when it is needed."""
+        if isinstance(self.frame, DiskFrame):
+            column = replace(column, series=column.series.clear())
+        self.columns[name] = column
 
     def _add_id(self, name: str) -> None:
         stated = self.spec.fields.get(name)
         if self.spec.whole and stated is None:
             return
-        series = read_id(self.frame[name], self.from_text)
+        series = self._read(name)
         if stated is None and len(series) < ROWS_PER_ID * series.n_unique():
             action = "not used as a field: most ids come once, so there is nothing to learn"
             self.findings.append(Finding("rare ids", name, "info", len(series), action))
             return
-        self.columns[name] = Column(series, "categorical")
+        self._keep(name, Column(series, "categorical"))
 
-    def _add(self, name: str, stated: Mapping[str, Any] | None) -> None:
-        series, kind = self.frame[name], (stated or {}).get("kind")
-        if kind == "date":
-            self._add_date(
-                series, {f"{name}.{p}": p for p in (stated or {}).get("parts", DATE_PARTS)}
-            )
-            return
-        separator = self.spec.rules.get(name, self.spec.rule).separator
-        if separator and kind in ("sequence", "dense") and series.dtype == pl.String:
-            series = series.str.split(separator)
-        column = read_column(series, kind, self.from_text)
+    def _add(self, name: str) -> None:
+        stated, column = self.spec.fields.get(name), self._column(name)
         self.findings.extend(column.findings)
         if column.kind == "date":
-            self._add_date(column.series, {f"{name}.{p}": p for p in DATE_PARTS})
+            parts = (stated or {}).get("parts", DATE_PARTS)
+            self._add_date(column.series, {f"{name}.{part}": part for part in parts})
             return
         problem = _useless(column, stated is not None)
         if problem:
-            self.findings.append(Finding(*problem, len(series), "dropped"))
+            self.findings.append(Finding(*problem, len(column.series), "dropped"))
         else:
-            self.columns[name] = column
+            self._keep(name, column)
 
     def _add_date(self, series: pl.Series, parts: Mapping[str, DatePart]) -> None:
         """Add the parts of a date that vary; ``parts`` names each part's field."""
-        time = self.spec.time
-        now = moments(self.frame[time]) if time is not None and time != series.name else None
-        read = expand_date(series, now, list(parts.values()))
+        read = expand_date(series, self._now(series.name), list(parts.values()))
         names = {part: name for name, part in parts.items()}
         added = {names[part]: (part, column) for part, column in read}
         for name, (part, column) in added.items():
             if name not in self.frame.columns:
-                self.columns[name] = column
+                self._keep(name, column)
                 self.dates[name] = (series.name, part)
         what = ", ".join(part for part, _ in added.values())
         action = f"read as fields of its {what}" if what else "dropped: it does not vary"

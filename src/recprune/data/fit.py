@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.bags import Components, Sequence
+from recprune.data.disk_frame import Frame
 from recprune.data.encode import floats, vectors
 from recprune.data.quality import Finding
 from recprune.data.rules import KNOTS, FieldRule, Scale
@@ -26,7 +27,7 @@ FAR = 1e300
 
 
 def fit_encoder(
-    train: pl.DataFrame, schema: Schema, rules: Mapping[str, FieldRule] | None = None
+    train: Frame, schema: Schema, rules: Mapping[str, FieldRule] | None = None
 ) -> tuple[Encoder, list[Finding]]:
     """Return the encoder of the training rows, and the fields that they leave constant (dropped).
 

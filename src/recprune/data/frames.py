@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import narwhals as nw
 import polars as pl
 
+from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.errors import DataError
 from recprune.texts import text
 
@@ -55,13 +57,21 @@ def to_polars(frame: Any) -> pl.DataFrame:
         return pl.DataFrame([_column(known[name]) for name in known.columns])
 
 
-def plain(frame: pl.DataFrame) -> pl.DataFrame:
+@overload
+def plain(frame: pl.DataFrame) -> pl.DataFrame: ...
+@overload
+def plain(frame: DiskFrame) -> DiskFrame: ...
+@overload
+def plain(frame: Frame) -> Frame: ...
+def plain(frame: Frame) -> Frame:
     """Return the frame with plain columns: booleans, numbers, text, dates, and lists of these; NaN
     and "" as null.
 
     Raises:
         DataError: a column of structs, of lists of lists, or of other objects.
     """
+    if isinstance(frame, DiskFrame):
+        return frame.derived({name: partial(_plain_column, frame, name) for name in frame.columns})
     out = []
     for name, kind in frame.schema.items():
         inner = getattr(kind, "inner", None)
@@ -87,6 +97,10 @@ def plain(frame: pl.DataFrame) -> pl.DataFrame:
             column = column.fill_nan(None)
         out.append(column.alias(name))
     return frame.select(out)
+
+
+def _plain_column(frame: DiskFrame, name: str) -> pl.Series:
+    return plain(frame.select(name))[name]
 
 
 def comparable(series: pl.Series) -> pl.Series:

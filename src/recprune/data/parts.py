@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
 from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
@@ -30,7 +31,7 @@ class Split:
         rows: codes and shares, n rows.
         label: 0 or 1, shape ``(n,)``.
         encoder: what the rows were encoded with.
-        columns: the raw columns: fields, user and item.
+        columns: the raw columns: fields, user and item; in memory, or read when asked for.
         users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
         items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
         extras: how much each row counts, and its other labels.
@@ -39,7 +40,7 @@ class Split:
     rows: Rows
     label: NDArray[np.float32]
     encoder: Encoder
-    columns: pl.DataFrame
+    columns: Frame
     users: Index | None = None
     items: Index | None = None
     extras: Extras = Extras()  # noqa: RUF009 (frozen)
@@ -52,7 +53,7 @@ class Split:
         at = np.arange(len(self))[index]
         return replace(
             self,
-            rows=self.rows[at],
+            rows=self.rows.part(at),
             label=self.label[at],
             columns=self.columns[at],
             users=None if self.users is None else self.users[at],

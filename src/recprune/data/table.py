@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import DiskFrame, Frame, keep
 from recprune.data.extras import Extras, read_extras
 from recprune.data.field_columns import FieldColumns
 from recprune.data.frames import comparable, plain
@@ -34,7 +36,7 @@ class Table:
     """A checked table, not yet split.
 
     Args:
-        frame: plain columns: fields, ids, and the columns that cross fields are indexed by.
+        frame: plain columns, in memory or read when asked for: fields, ids, and the columns that cross fields are indexed by.
         label: 0 or 1, shape ``(n,)``.
         schema: its fields and roles.
         rules: field → which values get a row of their own.
@@ -42,7 +44,7 @@ class Table:
         extras: when each row happened, how much it counts, and its other labels.
     """
 
-    frame: pl.DataFrame
+    frame: Frame
     label: NDArray[np.float32]
     schema: Schema
     rules: Mapping[str, FieldRule] = field(default_factory=dict)
@@ -50,16 +52,32 @@ class Table:
     extras: Extras = Extras()  # noqa: RUF009 (frozen)
 
     @property
+    def held(self) -> pl.DataFrame:
+        """The columns in memory."""
+        if isinstance(self.frame, DiskFrame):
+            return self.frame.select(*self.frame.columns)
+        return self.frame
+
+    def loaded(self, most: int) -> Table:
+        """Return the table in memory; of a larger one on disk ``most`` rows, evenly spread."""
+        if not isinstance(self.frame, DiskFrame):
+            return self
+        n = len(self.label)
+        at = np.linspace(0, n - 1, min(most, n)).astype(np.int64)
+        frame = self.frame[at].select(*self.frame.columns)
+        return replace(self, frame=frame, label=self.label[at], extras=self.extras.take(at))
+
+    @property
     def time(self) -> NDArray[Any] | None:
         """What orders the rows, shape ``(n,)``; None without a time column."""
         return self.extras.time
 
 
-def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
+def build_table(frame: Frame, spec: Spec, from_text: bool = False) -> Table:
     """Check a frame against what is stated, infer the rest, and drop what cannot be used.
 
     Args:
-        frame: columns of any types.
+        frame: columns of any types, in memory or on disk.
         spec: roles, dropped columns and stated properties.
         from_text: all columns are text from a file, whose types are still to be read.
 
@@ -75,35 +93,32 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     if spec.whole:
         sources = {f[k] for f in spec.fields.values() for k in ("by", "of") if f.get(k)}
         left_out |= set(frame.columns) - {*spec.fields, *roles, *sources, str(spec.label)}
-    frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
+    frame = plain(keep(frame, [c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     extras = replace(read_extras(frame, spec, from_text), time=time)
     read = FieldColumns(frame, spec, from_text)
     found += read.findings
-    for key in (spec.user, spec.item):
-        if key is not None:
-            frame = frame.with_columns(read_id(frame[key], from_text))
-    frame = frame.with_columns(c.series.alias(name) for name, c in read.columns.items())
+    frame = read.converted()
     fields = read.fields(frame)
     if not fields:
         raise DataError(
             "No usable field is left: every column is a role, dropped, constant or empty. "
             + " ".join(f"{f.column!r}: {f.action}." for f in found[:8])
         )
-    columns_of = {f.name: comparable(frame[f.name]) for f in fields}
-    found += duplicate_columns({str(spec.label): pl.Series(label), **columns_of})
+    columns_of = ((f.name, comparable(frame[f.name])) for f in fields)
+    found += duplicate_columns(chain([(str(spec.label), pl.Series(label))], columns_of))
     roles_of = {r: getattr(spec, r) for r in ("user", "item", "time", "weight")}
     schema = Schema(fields, str(spec.label), **roles_of, other_labels=spec.other_labels)
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
-    return Table(frame.select(list(kept)), label, schema, rules, tuple(found), extras)
+    return Table(keep(frame, list(kept)), label, schema, rules, tuple(found), extras)
 
 
 def _usable_rows(
-    frame: pl.DataFrame, spec: Spec, from_text: bool
-) -> tuple[pl.DataFrame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
+    frame: Frame, spec: Spec, from_text: bool
+) -> tuple[Frame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
     if len(frame) < LEAST_ROWS:
         raise DataError(_too_few(len(frame), []))
     raw = frame[str(spec.label)]
@@ -121,7 +136,7 @@ def _usable_rows(
         usable &= ~missing
         time = read.to_numpy() if role == "time" else None
     if not usable.all():
-        frame, label = frame.filter(pl.Series(usable)), label[usable]
+        frame, label = frame[np.flatnonzero(usable)], label[usable]
         time = None if time is None else time[usable]
     if len(label) < LEAST_ROWS:
         raise DataError(_too_few(len(label), found))

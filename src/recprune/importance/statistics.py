@@ -12,6 +12,7 @@ from recprune.importance.base import Scores, method
 from recprune.layout import Axis
 from recprune.lookups import PADDING
 from recprune.models import Ranker
+from recprune.models.trainer import tensors
 
 __all__ = ["activity", "chance", "l1_norm", "l2_norm", "norm_count", "use_counts"]
 
@@ -58,10 +59,9 @@ def activity(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         return value
 
     rows, net = split.rows, model.net
-    codes, shares = torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
     with torch.no_grad():
-        for start in range(0, len(rows), BLOCK):
-            net(codes[start : start + BLOCK], shares[start : start + BLOCK], {axis.name: count})
+        for _, block in rows.blocks(BLOCK):
+            net(*tensors(block), {axis.name: count})
     return _exact(positive / max(len(rows), 1))
 
 

@@ -120,10 +120,10 @@ def _counts(net: FieldNet, rows: Rows) -> list[NDArray[np.int64]]:
     """Return how often each field's rows are looked up; a block of rows at a time."""
     counts = [np.zeros(size, np.int64) for size in net.shape.sizes]
     ends = np.cumsum(net.shape.slots)
-    for start in range(0, len(rows), BLOCK):
-        block = rows.codes[start : start + BLOCK]
+    for _, block in rows.blocks(BLOCK):
         for count, end, width in zip(counts, ends, net.shape.slots, strict=True):
-            count += np.bincount(block[:, end - width : end].ravel(), minlength=len(count))
+            codes = block.codes[:, end - width : end]
+            count += np.bincount(codes.ravel(), minlength=len(count))
     return counts
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.artifact import Artifact, folder_written_whole, write_artifact
+from recprune.data.encode import encode_frame
 from recprune.encoding import Encoder, Rows
 from recprune.errors import ArtifactError, ParameterError, RunError, nearest
 from recprune.layout import Layout, Patch, Plan, State, shrink
@@ -22,6 +23,7 @@ from recprune.models.axes import declare_axes
 from recprune.models.network import FieldNet
 from recprune.models.state import network_from_state, shape_of, state_of
 from recprune.models.trainer import Epoch, Target, Training, predict_logits, train
+from recprune.scratch import forget
 
 if TYPE_CHECKING:
     from recprune.data import Split
@@ -121,18 +123,18 @@ class Ranker:
         if split.encoder is self.encoder:
             return split
         if split.encoder.hash() != self.layout.vocab_hash:
-            names = self.encoder.schema.names
-            raw = {n: split.columns[n].to_list() for n in names if n in split.columns.columns}
-            return replace(split, rows=self.encoder.encode(raw), encoder=self.encoder)
+            return replace(
+                split, rows=encode_frame(self.encoder, split.columns), encoder=self.encoder
+            )
         given, names = split.encoder, self.encoder.schema.names
-        codes, shares = (split.rows.codes, split.rows.shares)
-        at, share_at = given.columns_of(names)
-        aligned = Rows(codes[:, at], np.ascontiguousarray(shares[:, share_at]))
+        aligned = split.rows.select(*given.columns_of(names))
         for name, slots in zip(names, self.encoder.slots, strict=True):
             units = self.layout.axes[f"rows.{name}"].units
             renumber = np.full(given.parts[name].rows, UNKNOWN, np.int32)
             renumber[units] = np.arange(len(units), dtype=np.int32)
-            aligned.codes[:, slots] = renumber[aligned.codes[:, slots]]
+            for slot in range(slots.start, slots.stop):
+                aligned.codes[:, slot] = renumber[aligned.codes[:, slot]]
+            forget(aligned.codes)
         return replace(split, rows=aligned, encoder=self.encoder)
 
     def held_out(self, valid: Split) -> Callable[[], float]:

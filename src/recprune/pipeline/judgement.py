@@ -99,7 +99,7 @@ def _groups(data: Dataset) -> Mapping[tuple[str, str], NDArray[np.object_]]:
         groups[name, kind] = thirds(count, names)
     for column in (data.schema.user, data.schema.item):
         if column is not None and column in data.schema.names:
-            code = test.rows.codes[:, data.schema.names.index(column)]
+            code = test.rows.codes[:, data.encoder.slots[data.schema.names.index(column)].start]
             if (code == UNKNOWN).any():
                 groups[column, "unseen ids"] = np.where(code == UNKNOWN, "unseen", "seen").astype(
                     object
