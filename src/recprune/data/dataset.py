@@ -17,12 +17,13 @@ from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars, widened
+from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_table, table_name
+from recprune.data.sources import Read, read_source, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
@@ -123,10 +124,11 @@ class Dataset:
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, found = store.frame(), store.from_text, store.findings
+            read, found = Read(store.frame(), store.from_text, store.kinds), store.findings
         else:
-            frame, from_text = read_table(path, bad)
-        table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
+            read = read_source(path, bad)
+        spec = stated.with_roles(_names(drop), **roles)
+        table = build_table(read.frame, spec, read.from_text, read.kinds)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
@@ -178,8 +180,9 @@ class Dataset:
             seed: of the halves of ``valid``, *tune* and *gate*.
 
         Raises:
-            DataError: a column is absent, a label is not 0/1, a part lacks a class, or a row's
-                user (item) is not among ``users`` (``items``).
+            DataError: a column is absent, a label is not 0/1, a part lacks a class, a row's user
+                (item) is not among ``users`` (``items``), or a column that the schema does not name
+                holds e-mail addresses, phone or card numbers.
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
         needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
@@ -189,6 +192,8 @@ class Dataset:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
+        for given in [*frames.values(), *([] if items is None else [items])]:
+            refuse_identifiers(given, needed)
         words = [f.name for f in schema.fields if f.kind == "categorical"]
         frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)

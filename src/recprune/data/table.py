@@ -20,7 +20,7 @@ from recprune.data.roles import guess_sensitive, guess_sources
 from recprune.data.spec import Spec
 from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError
-from recprune.schema import Field, Schema
+from recprune.schema import Field, Kind, Schema
 
 __all__ = ["LEAST_ROWS", "Table", "build_table"]
 
@@ -51,13 +51,19 @@ class Table:
     findings: tuple[Finding, ...] = ()
 
 
-def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
+def build_table(
+    frame: pl.DataFrame,
+    spec: Spec,
+    from_text: bool = False,
+    kinds: Mapping[str, Kind] | None = None,
+) -> Table:
     """Check a frame against what is stated, infer the rest, and drop what cannot be used.
 
     Args:
         frame: columns of any types.
         spec: roles, dropped columns and stated properties.
         from_text: all columns are text from a file, whose types are still to be read.
+        kinds: column → what it holds by the file's form, where the schema does not say.
 
     Raises:
         DataError: see the messages: names that do not exist, labels that are not 0/1, too few
@@ -73,7 +79,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
-    columns = _read_fields(frame, spec, from_text, found)
+    columns = _read_fields(frame, spec, from_text, found, kinds or {})
     for key in (spec.user, spec.item):
         if key is not None:
             frame = frame.with_columns(read_id(frame[key], from_text))
@@ -126,7 +132,11 @@ def _usable_rows(
 
 
 def _read_fields(
-    frame: pl.DataFrame, spec: Spec, from_text: bool, found: list[Finding]
+    frame: pl.DataFrame,
+    spec: Spec,
+    from_text: bool,
+    found: list[Finding],
+    kinds: Mapping[str, Kind],
 ) -> dict[str, Column]:
     """Read every column that may be a field; report those that cannot be one."""
     columns: dict[str, Column] = {}
@@ -145,7 +155,8 @@ def _read_fields(
                 continue
             columns[name] = Column(series, "categorical")
             continue
-        column = read_column(frame[name], (stated or {}).get("kind"), from_text)
+        kind = (stated or {}).get("kind") or kinds.get(name)
+        column = read_column(frame[name], kind, from_text)
         found.extend(column.findings)
         problem = _useless(column, stated is not None)
         if problem:
