@@ -9,7 +9,7 @@ from pathlib import Path
 from recprune.data.quality import Finding
 from recprune.errors import ParameterError
 
-__all__ = ["BadRow", "BadRows"]
+__all__ = ["BadRow", "BadRows", "bad_rows_file"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +91,13 @@ class BadRows:
             for row in self.skipped:
                 writer.writerow((row.file, row.line, row.reason, row.text if with_text else ""))
         partial.replace(path)
+
+
+def bad_rows_file(output: Path) -> Path:
+    """Return where the bad rows of an output folder are written.
+
+    >>> bad_rows_file(Path("/tmp/data.rp")).name
+    'data.rp.bad_rows.csv'
+    """
+    output = output.absolute()
+    return output.with_name(f"{output.name}.bad_rows.csv")

@@ -80,8 +80,8 @@ class Source:
         """Column → what it holds, where the source's form says so."""
         return self.streams[0].kinds
 
-    def batches(self, bad: BadRows) -> Iterator[Batch]:
-        """Yield all rows in order.
+    def batches(self, bad: BadRows | None) -> Iterator[Batch]:
+        """Yield all rows in order; ``bad`` collects bad rows, None = they were in an earlier reading.
 
         Raises:
             DataError: a row that cannot be read, or files that differ; names file and line where

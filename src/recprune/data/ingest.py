@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from recprune._support import progress
 from recprune.crypto import Pseudonymiser
-from recprune.data.bad_rows import BadRows
+from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
 from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, StoredColumn, manifest
@@ -33,7 +33,7 @@ from recprune.errors import DataError, ParameterError
 from recprune.folders import folder_written_whole
 from recprune.schema import Schema
 
-__all__ = ["bad_rows_file", "ingest", "ingest_sql"]
+__all__ = ["ingest", "ingest_sql"]
 
 Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 
@@ -63,7 +63,7 @@ def ingest(
         drop: columns to leave out.
         schema: as of :meth:`Dataset.read`: roles, columns to leave out, and kinds, which are kept.
         on_bad_rows: ``"skip"`` leaves out rows of CSV and TSV files that cannot be read, and writes
-            them to :func:`bad_rows_file` (without their text if ``pseudonyms`` or ``erased`` are
+            them to :func:`recprune.data.bad_rows.bad_rows_file` (without their text if ``pseudonyms`` or ``erased`` are
             given: it may hold an id).
         pseudonyms: replaces user ids by pseudonyms; the ids are then nowhere in the folder.
         erased: users whose rows are left out: ids or pseudonyms, or a file of one a line.
@@ -102,16 +102,6 @@ def ingest_sql(
     spec = read_spec(schema).with_roles(_names(drop), label=label, user=user, item=item, time=time)
     people = _people(spec, pseudonyms, erased)
     return _ingest(open_query(query, connection), Path(output), spec, BadRows(), people)
-
-
-def bad_rows_file(output: Path) -> Path:
-    """Return where the bad rows of an output folder are written.
-
-    >>> bad_rows_file(Path("/tmp/data.rp")).name
-    'data.rp.bad_rows.csv'
-    """
-    output = output.absolute()
-    return output.with_name(f"{output.name}.bad_rows.csv")
 
 
 def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: People | None) -> Path:

@@ -86,18 +86,18 @@ class Reading:
     def again(self) -> Iterator[Batch]:
         """Yield the same rows once more."""
         if not self.source.once:
-            yield from self._batches(BadRows(skip=True), first=False)
+            yield from self._batches(None)
             return
         for file in self._spool:
             yield Batch(pl.read_parquet(file), self.source.owner, 0)
 
-    def _batches(self, bad: BadRows, first: bool = True) -> Iterator[Batch]:
+    def _batches(self, bad: BadRows | None) -> Iterator[Batch]:
         for batch in self.source.batches(bad):
             self._columns |= dict.fromkeys(batch.rows.columns)
             left_out = self._left_out()
             rows = batch.rows.select([c for c in batch.rows.columns if c not in left_out])
             if self.people is not None and self.people.column in rows.columns:
-                rows, places = self.people.apply(rows, count=first)
+                rows, places = self.people.apply(rows, count=bad is not None)
                 batch = replace(batch, places=places)
             yield replace(batch, rows=rows)
 

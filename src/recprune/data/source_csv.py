@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from recprune.data import stream
 from recprune.data.bad_rows import BadRow, BadRows
 from recprune.data.frames import check_names
-from recprune.data.source_bytes import NotUtf8, raw_lines, read_utf8, stream_lines
+from recprune.data.source_bytes import NotUtf8, raw_lines, read_utf8, split_suffix, stream_lines
 from recprune.data.source_clicks import CRITEO, click_kinds, is_avazu, is_criteo, read_hours
 from recprune.data.stream import DAMAGED, Stream, batches_of
 from recprune.errors import DataError
@@ -90,23 +91,23 @@ def stream_csv(path: Path, separator: str) -> Stream:
     )
     sound: list[bool] = []
 
-    def read(bad: BadRows) -> Iterator[pl.DataFrame]:
-        if bad.skip and not sound:
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
+        if bad is not None and bad.skip and not sound:
             sound.append(_is_sound(rows))
-        if bad.skip and not sound[0]:
-            yield from _sound_rows(path, separator, bad)
+        if sound == [False]:
+            yield from _sound_rows(path, separator, bad or BadRows(skip=True))
             return
         holes = False
         try:
             for batch in batches_of(rows):
-                holes = holes or batch[:, -1].null_count() > 0
+                holes = holes or (bad is not None and batch[:, -1].null_count() > 0)
                 yield batch
         except DAMAGED as error:
             raise _fault_in(stream_lines(path), path, head, error) from error
-        if holes and len(head.names) > 1:
+        if bad is not None and holes and len(head.names) > 1:
             bad.add_short(path, _short_lines(path, head))
 
-    def read_avazu(bad: BadRows) -> Iterator[pl.DataFrame]:
+    def read_avazu(bad: BadRows | None) -> Iterator[pl.DataFrame]:
         seen = 0
         for batch in read(bad):
             yield read_hours(path, batch, seen)
@@ -137,6 +138,8 @@ def _is_sound(rows: pl.LazyFrame) -> bool:
 def _short_lines(path: Path, head: Header) -> list[int]:
     """Return the lines of the rows with fewer cells than the header."""
     width = len(head.names)
+    if not split_suffix(path)[1] and _fills_all(path, head):
+        return []
     lines = pl.scan_lines(path, name="text", row_index_name="line", row_index_offset=1)
     text = pl.col("text").str.strip_suffix("\r")
     few = (text.str.count_matches(head.separator, literal=True) < width - 1) & (text != "")
@@ -149,6 +152,22 @@ def _short_lines(path: Path, head: Header) -> list[int]:
     with contextlib.suppress(csv.Error):  # Polars read what this reader cannot
         short += [reader.line_num for row in reader if 0 < len(row) < width]
     return short
+
+
+def _fills_all(path: Path, head: Header) -> bool:
+    """Tell in a hurry whether a file has all separators that its lines need, and no quotes."""
+    block = bytearray(1 << 18)
+    bytes_ = np.frombuffer(block, np.uint8)
+    separators, lines, last = 0, 0, 10
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            if block.find(b'"', 0, size) >= 0:
+                return False
+            separators += int(np.count_nonzero(bytes_[:size] == ord(head.separator)))
+            lines += int(np.count_nonzero(bytes_[:size] == 10))
+            last = block[size - 1]
+    # No line has more than it needs: reading would have failed.
+    return bool(separators == (len(head.names) - 1) * (lines + (last != 10)))
 
 
 def _sound_rows(path: Path, separator: str, bad: BadRows) -> Iterator[pl.DataFrame]:

@@ -51,7 +51,7 @@ def stream_json_lines(path: Path) -> Stream:
     types: Types = {}
     known = False
 
-    def read(bad: BadRows) -> Iterator[pl.DataFrame]:
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
         nonlocal known
         number, held = 1, ""  # the lines that are still to be read, and the first one's number
         for text in _texts(path):

@@ -107,7 +107,7 @@ def _stream(path: Path, form: str, scan: Callable[..., pl.LazyFrame]) -> Stream:
     except DAMAGED as error:
         raise _unsound(path, form, str(error)) from error
 
-    def read(bad: BadRows) -> Iterator[pl.DataFrame]:
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
         seen = 0
         try:
             for batch in batches_of(rows):

@@ -58,7 +58,7 @@ def stream_query(query: str, connection: str) -> Stream:
     A ``numeric`` column may come as Int64 in one batch and as Float64 in another.
     """
 
-    def read(bad: BadRows) -> Iterator[pl.DataFrame]:
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
         seen = 0
         for frame in _run(query, connection, whole=False):
             seen += len(frame)

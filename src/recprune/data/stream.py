@@ -28,14 +28,15 @@ class Stream:
     Args:
         path: the file; for a query, its name.
         names: of the columns, in order; None where only all rows tell, as in JSON lines.
-        read: yields all rows in order and raises DataError at a fault; collects bad rows.
+        read: yields all rows in order and raises DataError at a fault; collects bad rows, or, given
+            None, yields the rows of the reading before once more.
         from_text: all columns are text, whose types are still to be read.
         kinds: column → what it holds, where the file's form says so.
     """
 
     path: Path
     names: tuple[str, ...] | None
-    read: Callable[[BadRows], Iterator[pl.DataFrame]]
+    read: Callable[[BadRows | None], Iterator[pl.DataFrame]]
     from_text: bool = False
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 
