@@ -16,6 +16,7 @@ from recprune.data.source_folder import check_columns, check_form
 from recprune.data.sources import open_streams
 from recprune.data.sql import stream_query
 from recprune.data.stream import Stream
+from recprune.errors import DataError
 from recprune.schema import Kind
 
 __all__ = ["Batch", "Source", "open_query", "open_source"]
@@ -97,12 +98,20 @@ class Source:
                 seen |= dict.fromkeys(rows.columns)
                 if first is not None:
                     rows = rows.select([name for name in first if name in rows.columns])
-                yield Batch(plain(rows), stream.owner, before)
+                yield Batch(_plain(rows, stream), stream.owner, before)
                 before += len(rows)
             if first is None:
                 first = list(seen)
             elif stream.names is None:
                 check_columns(self.streams[0].path, first, stream.path, list(seen))
+
+
+def _plain(rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    try:
+        return plain(rows)
+    except DataError as error:
+        owner = stream.owner
+        raise DataError(f"{owner[0].upper()}{owner[1:]}: {error}") from error
 
 
 def open_source(path: str | Path) -> Source:
