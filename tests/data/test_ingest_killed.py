@@ -71,7 +71,7 @@ def kill_and_restart(source: Path, steps: list[int], first: bool) -> None:
         for old in output.parent.iterdir():
             assert old in (output, beside)
         if not first:
-            ingest(source, output, label="y")
+            ingest(source, output, label="y", on_bad_rows="skip")
         killed = run(source, output, step)
         assert killed.returncode == -9, (step, killed.stderr)
         if output.exists():
@@ -94,7 +94,7 @@ def test_killed_while_reading_writing_and_finishing(source: Path) -> None:
 @pytest.mark.parametrize("first", [True, False], ids=["new folder", "folder replaced"])
 def test_killed_at_every_kind_of_step(source: Path, first: bool) -> None:
     if not first:
-        ingest(source, source.parent / "whole.rp", label="y")
+        ingest(source, source.parent / "whole.rp", label="y", on_bad_rows="skip")
     total = int(run(source, source.parent / "whole.rp", 0).stdout)
     steps = sorted({*range(1, total, total // 12), *range(total - 6, total + 1)})
     kill_and_restart(source, steps, first)

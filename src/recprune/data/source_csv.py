@@ -209,6 +209,8 @@ def _sound_rows(path: Path, separator: str, bad: BadRows) -> Iterator[pl.DataFra
         if not seen_header:
             seen_header = bool(raw.strip(b"\r\n "))  # blank lines may come before it
             continue
+        while len(row) > width and not row[-1] and any(row):
+            row.pop()  # separators at the line's end: nothing is lost
         if len(row) > width:
             reason = f"{len(row)} cells, but the header has {width} columns"
         elif any("\udc80" <= c <= "\udcff" for cell in row for c in cell):
