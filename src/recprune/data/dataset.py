@@ -193,7 +193,7 @@ class Dataset:
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
         for given in [*frames.values(), *([] if items is None else [items])]:
-            refuse_identifiers(given, needed)
+            refuse_identifiers(given, {*needed, *(f.by for f in schema.fields if f.by)})
         words = [f.name for f in schema.fields if f.kind == "categorical"]
         frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
