@@ -20,12 +20,13 @@ from recprune.data.extras import read_extras
 from recprune.data.field_columns import as_fields
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
+from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_table, table_name
+from recprune.data.sources import read_source, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
@@ -127,10 +128,13 @@ class Dataset:
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, found = disk_frame(store), store.from_text, store.findings
+            frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+            found = store.findings
         else:
-            frame, from_text = read_table(path, bad)
-        table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
+            read = read_source(path, bad)
+            frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
+        spec = stated.with_roles(_names(drop), **roles)
+        table = build_table(frame, spec, from_text, kinds)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
@@ -182,8 +186,9 @@ class Dataset:
             seed: of the halves of ``valid``, *tune* and *gate*.
 
         Raises:
-            DataError: a column is absent, a label is not 0/1, a part lacks a class, or a row's
-                user (item) is not among ``users`` (``items``).
+            DataError: a column is absent, a label is not 0/1, a part lacks a class, a row's user
+                (item) is not among ``users`` (``items``), or a column that the schema does not name
+                holds e-mail addresses, phone or card numbers.
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
         roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
@@ -195,6 +200,9 @@ class Dataset:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
+        known = {*schema.names, *roles, *(c for f in schema.fields for c in (f.by, f.of) if c)}
+        for given in [*frames.values(), *([] if items is None else [items])]:
+            refuse_identifiers(given, known)
         frames = {p: as_fields(f, schema) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
