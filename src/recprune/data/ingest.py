@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from recprune._support import progress
 from recprune.crypto import Pseudonymiser
 from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
+from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.people import People, read_erased
 from recprune.data.reading import Reading
@@ -32,6 +34,9 @@ from recprune.folders import folder_written_whole
 from recprune.schema import Schema
 
 __all__ = ["ingest", "ingest_sql"]
+
+#: Columns that are brought into their last form at once.
+FINISHERS = 4
 
 Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 
@@ -109,10 +114,12 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
     with folder_written_whole(output) as folder, _nothing_kept(output):
         rows, writers = reading.write(bad, folder)
         shutil.rmtree(folder / "rows", ignore_errors=True)
-        columns, tensors = [], {}
-        for i, writer in enumerate(progress(writers, "finishing")):
-            columns.append(writer.finish())
-            tensors.update({f"{i}.{key}": array for key, array in writer.vocabulary().items()})
+        with ThreadPoolExecutor(FINISHERS) as pool:
+            columns = list(
+                progress(pool.map(ColumnWriter.finish, writers), "finishing", len(writers))
+            )
+        vocabularies = [writer.vocabulary() for writer in writers]
+        tensors = {f"{i}.{k}": array for i, v in enumerate(vocabularies) for k, array in v.items()}
         (folder / TEXTS).write_bytes(save(tensors))
         surveys = {writer.survey.name: writer.survey for writer in writers}
         found = [*bad.findings(spec.label or ""), *(people.findings() if people else ())]

@@ -37,9 +37,9 @@ class ColumnSurvey:
     def __init__(self, name: str, from_text: bool, spelt: bool = False, rows: int = 0) -> None:
         self.name, self.from_text, self.spelt = name, from_text, spelt
         self.rows = self.empty = rows
-        #: Text values that are numbers; all of them whole, as short, or exact in 32 bits.
+        #: Text values that are numbers, and whether all of them are whole.
         self.numbers = 0
-        self.whole = self.short = self.single = True
+        self.whole = True
         #: Whether 64 bits do not hold all of them.
         self.large = False
         self.coded = False
@@ -97,16 +97,20 @@ class ColumnSurvey:
             return "text"
         return "integer" if _whole(texts).null_count() == 0 else "number"
 
-    def parse(self, series: pl.Series, place: Callable[[int], str]) -> pl.Series:
-        """Return the numbers of a batch of texts, whole ones as integers, and learn what they are."""
-        whole = _whole(series)
-        if whole.null_count() == series.null_count():
-            numbers = whole
-            self._measure(whole.drop_nulls())
-        else:
-            numbers = numbers_of(series)
-            self.whole = False
-            self._measure(numbers.drop_nulls())
+    def parse(self, series: pl.Series, read: pl.Series, place: Callable[[int], str]) -> pl.Series:
+        """Return the numbers of a batch of texts, whole ones as integers, and learn what they are.
+
+        Args:
+            series: the texts.
+            read: the same cast to integers or numbers, null where that failed.
+            place: says where one of the rows comes from.
+        """
+        numbers = read
+        if read.null_count() > series.null_count():
+            whole = _whole(series)
+            numbers = whole if whole.null_count() == series.null_count() else numbers_of(series)
+        self.whole = self.whole and numbers.dtype.is_integer()
+        self._measure(numbers.drop_nulls())
         known = len(series) - numbers.null_count()
         self.numbers += known
         if self.slip is None and known < len(series) - series.null_count():
@@ -164,18 +168,10 @@ class ColumnSurvey:
     def _measure(self, values: pl.Series) -> None:
         if values.dtype.is_float():
             self.whole = False
-            if self.single:
-                back = values.cast(pl.Float32, strict=False).cast(pl.Float64)
-                self.single = bool((back.eq_missing(values) | values.is_nan()).all())
             return
         low, high = values.min(), values.max()
-        limit = np.iinfo(np.int32)
         if low is not None and high is not None:
             self.large = self.large or int(high) > LARGEST or int(low) < -LARGEST  # type: ignore[arg-type]
-            self.short = self.short and limit.min < int(low) and int(high) <= limit.max  # type: ignore[arg-type]
-            if self.single:
-                back = values.cast(pl.Float32).cast(values.dtype, strict=False)
-                self.single = bool(back.eq_missing(values).all())
 
     def content(self) -> Content:
         """Return what the column is stored as."""
