@@ -131,6 +131,6 @@ def test_suspects_of_real_tables(
     frame, from_text = read_table(shared_data / file)
     if roles["label"] == " income":
         frame = frame.with_columns((pl.col(" income") == " >50K").cast(pl.Int8).cast(pl.String))
-    checked = check_frame(frame, read_spec(roles), from_text)
+    checked = check_frame(frame, read_spec(roles), from_text=from_text)
     assert checked.label_rate is not None
     assert {f.column for f in checked.findings if f.kind == "leak_suspect"} == expected

@@ -46,6 +46,7 @@ __all__ = [
     "Time",
     "User",
     "chosen_rows",
+    "counted",
     "emit",
     "keep_bad_rows",
     "open_model",
@@ -186,8 +187,15 @@ def read_data(
 
 def keep_bad_rows(bad: BadRows, output: Path) -> None:
     """Write the rows that were left out beside the output folder, if they were to be left out."""
+    from recprune.data.bad_rows import bad_rows_file
+
     if bad.skip:
-        bad.write(output.absolute().with_name(f"{output.absolute().name}.bad_rows.csv"))
+        bad.write(bad_rows_file(output))
+
+
+def counted(bad: BadRows) -> dict[str, int]:
+    """Return how many rows were left out, for the result of a verb without an output folder."""
+    return {"bad_rows": len(bad.skipped)} if bad.skip else {}
 
 
 def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any) -> RunConfig:
@@ -211,6 +219,7 @@ def open_model(
     schema: Path | None,
     split: str | None,
     seed: int | None,
+    bad: BadRows | None = None,
 ) -> tuple[Ranker, Dataset]:
     """Load a trainable model and the table it belongs to, split as when it was trained."""
     from recprune.artifact import read_artifact
@@ -219,7 +228,7 @@ def open_model(
     ranker = ranker_of(read_artifact(model))
     meta = ranker.encoder.schema
     columns = {"user": meta.user, "item": meta.item, "time": meta.time}
-    data = read_data(table, meta.label, columns, drop, schema)
+    data = read_data(table, meta.label, columns, drop, schema, bad)
     return ranker, data.split(by=split or "auto", seed=seed or 0)
 
 
@@ -231,6 +240,7 @@ def open_scored(
     schema: Path | None,
     split: str | None,
     seed: int | None,
+    bad: BadRows | None = None,
 ) -> tuple[Artifact, list[Any], Any, Any]:
     """Return the last model's artefact, each model's logits, the labels, and the scored rows."""
     if part not in ("test", "all"):
@@ -241,7 +251,7 @@ def open_scored(
     artifacts = [read_artifact(path) for path in models]
     meta = artifacts[0].encoder.schema
     columns = {"user": meta.user, "item": meta.item, "time": meta.time}
-    data = read_data(table, meta.label, columns, drop, schema)
+    data = read_data(table, meta.label, columns, drop, schema, bad)
     rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
     logits = []
     for artifact in artifacts:

@@ -67,7 +67,7 @@ def command(
     if isinstance(rows, Query):
         if bad.skip:
             raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
-        checked = check_frame(read_query(rows.text, rows.url()), spec, split=how)
+        checked = check_frame(read_query(rows.text, rows.url()), spec, how)
     else:
         checked = check_table(rows, spec, bad, how)
     emit(checked.to_json(), as_json, None if as_json else _summary(checked))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from recprune.data.bad_rows import BadRows
-from recprune.data.checks import Sheet, check_dataset, check_sheet
+from recprune.data.checks import Sheet, check_dataset, check_sheet, some_rows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.dataset import Dataset
-from recprune.data.frames import plain
+from recprune.data.disk_frame import Frame, disk_frame, keep
+from recprune.data.draft import read_draft
+from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import identifier_findings
 from recprune.data.quality import Finding, grave, merged
-from recprune.data.draft import read_draft
-from recprune.data.sources import read_table
-from recprune.data.spec import Spec
+from recprune.data.sources import read_source
+from recprune.data.spec import ROLES, Spec
 from recprune.data.table import build_table
 from recprune.errors import DataError
+from recprune.schema import Kind
 
 __all__ = ["Checked", "check_frame", "check_table"]
 
@@ -31,9 +32,9 @@ class Checked:
     Args:
         rows: of the table.
         label_rate: share of label 1; None without a label of 0 and 1.
-        columns: one entry a column of single values, in the table's order: ``name``, ``role`` (``"field"``,
-            ``"label"``, ``"user"``, ``"item"``, ``"time"``, or ``"left out"`` of those that ``run``
-            does not use), ``kind`` (None = no field), ``missing`` rows and ``distinct`` values.
+        columns: one entry a column, in the table's order: ``name``, ``role`` (``"field"``,
+            ``"label"``, ``"user"``, ``"item"``, ``"time"``, ``"weight"``, or ``"left out"`` of those that ``run``
+            does not use), ``kind`` (``"date"`` = fields of its parts, None = no field), ``missing`` rows and ``distinct`` values.
         findings: the gravest first.
     """
 
@@ -79,79 +80,82 @@ def check_table(
     """
     bad = bad or BadRows.of("error")
     found: tuple[Finding, ...] = ()
+    frame: Frame
     if holds_columns(path):
         store = ColumnStore(path)
         roles = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
-        spec = spec.with_roles((), **roles)
-        frame, from_text, found = store.frame(), store.from_text, store.findings
+        spec, found = spec.with_roles((), **roles), store.findings
+        frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
     else:
-        frame, from_text = read_table(path, bad)
-    return check_frame(frame, spec, from_text, (*found, *bad.findings(spec.label or "")), split)
+        read = read_source(path, bad)
+        frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
+    checked = check_frame(frame, spec, split, from_text=from_text, kinds=kinds)
+    found = merged(found, bad.findings(spec.label or ""), checked.findings)
+    return replace(checked, findings=found)
 
 
 def check_frame(
-    frame: pl.DataFrame,
+    frame: Frame,
     spec: Spec,
-    from_text: bool = False,
-    found: tuple[Finding, ...] = (),
     split: tuple[str, int] = ("auto", 0),
+    *,
+    from_text: bool = False,
+    kinds: Mapping[str, Kind] | None = None,
 ) -> Checked:
     """Check a table; see :func:`check_table`.
 
     Args:
-        frame: columns of any types.
+        frame: columns of any types, in memory or on disk.
         spec: roles, dropped columns and stated properties.
-        from_text: all columns are text from a file, whose types are still to be read.
-        found: what is known of it already.
         split: the way of splitting, and its seed.
+        from_text: all columns are text from a file, whose types are still to be read.
+        kinds: column → what it holds by the file's form, where the schema does not say.
 
     Raises:
         DataError: a named column does not exist.
     """
     spec.check(frame.columns, needs_label=False)
-    clean = plain(frame.select(spec.used(frame.columns)))
+    clean = plain(keep(frame, spec.used(frame.columns)))
     # What would be refused column by column is reported column by column; the rest is read on.
-    named = {spec.label, spec.user, spec.item, spec.time, *spec.fields}
-    refused = identifier_findings(clean, {n for n in named if n is not None})
-    accepted = spec.with_roles(f.column for f in refused)
-    found = (*found, *refused)
-    rate, kinds = None, dict[str, str | None]()
+    named = {*(getattr(spec, role) for role in ROLES), *spec.other_labels, *spec.fields}
+    found = identifier_findings(clean, {n for n in named if n is not None})
+    accepted = spec.with_roles(f.column for f in found)
+    rate, of_fields = None, dict[str, str]()
     data = None
     if spec.label is not None:
         try:
-            table = build_table(frame, accepted, from_text)
+            table = build_table(frame, accepted, from_text, kinds)
             data = Dataset(table.schema, table.findings, "", table).split(split[0], seed=split[1])
         except DataError as error:
             action = "the table is refused; what needs a label was not checked"
-            found = (
-                *found,
-                Finding("refused", spec.label, "error", len(frame), action, str(error)),
-            )
+            refused = Finding("refused", spec.label, "error", len(frame), action, str(error))
+            found = (*found, refused)
     if data is not None:
         rate = float(data.whole_table.label.mean())
-        kinds = {f.name: f.kind for f in data.whole_table.schema.fields}
+        of_fields = {f.name: str(f.kind) for f in data.whole_table.schema.fields}
         found = merged(found, check_dataset(data))
     else:
-        draft = read_draft(frame, accepted, from_text)
+        draft = read_draft(some_rows(frame), accepted, from_text, kinds)
         sheet = Sheet.of_draft(draft)
-        kinds = {**sheet.kinds}
+        of_fields = {**sheet.kinds}
         found = merged(found, draft.findings, check_sheet(sheet))
-    return Checked(len(frame), rate, _columns(frame, spec, kinds), found)
+    return Checked(len(frame), rate, _columns(frame, spec, of_fields), found)
 
 
-def _columns(
-    frame: pl.DataFrame, spec: Spec, kinds: dict[str, str | None]
-) -> tuple[dict[str, Any], ...]:
-    named = {getattr(spec, role): role for role in ("label", "user", "item", "time")}
-    flat = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
-    distinct = flat.select(pl.all().drop_nulls().n_unique()).row(0)
-    return tuple(
-        {
-            "name": column.name,
-            "role": named.get(column.name, "field" if column.name in kinds else "left out"),
-            "kind": kinds.get(column.name),
-            "missing": column.null_count(),
-            "distinct": size,
-        }
-        for column, size in zip(flat, distinct, strict=True)
-    )
+def _columns(frame: Frame, spec: Spec, kinds: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    named = {getattr(spec, role): role for role in ROLES}
+    parts = {name.rpartition(".")[0] for name in kinds}
+    out = []
+    for name in frame.columns:
+        values = comparable(frame[name])
+        used = "field" if name in kinds or name in parts else "left out"
+        out.append(
+            {
+                "name": name,
+                "role": named.get(name, used),
+                "kind": kinds.get(name, "date" if used == "field" else None),
+                "missing": values.null_count(),
+                "distinct": values.drop_nulls().n_unique(),
+            }
+        )
+    return tuple(out)

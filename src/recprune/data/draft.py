@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.field_columns import FieldColumns
 from recprune.data.frames import plain
-from recprune.data.ids import read_id
 from recprune.data.infer import read_time, typed
 from recprune.data.labels import read_label
-from recprune.data.personal import sensitive_guess
 from recprune.data.quality import Finding
 from recprune.data.spec import Spec
-from recprune.data.table import read_fields
 from recprune.errors import DataError
+from recprune.schema import Kind
 
 __all__ = ["Draft", "read_draft"]
 
@@ -28,7 +27,7 @@ class Draft:
 
     Args:
         frame: plain columns: fields and ids.
-        kinds: field → ``"categorical"`` or ``"numeric"``.
+        kinds: field → its kind.
         roles: role → column, of those that are named.
         label: 0, 1 or NaN, shape ``(n,)``; None = there is none, or it is not 0/1.
         time: orders the rows, NaN where missing, shape ``(n,)``; None = nothing does.
@@ -43,16 +42,22 @@ class Draft:
     findings: tuple[Finding, ...]
 
 
-def read_draft(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Draft:
+def read_draft(
+    frame: pl.DataFrame,
+    spec: Spec,
+    from_text: bool = False,
+    kinds: Mapping[str, Kind] | None = None,
+) -> Draft:
     """Read a table whose label may be absent or not 0/1.
 
     Args:
         frame: columns of any types.
         spec: roles, dropped columns, stated properties.
         from_text: all columns are text from a file, whose types are still to be read.
+        kinds: column → what it holds by the file's form, where the schema does not say.
 
     Raises:
-        DataError: a named column does not exist, a column of lists, or one that the schema calls
+        DataError: a named column does not exist, a column of structs, or one that the schema calls
             numeric and holds no number.
     """
     spec.check(frame.columns, needs_label=False)
@@ -66,13 +71,6 @@ def read_draft(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Draf
             label, found = read_label(typed(raw) if from_text else raw)
         except DataError:
             label = None  # whoever builds the table from it says why
-    columns = read_fields(frame, spec, from_text, found)
-    ids = [n for n in (spec.user, spec.item) if n is not None]
-    fields = {n: c for n, c in columns.items() if n not in ids}
-    for name, column in fields.items():
-        guess = sensitive_guess(column.series)
-        if guess is not None and "sensitive" not in spec.fields.get(name, {}):
-            found.append(guess)
     time = None
     if spec.time is not None:
         try:
@@ -80,7 +78,12 @@ def read_draft(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Draf
         except DataError as error:
             action = "the table is refused; what needs a time was not checked"
             found.append(Finding("refused", spec.time, "error", len(frame), action, str(error)))
-    read = [c.series.alias(n) for n, c in fields.items()]
-    read += [read_id(frame[n], from_text).alias(n) for n in ids]
-    kinds = {n: str(c.kind) for n, c in fields.items()}
-    return Draft(pl.DataFrame(read), kinds, roles, label, time, tuple(found))
+            spec = replace(spec, time=None)
+            frame = frame.drop(roles.pop("time"))
+    read = FieldColumns(frame, spec, from_text, kinds or {})
+    converted = read.converted()
+    assert isinstance(converted, pl.DataFrame)
+    ids = [n for n in (spec.user, spec.item) if n is not None]
+    of_fields = {n: str(c.kind) for n, c in read.columns.items() if n not in ids}
+    found = [*found, *read.findings]
+    return Draft(converted.select([*of_fields, *ids]), of_fields, roles, label, time, tuple(found))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 import polars as pl
 
+from recprune.data.disk_frame import Frame
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 
@@ -28,7 +29,7 @@ PHONE = re.compile(
 DIGITS = range(8, 16)
 
 
-def refuse_identifiers(frame: pl.DataFrame, allowed: Collection[str]) -> None:
+def refuse_identifiers(frame: Frame, allowed: Collection[str]) -> None:
     """Refuse columns of e-mail addresses, phone numbers or card numbers, told by their content.
 
     Args:
@@ -47,7 +48,7 @@ def refuse_identifiers(frame: pl.DataFrame, allowed: Collection[str]) -> None:
         )
 
 
-def identifier_findings(frame: pl.DataFrame, allowed: Collection[str]) -> tuple[Finding, ...]:
+def identifier_findings(frame: Frame, allowed: Collection[str]) -> tuple[Finding, ...]:
     """Return all that :func:`refuse_identifiers` refuses, as errors; the arguments are the same."""
     found = []
     for name, what in _identifiers(frame, allowed):
@@ -83,7 +84,7 @@ def identifier_of(series: pl.Series) -> str | None:
     return None
 
 
-def _identifiers(frame: pl.DataFrame, allowed: Collection[str]) -> Iterator[tuple[str, str]]:
+def _identifiers(frame: Frame, allowed: Collection[str]) -> Iterator[tuple[str, str]]:
     for name in frame.columns:
         what = None if name in allowed else identifier_of(frame[name])
         if what is not None:

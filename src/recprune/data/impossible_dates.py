@@ -50,8 +50,7 @@ def impossible_dates(column: Column) -> tuple[Finding, ...]:
     if series.dtype not in (pl.Date, pl.Datetime):
         return ()
     days = series.drop_nulls()
-    kept = "dropped with the column" if column.kind == "date" else "kept as they are"
-    return _report(series.name, _outside(days, micros(days).to_numpy()), kept)
+    return _report(series.name, _outside(days, micros(days).to_numpy()), "read as they are")
 
 
 def impossible_times(series: pl.Series) -> tuple[Finding, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,15 +11,21 @@ import polars as pl
 
 from recprune.errors import DataError
 
-__all__ = ["Finding", "Severity", "duplicate_columns", "grave", "merged", "refuse_grave"]
+__all__ = [
+    "Finding",
+    "Severity",
+    "duplicate_columns",
+    "fingerprint",
+    "grave",
+    "merged",
+    "refuse_grave",
+]
 
 Severity = Literal["info", "warning", "error"]
 #: The gravest first.
 ORDER = ("error", "warning", "info")
 #: As many findings are named in an error.
 SHOWN = 5
-#: Rows that tell most columns apart.
-SAMPLE = 5000
 
 
 @dataclass(frozen=True)
@@ -91,32 +96,30 @@ def refuse_grave(found: Iterable[Finding]) -> None:
         )
 
 
-def duplicate_columns(columns: Mapping[str, pl.Series], first: Iterable[str] = ()) -> list[Finding]:
-    """Report columns that equal an earlier one value by value; those in ``first`` come earliest.
+def duplicate_columns(columns: Iterable[tuple[str, pl.Series]]) -> list[Finding]:
+    """Report columns that equal an earlier one value by value.
 
     >>> a = pl.Series([1, 2]); b = pl.Series([2, 1])
-    >>> [f.column for f in duplicate_columns({"a": a, "b": b, "c": a.clone()})]
+    >>> [f.column for f in duplicate_columns([("a", a), ("b", b), ("c", a.clone())])]
     ['c']
     """
-    order = [*first, *(n for n in columns if n not in set(first))]
-    # A few rows tell most columns apart; only those that agree in them are compared in all rows.
-    some = {n: _print(columns[n].gather_every(max(1, len(columns[n]) // SAMPLE))) for n in order}
-    often = Counter(some.values())
+    found: list[Finding] = []
     seen: dict[tuple[str, bytes], str] = {}
-    found = []
-    for name in order:
-        if often[some[name]] < 2:
-            continue
-        twin = seen.setdefault(_print(columns[name]), name)
+    for name, series in columns:
+        twin = seen.setdefault(fingerprint(series), name)
         if twin != name:
             action = f"kept, though it equals column {twin!r} in every row"
             message = f"{name!r} and {twin!r} hold the same values in the same rows."
-            rows = len(columns[name])
-            found.append(Finding("duplicate", name, "warning", rows, action, message))
+            found.append(Finding("duplicate", name, "warning", len(series), action, message))
     return found
 
 
-def _print(series: pl.Series) -> tuple[str, bytes]:
+def fingerprint(series: pl.Series) -> tuple[str, bytes]:
+    """Return what two columns have in common exactly when they are equal value by value.
+
+    >>> fingerprint(pl.Series([1, 0])) == fingerprint(pl.Series([True, False]))
+    True
+    """
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         series = series.cast(pl.Float64) + 0.0  # 1, 1.0 and true are one value; so are ±0
     return str(series.dtype), hashlib.sha256(series.hash(seed=0).to_numpy().tobytes()).digest()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
+from recprune.data.frames import comparable
 from recprune.data.infer import read_time
 from recprune.data.quality import Finding, Severity
 from recprune.data.table import Table
@@ -19,6 +21,8 @@ __all__ = ["future_trains", "given_leaks", "shared_rows", "shared_users", "split
 
 #: From this share of test rows with a twin that trains on, they are worth a warning.
 OFTEN = 0.1
+#: Mixes the hashes of columns so that their order counts (golden ratio, Knuth 1973, section 6.4).
+ODD = np.uint64(0x9E3779B97F4A7C15)
 
 Index = NDArray[np.int64]
 
@@ -88,23 +92,28 @@ def future_trains(
     return [Finding("future_trains", "", severity, late, action, message, late / len(train))]
 
 
-def shared_rows(frame: pl.DataFrame, index: Sequence[Index]) -> list[Finding]:
+def shared_rows(
+    frame: Frame, others: Iterable[NDArray[Any]], index: Sequence[Index]
+) -> list[Finding]:
     """Report test rows that equal a training row in every column.
 
-    Rows are compared by 64-bit hashes.
+    Rows are compared by 64-bit hashes, made of one column at a time.
 
     Args:
-        frame: fields, label and time of all rows.
+        frame: fields and ids of all rows, in memory or on disk.
+        others: what else rows must have in common: label and time, each shape ``(n,)``.
         index: rows of train, valid and test.
 
-    >>> frame = pl.DataFrame({"a": [1, 1, 1, 2], "y": [1, 0, 1, 1]})
-    >>> shared_rows(frame, [np.array([0, 1]), np.array([3]), np.array([2])])[0].rows
+    >>> frame, label = pl.DataFrame({"a": [1, 1, 1, 2]}), np.array([1, 0, 1, 1])
+    >>> shared_rows(frame, [label], [np.array([0, 1]), np.array([3]), np.array([2])])[0].rows
     1
     """
-    hashed = frame.select(n for n, t in frame.schema.items() if not t.is_nested())
-    rows = hashed.hash_rows(seed=0)
-    test = rows[index[2]]
-    shared = int(test.is_in(rows[index[0]].unique().implode()).sum())
+    columns = chain((frame[name] for name in frame.columns), map(pl.Series, others))
+    rows = np.zeros(len(frame), np.uint64)
+    for place, column in enumerate(columns):
+        rows = rows * ODD ^ comparable(column).hash(seed=place).to_numpy()
+    train, test = np.unique(rows[index[0]]), rows[index[2]]
+    shared = int(np.isin(test, train).sum())
     if not shared:
         return []
     share = shared / len(test)
@@ -118,12 +127,11 @@ def split_leaks(
     table: Table, users: Index | None, index: Sequence[Index], by: str
 ) -> list[Finding]:
     """Run all of the above on a split of a table; the arguments are theirs."""
-    own = {"label": table.label} | ({} if table.time is None else {"time": table.time})
-    frame = table.frame.with_columns(pl.Series(f"\0{name}", values) for name, values in own.items())
+    others = [table.label] if table.time is None else [table.label, table.time]
     return [
         *shared_users(users, index, by),
         *future_trains(table.time, users, index, by),
-        *shared_rows(frame, index),
+        *shared_rows(table.frame, others, index),
     ]
 
 
@@ -144,4 +152,4 @@ def given_leaks(parts: Mapping[str, pl.DataFrame], schema: Schema) -> list[Findi
     users = None
     if schema.user is not None:
         users = frame[schema.user].rank("dense").fill_null(0).to_numpy().astype(np.int64)
-    return [*future_trains(time, users, index, "given"), *shared_rows(frame, index)]
+    return [*future_trains(time, users, index, "given"), *shared_rows(frame, [], index)]

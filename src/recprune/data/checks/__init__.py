@@ -16,11 +16,11 @@ from recprune.data.checks.drift import drifted
 from recprune.data.checks.leaks import leak_suspects
 from recprune.data.checks.pairs import duplicates, near_duplicates
 from recprune.data.checks.rows import label_over_time, repeated_rows, single_interactions
-from recprune.data.checks.sheet import Sheet
+from recprune.data.checks.sheet import Sheet, some_rows
 from recprune.data.dataset import Dataset
 from recprune.data.quality import Finding, merged
 
-__all__ = ["CHECKS", "Sheet", "check_dataset", "check_sheet"]
+__all__ = ["CHECKS", "Sheet", "check_dataset", "check_sheet", "some_rows"]
 
 #: Every check, called with the sheet; those that need a label find nothing without one.
 CHECKS: tuple[Callable[[Sheet], tuple[Finding, ...]], ...] = (

@@ -44,7 +44,7 @@ def drifted(sheet: Sheet) -> tuple[Finding, ...]:
     a shift, PSI ÷ (1/n + 1/m) is χ² with bins − 1 degrees of freedom (Yurdakul 2018, theorem 3.1).
     Ids of users and items are left out: a split by user has other users by intent.
     """
-    rows = len(sheet.parts[1].frame)
+    rows = sheet.parts[1].rows
     found = []
     for name in sheet.fields if rows else []:
         counts = _histograms(sheet, name)
@@ -65,7 +65,7 @@ def drifted(sheet: Sheet) -> tuple[Finding, ...]:
 
 def _histograms(sheet: Sheet, name: str) -> NDArray[np.int64]:
     """Return rows a bin, shape ``(2, n_bins)``: of the training and of the test rows."""
-    train, test = (sheet.some(part.frame[name]) for part in sheet.parts)
+    train, test = (part.frame[name] for part in sheet.parts)
     if sheet.kinds[name] == "numeric":
         values = [s.cast(pl.Float64).fill_null(float("nan")).to_numpy() for s in (train, test)]
         known = values[0][np.isfinite(values[0])]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,25 +14,30 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.data.dataset import Dataset
-from recprune.data.quality import Finding, duplicate_columns
+from recprune.data.disk_frame import Frame
 from recprune.data.draft import Draft
+from recprune.data.frames import comparable
+from recprune.data.quality import Finding, duplicate_columns, fingerprint
 
-__all__ = ["Sheet"]
+__all__ = ["Sheet", "some_rows"]
 
 #: Shares of the rows that train and test where a table is not split, as in ``Dataset.split``.
 TRAIN, TEST = 0.7, 0.15
 #: Rows that are looked at where all would cost time and change little; fewer of wide tables, whose
 #: cells count, but not so few that nothing can be told.
 SAMPLE, CELLS, LEAST = 50_000, 20_000_000, 5_000
+#: Of a larger table on disk, so many rows are looked at in all; and rows that tell columns apart.
+MOST_ROWS, FEW = 1_000_000, 5000
 #: From so many values in the sample on, whole numbers and texts are counted in all rows.
 EXACT = 1000
 
 
 class Window(NamedTuple):
-    """The rows of one part: columns, and labels of shape ``(n,)``, None without any."""
+    """Some rows of a part: columns, labels of shape ``(n,)`` or None, and how many rows it has."""
 
     frame: pl.DataFrame
     label: NDArray[np.float32] | None
+    rows: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +45,12 @@ class Sheet:
     """A table under check.
 
     Args:
-        frame: plain columns: fields, user and item.
-        kinds: field → ``"categorical"`` or ``"numeric"``.
+        frame: plain columns: fields, user and item; lists as text.
+        kinds: field → its kind.
         roles: role (``label``, ``user``, ``item``, ``time``) → column.
         label: 0, 1 or NaN (missing), shape ``(n,)``; None = there is none, or it is not 0/1.
         time: orders the rows, shape ``(n,)``; None = nothing does.
-        parts: the rows that train, and those that test.
+        parts: of the rows that train, and of those that test, at most 50,000 drawn at random.
     """
 
     frame: pl.DataFrame
@@ -61,44 +67,47 @@ class Sheet:
         Its parts are the first 70 and the last 15 per cent in time, or without time as many at
         random.
         """
-        frame, label, time = draft.frame, draft.label, draft.time
-        place = _places(len(frame), time)
-        masks = place <= TRAIN, place > 1 - TEST
+        frame, label = _flat(draft.frame), draft.label
+        place = _places(len(frame), draft.time)
+        parts = (np.flatnonzero(place <= TRAIN), np.flatnonzero(place > 1 - TEST))
         train, test = (
-            Window(frame.filter(pl.Series(m)), None if label is None else label[m]) for m in masks
+            _window(frame[at], None if label is None else label[at], frame.columns) for at in parts
         )
-        return cls(frame, draft.kinds, draft.roles, label, time, (train, test))
+        return cls(frame, draft.kinds, draft.roles, label, draft.time, (train, test))
 
     @classmethod
     def of_dataset(cls, data: Dataset) -> Sheet:
-        """Take the rows of a split data set, with the parts that it was split into."""
+        """Take the rows of a split data set, with the parts that it was split into.
+
+        Of a table on disk with more than a million rows, a million are taken, evenly spread.
+        """
         schema = data.schema
         roles = {role: getattr(schema, role) for role in ("label", "user", "item", "time")}
         roles = {role: name for role, name in roles.items() if name is not None}
-        ids = {schema.user, schema.item}
-        columns = data.train.columns
-        kinds = {f.name: f.kind for f in schema.fields if f.name not in ids}
-        kinds = {n: k for n, k in kinds.items() if not columns[n].dtype.is_nested()}
-        names = [*kinds, *(roles[r] for r in ("user", "item") if r in roles)]
-        parts = [Window(s.columns.select(names), s.label) for s in (data.train, data.test)]
+        kinds = {f.name: str(f.kind) for f in schema.fields}
+        ids = [roles[role] for role in ("user", "item") if role in roles]
+        names = list(dict.fromkeys([*kinds, *ids]))
+        train, test = (_window(s.columns, s.label, names) for s in (data.train, data.test))
         if data.table is not None:
-            whole, label, time = data.table.frame.select(names), data.table.label, data.table.time
+            table = data.table.loaded(MOST_ROWS)
+            whole, label, time = table.held, table.label, table.time
         else:
-            parts.insert(1, Window(data.valid.columns.select(names), data.valid.label))
-            whole = pl.concat([p.frame for p in parts], how="vertical_relaxed")
-            label = np.concatenate([s.label for s in (data.train, data.valid, data.test)])
-            time = None
-        return cls(whole, kinds, roles, label, time, (parts[0], parts[-1]))
+            every = (data.train, data.valid, data.test)
+            held = [s.columns.select(*names) for s in every]
+            whole = pl.concat(held, how="vertical_relaxed")
+            label, time = np.concatenate([s.label for s in every]), None
+        kinds = {name: kind for name, kind in kinds.items() if name not in ids}
+        return cls(_flat(whole.select(names)), kinds, roles, label, time, (train, test))
 
     @property
     def fields(self) -> list[str]:
-        """Names of the columns that a model may learn from: all but label, ids and time."""
-        return list(self.kinds)
+        """Names of the fields of one number or one category a row; no ids."""
+        return [n for n, kind in self.kinds.items() if kind in ("categorical", "numeric")]
 
     @property
     def texts(self) -> list[str]:
         """Names of the fields that hold text."""
-        return [n for n in self.kinds if self.frame[n].dtype == pl.String]
+        return [n for n in self.fields if self.frame[n].dtype == pl.String]
 
     @property
     def numbers(self) -> list[str]:
@@ -127,27 +136,55 @@ class Sheet:
     @cached_property
     def twins(self) -> tuple[Finding, ...]:
         """The fields that equal an earlier one in every row."""
-        return tuple(duplicate_columns({n: self.frame[n] for n in self.fields}))
-
-    @property
-    def rows(self) -> int:
-        """How many rows are looked at where all would cost time: 50,000, fewer of wide tables."""
-        return max(LEAST, min(SAMPLE, CELLS // max(1, self.frame.width)))
+        # A few rows tell most columns apart; only those that agree in them are compared in all.
+        some = {n: fingerprint(self.some(self.frame[n], FEW)) for n in self.fields}
+        alike = Counter(some.values())
+        return tuple(duplicate_columns((n, self.frame[n]) for n in some if alike[some[n]] > 1))
 
     def some(self, column: pl.Series, rows: int = SAMPLE) -> pl.Series:
         """Return evenly spaced values of a column, at most so many."""
-        most = min(rows, self.rows)
+        most = min(rows, _rows(self.frame.width))
         return column.gather_every(max(1, -(-len(column) // most)))
 
     @cached_property
     def taught(self) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-        """Fields and labels of some rows that train and have a label, drawn at random."""
-        train, label = self.parts[0]
-        assert label is not None
-        at = np.flatnonzero(~np.isnan(label))
-        if len(at) > self.rows:
-            at = np.sort(stream(0, "check", "rows").choice(at, self.rows, replace=False))
-        return train.select(self.fields)[at], label[at].astype(np.float64)
+        """Fields and labels of some rows that train and have a label."""
+        train = self.parts[0]
+        assert train.label is not None
+        known = ~np.isnan(train.label)
+        frame = train.frame.select(self.fields).filter(pl.Series(known))
+        return frame, train.label[known].astype(np.float64)
+
+
+def some_rows(frame: Frame) -> pl.DataFrame:
+    """Return a frame in memory; of a larger one on disk a million rows, evenly spread."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    at = np.linspace(0, len(frame) - 1, min(MOST_ROWS, len(frame))).astype(np.int64)
+    held: pl.DataFrame = frame[at].select(*frame.columns)
+    return held
+
+
+def _rows(columns: int) -> int:
+    """Return how many rows are looked at where all would cost time."""
+    return max(LEAST, min(SAMPLE, CELLS // max(1, columns)))
+
+
+def _window(frame: Frame, label: NDArray[np.float32] | None, names: Sequence[str]) -> Window:
+    n, most = len(frame), _rows(len(names))
+    at = np.arange(n)
+    if n > most:
+        at = np.sort(stream(0, "check", "rows").choice(n, most, replace=False))
+    return Window(
+        _flat(frame[at].select(*names)),
+        None if label is None else label[at],
+        n,
+    )
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with lists as text."""
+    return frame.with_columns(comparable(c) for c in frame if c.dtype.is_nested())
 
 
 def _places(n: int, time: NDArray[Any] | None) -> NDArray[np.float64]:
