@@ -142,16 +142,25 @@ def _short_lines(path: Path, head: Header) -> list[int]:
         return []
     lines = pl.scan_lines(path, name="text", row_index_name="line", row_index_offset=1)
     text = pl.col("text").str.strip_suffix("\r")
-    few = (text.str.count_matches(head.separator, literal=True) < width - 1) & (text != "")
-    quotes = text.str.contains('"', literal=True).alias("quotes")
-    found = lines.filter(few | quotes).select("line", quotes).collect(engine="streaming")
-    if not found["quotes"].any():
-        return found["line"].to_list()
+    outside = text.str.replace_all('"[^"]*"', "")
+    few = (outside.str.count_matches(head.separator, literal=True) < width - 1) & (text != "")
+    open_ = (text.str.count_matches('"', literal=True) % 2 == 1).alias("open")
+    found = lines.filter(few | open_).select("line", text, open_).collect(engine="streaming")
+    if not found["open"].any():  # no row has several lines
+        rows = found.select("line", "text").iter_rows()
+        return [line for line, row in rows if _cells(row, head.separator) < width]
     short: list[int] = []
     reader = csv.reader(stream_lines(path), delimiter=head.separator)
     with contextlib.suppress(csv.Error):  # Polars read what this reader cannot
         short += [reader.line_num for row in reader if 0 < len(row) < width]
     return short
+
+
+def _cells(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=separator)))
+    except csv.Error:  # Polars read what this reader cannot
+        return line.count(separator) + 1
 
 
 def _fills_all(path: Path, head: Header) -> bool:
