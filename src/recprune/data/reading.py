@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +73,10 @@ class Reading:
                 self._refuse(surveys)
             if self.source.once:
                 spool.mkdir(exist_ok=True)
-                self._spool.append(spool / f"{len(self._spool)}.parquet")
-                batch.rows.write_parquet(self._spool[-1])
+                self._spool.append(spool / f"{len(self._spool)}.arrow")
+                # Through memory: of a full disk, Polars says it in an error of its own.
+                batch.rows.write_ipc(packed := io.BytesIO(), compression="zstd")
+                self._spool[-1].write_bytes(packed.getbuffer())
             rows += len(batch.rows)
         if not rows:
             raise DataError(
@@ -89,7 +92,7 @@ class Reading:
             yield from self._batches(None)
             return
         for file in self._spool:
-            yield Batch(pl.read_parquet(file), self.source.owner, 0)
+            yield Batch(pl.read_ipc(file), self.source.owner, 0)
 
     def _batches(self, bad: BadRows | None) -> Iterator[Batch]:
         for batch in self.source.batches(bad):
