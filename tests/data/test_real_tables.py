@@ -10,8 +10,8 @@ import pytest
 
 from recprune.data import Dataset, ingest
 from recprune.data.columns import ColumnStore
-from recprune.encoding import Vocabulary
 from recprune.errors import DataError
+from recprune.lookups import Vocabulary
 
 TABLES: dict[str, tuple[str, dict[str, Any], int, float]] = {
     "shoppers": (
@@ -255,7 +255,7 @@ def test_the_folder_reads_as_the_file_does(shared_data: Path, tmp_path: Path, na
     assert stored.table is not None
     assert direct.table is not None
     assert stored.schema == direct.schema
-    assert stored.table.frame.equals(direct.table.frame)
+    assert stored.table.held.equals(direct.table.held)
     assert np.array_equal(stored.table.label, direct.table.label)
     assert len(stored.table.label) == rows
     assert stored.table.label.mean() == pytest.approx(rate, abs=6e-5)

@@ -8,7 +8,7 @@ import pytest
 
 from recprune.data import Dataset
 from recprune.data.fit import fit_knots
-from recprune.encoding import Knots, Vocabulary
+from recprune.lookups import Knots, Vocabulary
 
 
 def interactions(n: int = 3000, seed: int = 0) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recprune.data.columns import StoredColumn, sha256_of
 from recprune.data.infer import micros
 from recprune.data.survey import ColumnSurvey
-from recprune.encoding import pack_texts
+from recprune.texts import pack_texts
 
 __all__ = ["ColumnWriter"]
 

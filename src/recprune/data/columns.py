@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from recprune.data.quality import Finding
-from recprune.encoding import unpack_texts
 from recprune.errors import ArtifactError, DataError, nearest
 from recprune.schema import Kind
+from recprune.texts import unpack_texts
 
 __all__ = ["ABOUT", "FORMAT", "PROTOCOL", "TEXTS", "ColumnStore", "StoredColumn", "holds_columns"]
 

@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
+from recprune.data.disk_frame import Frame, disk_frame
 from recprune.data.encode import encode_frame
+from recprune.data.extras import read_extras
+from recprune.data.field_columns import as_fields
 from recprune.data.fit import fit_encoder
-from recprune.data.frames import plain, to_polars, widened
+from recprune.data.frames import plain, to_polars
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import positions, read_id
 from recprune.data.labels import read_label
 from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import Read, read_source, table_name
+from recprune.data.sources import read_source, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
-from recprune.encoding import Encoder, Rows
+from recprune.encoding import Encoder
 from recprune.errors import DataError, nearest
 from recprune.schema import Schema
 from recprune.users import Users
@@ -121,14 +124,17 @@ class Dataset:
         stated = read_spec(schema)
         roles = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
+        frame: Frame
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            read, found = Read(store.frame(), store.from_text, store.kinds), store.findings
+            frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+            found = store.findings
         else:
             read = read_source(path, bad)
+            frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         spec = stated.with_roles(_names(drop), **roles)
-        table = build_table(read.frame, spec, read.from_text, read.kinds)
+        table = build_table(frame, spec, from_text, kinds)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
@@ -185,17 +191,19 @@ class Dataset:
                 holds e-mail addresses, phone or card numbers.
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
-        needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
+        roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
+        roles += schema.other_labels
         for part, frame in frames.items():
-            for column in needed:
+            needed_here = [f.of if f.of and f.name not in frame else f.name for f in schema.fields]
+            for column in (*needed_here, *roles):
                 if column not in frame.columns:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
+        known = {*schema.names, *roles, *(c for f in schema.fields for c in (f.by, f.of) if c)}
         for given in [*frames.values(), *([] if items is None else [items])]:
-            refuse_identifiers(given, {*needed, *(f.by for f in schema.fields if f.by)})
-        words = [f.name for f in schema.fields if f.kind == "categorical"]
-        frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
+            refuse_identifiers(given, known)
+        frames = {p: as_fields(f, schema) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
         if items is not None and schema.item and schema.item not in items.columns:
@@ -212,7 +220,8 @@ class Dataset:
                         f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
                         "Drop them, or fill them in."
                     )
-            columns = frame.select(list(dict.fromkeys(c for c in needed if c != schema.label)))
+            kept = (*schema.names, schema.user, schema.item)
+            columns = frame.select(list(dict.fromkeys(c for c in kept if c)))
             parts[part] = Split(
                 encode_frame(encoder, frame),
                 label,
@@ -220,6 +229,7 @@ class Dataset:
                 columns,
                 places(frame, schema.user, user_ids, part),
                 places(frame, schema.item, item_ids, part),
+                read_extras(frame, read_spec(schema), from_text=False),
             )
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
@@ -254,7 +264,7 @@ class Dataset:
         items = build_items(table)
         place = positions(table.frame[item], items[item]) if item and items is not None else None
         rows = encode_frame(encoder, table.frame)
-        whole = Split(rows, table.label, encoder, table.frame, owner, place)
+        whole = Split(rows, table.label, encoder, table.frame, owner, place, table.extras)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
@@ -335,15 +345,11 @@ class Dataset:
             unsplit = replace(self._table("only"), schema=schema)
             return replace(self, schema=schema, table=unsplit)
         encoder = self.encoder.take(schema.names, {})
-        at = [self.schema.names.index(name) for name in schema.names]
-        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
+        codes, shares = self.encoder.columns_of(schema.names)
         parts = {
             part: replace(
                 split,
-                rows=Rows(
-                    np.ascontiguousarray(split.rows.codes[:, at]),
-                    np.ascontiguousarray(split.rows.shares[:, numeric]),
-                ),
+                rows=split.rows.select(codes, shares),
                 encoder=encoder,
             )
             for part, split in self.fitted.parts.items()
@@ -367,7 +373,7 @@ class Dataset:
         users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
         items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None
         rows = encode_frame(encoder, table.frame)
-        return Split(rows, table.label, encoder, table.frame, users, items)
+        return Split(rows, table.label, encoder, table.frame, users, items, table.extras)
 
     @property
     def whole_table(self) -> Table:

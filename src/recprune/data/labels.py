@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.quality import Finding
-from recprune.encoding import text
 from recprune.errors import DataError
+from recprune.texts import text
 
 __all__ = ["read_label"]
 

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
+from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
 from recprune.encoding import Encoder, Rows
@@ -29,17 +31,19 @@ class Split:
         rows: codes and shares, n rows.
         label: 0 or 1, shape ``(n,)``.
         encoder: what the rows were encoded with.
-        columns: the raw columns: fields, user and item.
+        columns: the raw columns: fields, user and item; in memory, or read when asked for.
         users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
         items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
+        extras: how much each row counts, and its other labels.
     """
 
     rows: Rows
     label: NDArray[np.float32]
     encoder: Encoder
-    columns: pl.DataFrame
+    columns: Frame
     users: Index | None = None
     items: Index | None = None
+    extras: Extras = Extras()  # noqa: RUF009 (frozen)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -49,11 +53,12 @@ class Split:
         at = np.arange(len(self))[index]
         return replace(
             self,
-            rows=self.rows[at],
+            rows=self.rows.part(at),
             label=self.label[at],
             columns=self.columns[at],
             users=None if self.users is None else self.users[at],
             items=None if self.items is None else self.items[at],
+            extras=self.extras.take(at),
         )
 
 
