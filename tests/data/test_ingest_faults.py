@@ -199,7 +199,7 @@ def test_a_disk_that_fills(tmp_path: Path, limit: int) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
 
 
-@pytest.mark.parametrize("place", ["survey", "columns", "texts", "manifest"])
+@pytest.mark.parametrize("place", ["columns", "finish", "texts", "manifest"])
 def test_no_space_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Where a device says so, at any of the writes: what was there before stays."""
     (tmp_path / "t.csv").write_bytes(SOUND)
@@ -212,8 +212,8 @@ def test_no_space_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: s
             device.write(b"x")
 
     targets = {
-        "survey": "recprune.data.survey.ColumnSurvey.add",
         "columns": "recprune.data.column_writer.ColumnWriter.add",
+        "finish": "recprune.data.column_writer.ColumnWriter.finish",
         "texts": "pathlib.Path.write_bytes",
         "manifest": "pathlib.Path.write_text",
     }

@@ -1,9 +1,9 @@
-"""From a source of any size to a folder of columns, in two passes and bounded memory.
+"""From a source of any size to a folder of columns, in bounded memory.
 
-The first pass learns what each column holds; the second writes it. Both read a batch of rows at a
-time, so that memory grows with the distinct texts, not with the rows. What each column is read as
-is what :func:`recprune.data.infer.typed` says of the whole column: a table read from the folder
-equals the table read from the source.
+The rows are read a batch at a time, and columns written as what their first values are; those that
+turn out to be something else are written again in a second reading. Memory grows with the different
+texts, not with the rows. What each column is read as is what :func:`recprune.data.infer.typed` says
+of the whole column: a table read from the folder equals the table read from the source.
 
 Killed at any moment and started again, it starts anew and ends in the same bytes: what a killed run
 left is removed.
@@ -23,12 +23,10 @@ from recprune._support import progress
 from recprune.crypto import Pseudonymiser
 from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
-from recprune.data.column_writer import ColumnWriter
-from recprune.data.columns import ABOUT, TEXTS, StoredColumn, manifest
+from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.people import People, read_erased
 from recprune.data.reading import Reading
 from recprune.data.spec import Spec, read_spec
-from recprune.data.survey import ColumnSurvey
 from recprune.errors import DataError, ParameterError
 from recprune.folders import folder_written_whole
 from recprune.schema import Schema
@@ -114,9 +112,14 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
 
     reading = Reading(source, spec, people)
     with folder_written_whole(output) as folder, _nothing_kept(output):
-        rows, surveys = reading.survey(bad, folder / "rows")
-        columns = _write(reading, rows, surveys, folder)
+        rows, writers = reading.write(bad, folder)
         shutil.rmtree(folder / "rows", ignore_errors=True)
+        columns, tensors = [], {}
+        for i, writer in enumerate(progress(writers, "finishing")):
+            columns.append(writer.finish())
+            tensors.update({f"{i}.{key}": array for key, array in writer.vocabulary().items()})
+        (folder / TEXTS).write_bytes(save(tensors))
+        surveys = {writer.survey.name: writer.survey for writer in writers}
         found = [*source.findings, *bad.findings(spec.label or "")]
         found += people.findings() if people else []
         found += [f for survey in surveys.values() for f in survey.findings()]
@@ -134,32 +137,6 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
         if bad.skip:
             bad.write(bad_rows_file(output), with_text=people is None)
     return output
-
-
-def _write(
-    reading: Reading, rows: int, surveys: Mapping[str, ColumnSurvey], folder: Path
-) -> list[StoredColumn]:
-    writers = [ColumnWriter(i, survey, folder) for i, survey in enumerate(surveys.values())]
-    seen = 0
-    with contextlib.ExitStack() as files:
-        for writer in writers:
-            writer.open(files)
-        for batch in progress(reading.again(), "writing", None):
-            seen += len(batch.rows)
-            for writer, (name, survey) in zip(writers, surveys.items(), strict=True):
-                known = name in batch.rows.columns
-                writer.add(batch.rows[name] if known else survey.nothing(len(batch.rows)))
-    if seen != rows:
-        raise DataError(
-            f"{reading.source.owner} had {rows} rows when it was read first and {seen} now: it changes "
-            "while it is read. Try again when nothing writes to it."
-        )
-    columns, tensors = [], {}
-    for i, writer in enumerate(writers):
-        columns.append(writer.finish())
-        tensors.update({f"{i}.{key}": array for key, array in writer.vocabulary().items()})
-    (folder / TEXTS).write_bytes(save(tensors))
-    return columns
 
 
 @contextlib.contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import polars as pl
 from recprune._support import progress
 from recprune.data.bad_rows import BadRows
 from recprune.data.batches import Batch, Source
+from recprune.data.column_writer import ColumnWriter
+from recprune.data.first_reading import Origins, add_batch, settle
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.people import People
 from recprune.data.spec import ROLES, Spec
@@ -23,7 +26,7 @@ __all__ = ["Reading"]
 
 
 class Reading:
-    """Reads a source twice: once to learn what its columns hold, once to write them.
+    """Reads a source and writes its columns.
 
     Args:
         source: the rows.
@@ -45,46 +48,75 @@ class Reading:
         if source.names is not None:
             self._check_names()
 
-    def survey(self, bad: BadRows, spool: Path) -> tuple[int, dict[str, ColumnSurvey]]:
-        """Read all rows; return how many, and what each column holds.
+    def write(self, bad: BadRows, folder: Path) -> tuple[int, list[ColumnWriter]]:
+        """Write all columns; return the number of rows, and the columns' writers.
+
+        A column is written as what its first values are. Where later ones say otherwise, it is
+        written once more, in a second reading.
 
         Args:
             bad: collects bad rows.
-            spool: folder for the rows of a source that can be read only once.
+            folder: to write to; ``rows`` in it takes those of a source that is read only once.
 
         Raises:
             DataError: the rows cannot be read, there are none, a column that is named is not there,
                 or a column holds e-mail addresses, phone or card numbers.
         """
-        surveys: dict[str, ColumnSurvey] = {}
-        spelt = {n for n, kind in self.kinds.items() if kind == "categorical"}
-        spelt |= {c for role, c in self.roles.items() if role in ("user", "item")}
-        rows = 0
-        for batch in progress(self._batches(bad), "reading"):
-            for name in batch.rows.columns:
-                if name not in surveys:
-                    surveys[name] = ColumnSurvey(name, self.source.from_text, name in spelt, rows)
-            for name, survey in surveys.items():
-                if name in batch.rows.columns:
-                    survey.add(batch.rows[name], batch.place)
-                else:
-                    survey.skip(len(batch.rows))
-            if not rows:
-                self._refuse(surveys)
-            if self.source.once:
-                spool.mkdir(exist_ok=True)
-                self._spool.append(spool / f"{len(self._spool)}.arrow")
-                # Through memory: of a full disk, Polars says it in an error of its own.
-                batch.rows.write_ipc(packed := io.BytesIO(), compression="zstd")
-                self._spool[-1].write_bytes(packed.getbuffer())
-            rows += len(batch.rows)
-        if not rows:
+        writers: dict[str, ColumnWriter] = {}
+        origins = Origins()
+        with contextlib.ExitStack() as files:
+            for batch in progress(self._batches(bad), "reading"):
+                for name in batch.rows.columns:
+                    if name not in writers:
+                        writers[name] = self._writer(name, len(writers), origins.rows, folder)
+                        writers[name].open(files)
+                add_batch(batch, writers)
+                if not origins.rows:
+                    self._refuse(writers)
+                if self.source.once:
+                    self._keep(batch.rows, folder / "rows")
+                origins.add(batch)
+            if not origins.rows:
+                left = " left" if self.people is not None else ""
+                raise DataError(f"{self.source.owner} has no rows{left}.")
+            self._check_names()
+            self._refuse(writers)
+            for writer in writers.values():
+                settle(writer, origins)
+        wrong = {n: w for n, w in writers.items() if w.wrong or w.content != w.survey.content()}
+        if wrong:
+            self._write_again(wrong, origins.rows)
+        return origins.rows, list(writers.values())
+
+    def _writer(self, name: str, i: int, rows: int, folder: Path) -> ColumnWriter:
+        spelt = self.kinds.get(name) == "categorical"
+        spelt |= name in (self.roles.get("user"), self.roles.get("item"))
+        survey = ColumnSurvey(name, self.source.from_text, spelt, rows)
+        return ColumnWriter(i, survey, folder, rows)
+
+    def _write_again(self, wrong: dict[str, ColumnWriter], rows: int) -> None:
+        seen = 0
+        with contextlib.ExitStack() as files:
+            for writer in wrong.values():
+                writer.restart(files)
+            for batch in progress(self.again(), "reading again"):
+                seen += len(batch.rows)
+                for name, writer in wrong.items():
+                    known = name in batch.rows.columns
+                    nothing = writer.survey.nothing(len(batch.rows))
+                    writer.add(batch.rows[name] if known else nothing)
+        if seen != rows:
             raise DataError(
-                f"{self.source.owner} has no rows{' left' * (self.people is not None)}."
+                f"{self.source.owner} had {rows} rows when it was read first and {seen} now: it "
+                "changes while it is read. Try again when nothing writes to it."
             )
-        self._check_names()
-        self._refuse(surveys)
-        return rows, surveys
+
+    def _keep(self, rows: pl.DataFrame, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._spool.append(folder / f"{len(self._spool)}.arrow")
+        # Through memory: of a full disk, Polars says it in an error of its own.
+        rows.write_ipc(packed := io.BytesIO(), compression="zstd")
+        self._spool[-1].write_bytes(packed.getbuffer())
 
     def again(self) -> Iterator[Batch]:
         """Yield the same rows once more."""
@@ -110,10 +142,10 @@ class Reading:
         by = [f["by"] for f in self.spec.fields.values() if f.get("by")]
         return set(self._columns) - {*self.spec.fields, *self.roles.values(), *by}
 
-    def _refuse(self, surveys: dict[str, ColumnSurvey]) -> None:
+    def _refuse(self, writers: Mapping[str, ColumnWriter]) -> None:
         allowed = {*self.roles.values(), *self.spec.fields}
-        for survey in surveys.values():
-            refuse_identifiers(survey.sample().to_frame(), allowed)
+        for writer in writers.values():
+            refuse_identifiers(writer.survey.sample().to_frame(), allowed)
 
     def _check_names(self) -> None:
         columns, owner = list(self._columns), self.source.owner

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recprune.data.columns import Content
 from recprune.data.frames import as_text
@@ -60,8 +61,8 @@ class ColumnSurvey:
         """Return a batch of so many rows that lack the column."""
         return pl.Series(self.name, [None] * rows, dtype=self.dtype)
 
-    def add(self, series: pl.Series, place: Callable[[int], str]) -> None:
-        """Take the next batch in.
+    def begin(self, series: pl.Series, place: Callable[[int], str]) -> None:
+        """Take the next batch in, but for what its texts say.
 
         Args:
             series: plain values.
@@ -76,30 +77,68 @@ class ColumnSurvey:
             self._sample.append(series.drop_nulls().head(room))
         self.rows += len(series)
         self.empty += series.null_count()
-        if series.dtype != pl.String:
-            if series.dtype.is_numeric():
-                self._measure(series.drop_nulls())
-            return
-        if not self.from_text or self.spelt or self.coded:
-            return
-        values = series.drop_nulls()
-        numbers = numbers_of(values)
-        known = numbers.drop_nulls()
-        if not len(known):
-            words = values.str.to_lowercase().is_in(["true", "false"])
-            self.booleans += int(words.sum())
-        if len(known) < len(values) and self.slip is None:
-            at = int((numbers_of(series).is_null() & series.is_not_null()).arg_true()[0])
+        if series.dtype.is_numeric():
+            self._measure(series.drop_nulls())
+
+    @property
+    def typed(self) -> bool:
+        """Whether what the texts are is still to be read from them."""
+        return self.from_text and not self.spelt and self.dtype == pl.String
+
+    def guess(self) -> Content | None:
+        """Return what the values so far are likely to be stored as; None = there are none."""
+        if self.rows == self.empty:
+            return None
+        if not self.typed:
+            return self.content()
+        texts = self.sample()
+        numbers = numbers_of(texts)
+        if coded(texts) or len(numbers.drop_nulls()) < SLIPS * len(texts):
+            return "text"
+        return "integer" if _whole(texts).null_count() == 0 else "number"
+
+    def parse(self, series: pl.Series, place: Callable[[int], str]) -> pl.Series:
+        """Return the numbers of a batch of texts, whole ones as integers, and learn what they are."""
+        whole = _whole(series)
+        if whole.null_count() == series.null_count():
+            numbers = whole
+            self._measure(whole.drop_nulls())
+        else:
+            numbers = numbers_of(series)
+            self.whole = False
+            self._measure(numbers.drop_nulls())
+        known = len(series) - numbers.null_count()
+        self.numbers += known
+        if self.slip is None and known < len(series) - series.null_count():
+            at = int((numbers.is_null() & series.is_not_null()).arg_true()[0])
             self.slip = series[at], place(at)
-        if len(known):
-            self.numbers += len(known)
-            self.coded = coded(values)
-            whole = values.str.strip_chars().cast(pl.Int64, strict=False)
-            if whole.null_count() > numbers.null_count():
-                self.whole = False
-                self._measure(known)
-            else:
-                self._measure(whole.drop_nulls())
+        self.coded = self.coded or coded(series)
+        return numbers
+
+    def weigh(
+        self, texts: pl.Series, counts: NDArray[np.int64], place: Callable[[int], str]
+    ) -> None:
+        """Learn what texts are from each different one.
+
+        Args:
+            texts: different texts in the order in which they came.
+            counts: how often each came.
+            place: says where one of them came first.
+        """
+        numbers = numbers_of(texts)
+        known = numbers.is_not_null().to_numpy()
+        self.numbers = int(counts[known].sum())
+        words = texts.str.to_lowercase().is_in(["true", "false"]).to_numpy()
+        self.booleans = int(counts[words].sum())
+        if not known.any():
+            return
+        self.coded = coded(texts)
+        if not known.all():
+            at = int(np.argmin(known))
+            self.slip = texts[at], place(at)
+        whole = _whole(texts)
+        self.whole = whole.null_count() == numbers.null_count()
+        self._measure((whole if self.whole else numbers).drop_nulls())
 
     def sample(self) -> pl.Series:
         """Return the first values."""
@@ -134,7 +173,9 @@ class ColumnSurvey:
         if low is not None and high is not None:
             self.large = self.large or int(high) > LARGEST or int(low) < -LARGEST  # type: ignore[arg-type]
             self.short = self.short and limit.min < int(low) and int(high) <= limit.max  # type: ignore[arg-type]
-            self.single = self.single and int(low) >= -(2**24) and int(high) <= 2**24  # type: ignore[arg-type]
+            if self.single:
+                back = values.cast(pl.Float32).cast(values.dtype, strict=False)
+                self.single = bool(back.eq_missing(values).all())
 
     def content(self) -> Content:
         """Return what the column is stored as."""
@@ -162,9 +203,8 @@ class ColumnSurvey:
             return "text"
         return "integer" if self.whole and self.numbers == values else "number"
 
-    def read(self, series: pl.Series) -> pl.Series:
-        """Return a batch of the column as its content's values."""
-        content = self.content()
+    def read(self, series: pl.Series, content: Content) -> pl.Series:
+        """Return a batch of the column as a content's values."""
         if self.dtype is not None and series.dtype != self.dtype:
             series = series.cast(self.dtype)
         if content == "text" and series.dtype != pl.String:
@@ -175,7 +215,7 @@ class ColumnSurvey:
             words = series.str.to_lowercase()
             return words == "true"
         if content == "integer":
-            return series.str.strip_chars().cast(pl.Int64)
+            return _whole(series)
         return numbers_of(series)
 
     def findings(self) -> list[Finding]:
@@ -196,3 +236,11 @@ class ColumnSurvey:
             action = f"read as missing: text among numbers, such as {value!r} in {where}"
             found.append(Finding("mixed", self.name, "warning", slips, action))
         return found
+
+
+def _whole(texts: pl.Series) -> pl.Series:
+    """Return texts as whole numbers, with null for what is none."""
+    plain = texts.cast(pl.Int64, strict=False)
+    if plain.null_count() == texts.null_count():
+        return plain
+    return texts.str.strip_chars().cast(pl.Int64, strict=False)
