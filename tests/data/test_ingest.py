@@ -162,6 +162,36 @@ def test_decoding_gives_every_value_back(tmp_path_factory: pytest.TempPathFactor
     assert_frame_equal(back, expected)
 
 
+ENDS: dict[str, tuple[pl.Series, list[object]]] = {
+    "least of 64 bits": (pl.Series([-(2**63), 0, None]), [str(-(2**63)), "0", None]),
+    "most of 64 bits": (pl.Series([2**63 - 1, None]), [2**63 - 1, None]),
+    "unsigned": (pl.Series([2**64 - 1, 1], dtype=pl.UInt64), [str(2**64 - 1), "1"]),
+    "128 bits": (pl.Series([2**100, 1], dtype=pl.Int128), [str(2**100), "1"]),
+    "small": (pl.Series([255, None], dtype=pl.UInt8), [255, None]),
+    "decimal": (pl.Series(["1.25", None]).cast(pl.Decimal(10, 2)), [1.25, None]),
+    "category": (pl.Series(["b", None, "a"], dtype=pl.Categorical), ["b", None, "a"]),
+    "enum": (pl.Series(["b", "a"], dtype=pl.Enum(["a", "b"])), ["b", "a"]),
+    "duration": (pl.Series([datetime.timedelta(seconds=1.5), None]), [1.5, None]),
+    "time of day": (pl.Series([datetime.time(1, 2, 3), None]), ["01:02:03", None]),
+    "zone": (
+        pl.Series([datetime.datetime(2024, 1, 1)]).dt.replace_time_zone("Asia/Tokyo"),
+        [datetime.datetime(2023, 12, 31, 15)],
+    ),
+    "nothing": (pl.Series([None, None], dtype=pl.Null), [None, None]),
+    "not a number": (pl.Series([float("nan"), 1.5]), [None, 1.5]),
+    "infinite": (pl.Series([float("inf"), -float("inf")]), [float("inf"), -float("inf")]),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_every_type_keeps_its_values(tmp_path: Path, name: str) -> None:
+    series, expected = ENDS[name]
+    series.alias("x").to_frame().write_parquet(tmp_path / "t.parquet")
+    store = ColumnStore(ingest(tmp_path / "t.parquet", tmp_path / "t.rp"))
+    assert store.series("x").to_list() == expected
+    assert store.columns["x"].missing == expected.count(None)
+
+
 def test_slips_among_numbers_are_counted(tmp_path: Path) -> None:
     values = [str(i / 4) for i in range(400)]
     values[123] = "broken"
