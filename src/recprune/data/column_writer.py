@@ -87,27 +87,24 @@ class ColumnWriter:
         kind = kinds.get(str(self.content))
         return None if kind is None else pl.col(series.name).cast(kind, strict=False)
 
-    def add(self, series: pl.Series) -> None:
-        """Append the next batch: codes that :meth:`reading` made, or values."""
+    def add(self, series: pl.Series, read: bool = False) -> None:
+        """Append the next batch: values, or what :meth:`reading` made of them (``read``)."""
         self.rows += len(series)
         if self.content is None or self.wrong:
             return
-        if self.content == "text" and series.dtype == pl.UInt32:
-            read = series
-        else:
-            read = self.survey.read(series, self.content)
+        values = series if read else self.survey.read(series, self.content)
         if self.content == "number":
-            read = read.cast(pl.Float64).fill_nan(None)
-        self.missing += read.null_count()
+            values = values.cast(pl.Float64).fill_nan(None)
+        self.missing += values.null_count()
         if self.content == "text":
-            codes = read.cast(self.categories).to_physical() if read.dtype == pl.String else read
+            codes = values if read else values.cast(self.categories).to_physical()
             array = codes.cast(pl.Int32).fill_null(-1).to_numpy()
         elif self.content == "number":
-            array = read.fill_null(np.nan).to_numpy()
+            array = values.fill_null(np.nan).to_numpy()
         elif self.content == "boolean":
-            array = read.cast(pl.Int8).fill_null(-1).to_numpy()
+            array = values.cast(pl.Int8).fill_null(-1).to_numpy()
         else:
-            array = self._whole(micros(read) if self.content == "time" else read)
+            array = self._whole(micros(values) if self.content == "time" else values)
         self.file.write(np.ascontiguousarray(array).data)
 
     def _whole(self, read: pl.Series) -> NDArray[Any]:

@@ -116,7 +116,9 @@ class ColumnSurvey:
         if self.slip is None and known < len(series) - series.null_count():
             at = int((numbers.is_null() & series.is_not_null()).arg_true()[0])
             self.slip = series[at], place(at)
-        self.coded = self.coded or coded(series)
+        # What was read as it stands begins with a digit or a sign: few texts need a closer look.
+        odd = series.filter(series < "1") if numbers is read else series
+        self.coded = self.coded or coded(odd.filter(odd != "0"))
         return numbers
 
     def weigh(
