@@ -96,7 +96,8 @@ Schema = Annotated[
     Path | None, typer.Option("--schema", help="schema.toml that overrides guesses.")
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", help="auto, time, user, random or stratified.")
+    str | None,
+    typer.Option("--split", help="auto, time, user, last-n (as last-1), random or stratified."),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML of settings, as run.toml.")]
 Set = Annotated[

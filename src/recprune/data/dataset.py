@@ -222,16 +222,17 @@ class Dataset:
         return cls(encoder.schema, tuple(found), name, None, fitted)
 
     def split(
-        self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0
+        self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0, n: int = 1
     ) -> Dataset:
         """Return the data set split and encoded; *valid* is halved into *tune* and *gate*.
 
         Args:
-            by: ``"time"``, ``"user"``, ``"random"``, ``"stratified"`` or ``"auto"``: time if
-                there is a time column, else user if users have several rows, else stratified.
+            by: ``"time"``, ``"user"``, ``"last-n"``, ``"random"``, ``"stratified"`` or ``"auto"``;
+                see :func:`recprune.data.split.assign`.
             valid: share of the rows that validate.
             test: share of the rows that test.
             seed: of the draw.
+            n: rows of a user that test, and that validate, by ``"last-n"``.
 
         Vocabularies and knots are those of the training rows; users' columns, histories and seen
         items are as of the test.
@@ -244,7 +245,7 @@ class Dataset:
         user, item = self.schema.user, self.schema.item
         user_ids = table.frame[user].unique().sort() if user is not None else None
         owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
-        by, index = assign(table, owner, by, (valid, test), seed)
+        by, index, notes = assign(table, owner, by, (valid, test), seed, n)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
         items = build_items(table)
         place = positions(table.frame[item], items[item]) if item and items is not None else None
@@ -261,7 +262,7 @@ class Dataset:
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
         return replace(
-            self, schema=encoder.schema, findings=(*self.findings, *found), fitted=fitted
+            self, schema=encoder.schema, findings=(*self.findings, *notes, *found), fitted=fitted
         )
 
     @property
