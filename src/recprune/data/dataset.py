@@ -17,9 +17,11 @@ from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars, widened
-from recprune.data.ids import positions, read_id
-from recprune.data.labels import read_label
-from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
+from recprune.data.ids import read_id
+from recprune.data.interactions import with_negatives
+from recprune.data.labels import LabelRule, read_label
+from recprune.data.negatives import Negatives
+from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, places, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_table, table_name
@@ -27,7 +29,7 @@ from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
-from recprune.encoding import Encoder, Rows
+from recprune.encoding import Encoder
 from recprune.errors import DataError, nearest
 from recprune.schema import Schema
 from recprune.users import Users
@@ -43,6 +45,9 @@ PARTS = ("train", "valid", "test")
 class Dataset:
     """A table with a label, its schema, and (after :meth:`split`) encoded parts.
 
+    ``labels`` says how rows come by their label; after a split, also the rate of the negatives
+    that were drawn.
+
     Make one with :meth:`from_frame`, :meth:`read`, :meth:`read_sql` or :meth:`from_splits`.
 
     >>> frame = pl.DataFrame({"colour": ["red", "blue", "red"] * 20, "y": [1, 0, 1] * 20})
@@ -56,6 +61,7 @@ class Dataset:
     name: str = ""
     table: Table | None = None
     fitted: Fitted | None = field(default=None, repr=False)
+    labels: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
     @classmethod
     def from_frame(
@@ -66,6 +72,8 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
@@ -77,18 +85,23 @@ class Dataset:
             user: column of user ids; rows then belong to users.
             item: column of item ids; items can then be ranked for users.
             time: column that orders the rows: dates or numbers.
+            threshold: from this value up the label is 1, as for ratings.
+            negatives: for a log of positives alone, how :meth:`split` draws the others; see
+                :mod:`recprune.data.interactions`. The label may then be left out.
             schema: overrides for what is inferred; see :func:`recprune.data.spec.read_spec`.
             drop: columns to leave out.
 
         Raises:
-            DataError: a column that does not exist, a label that is not two-valued, fewer than 30
-                usable rows, no usable column, two columns of one name.
+            DataError: a column that does not exist, a label that is not two-valued, negatives for
+                a label that is, fewer than 30 usable rows, no usable column, two columns of one
+                name.
             SchemaError: a schema with an unknown key, or that contradicts itself.
         """
         stated = read_spec(schema)
-        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+        how: Any = {"threshold": threshold, "negatives": negatives}
+        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time, **how)
         table = build_table(to_polars(frame), spec)
-        return cls(table.schema, table.findings, "", table)
+        return cls(table.schema, table.findings, "", table, labels=spec.labels)
 
     @classmethod
     def read(
@@ -99,6 +112,8 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
         on_bad_rows: str | BadRows = "error",
@@ -118,7 +133,7 @@ class Dataset:
         """
         bad = BadRows.of(on_bad_rows) if isinstance(on_bad_rows, str) else on_bad_rows
         stated = read_spec(schema)
-        roles = {"label": label, "user": user, "item": item, "time": time}
+        roles: Any = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
         if holds_columns(path):
             store = ColumnStore(path)
@@ -126,11 +141,13 @@ class Dataset:
             frame, from_text, found = store.frame(), store.from_text, store.findings
         else:
             frame, from_text = read_table(path, bad)
-        table = build_table(frame, stated.with_roles(_names(drop), **roles), from_text)
+        how: Any = {"threshold": threshold, "negatives": negatives}
+        spec = stated.with_roles(_names(drop), **how, **roles)
+        table = build_table(frame, spec, from_text)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
-        return cls(table.schema, table.findings, table_name(path), table)
+        return cls(table.schema, table.findings, table_name(path), table, labels=spec.labels)
 
     @classmethod
     def read_sql(
@@ -142,14 +159,17 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
         """Read the rows of a PostgreSQL query; see :func:`recprune.data.sql.read_query` for
         ``query``, ``connection`` and their errors, and :meth:`from_frame` for the rest.
         """
-        roles = {"label": label, "user": user, "item": item, "time": time}
-        data = cls.from_frame(read_query(query, connection), schema=schema, drop=drop, **roles)
+        roles: Any = {"label": label, "user": user, "item": item, "time": time, "drop": drop}
+        roles |= {"threshold": threshold, "negatives": negatives}
+        data = cls.from_frame(read_query(query, connection), schema=schema, **roles)
         return replace(data, name="query")
 
     @classmethod
@@ -219,7 +239,7 @@ class Dataset:
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
-        return cls(encoder.schema, tuple(found), name, None, fitted)
+        return cls(encoder.schema, tuple(found), name, None, fitted, LabelRule(schema.label))
 
     def split(
         self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0, n: int = 1
@@ -241,16 +261,17 @@ class Dataset:
             ParameterError: an unknown ``by``, or shares out of range.
             DataError: no column to split by, or a part that lacks a class.
         """
-        table = self._table("split")
+        source = self._table("split")
         user, item = self.schema.user, self.schema.item
-        user_ids = table.frame[user].unique().sort() if user is not None else None
-        owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
-        by, index, notes = assign(table, owner, by, (valid, test), seed, n)
+        user_ids = source.frame[user].unique().sort() if user is not None else None
+        owner = place_of(source.frame, user, user_ids)
+        by, index, notes = assign(source, owner, by, (valid, test), seed, n)
+        table, index, rate, drawn = with_negatives(source, self.labels.negatives, index, seed)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
-        items = build_items(table)
-        place = positions(table.frame[item], items[item]) if item and items is not None else None
-        rows = encode_frame(encoder, table.frame)
-        whole = Split(rows, table.label, encoder, table.frame, owner, place)
+        items = build_items(source)
+        whole = encoded(
+            table, encoder, user_ids, items[item] if item and items is not None else None
+        )
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
@@ -258,12 +279,12 @@ class Dataset:
         if user_ids is not None:
             known = np.ones(len(whole), np.bool_)
             known[index[2]] = False
-            users = build_users(table, user_ids, known, items)
+            users = build_users(source, user_ids, known[: len(source.label)], items)
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
-        return replace(
-            self, schema=encoder.schema, findings=(*self.findings, *notes, *found), fitted=fitted
-        )
+        labels = self.labels if rate is None else replace(self.labels, negative_rate=rate)
+        findings = (*self.findings, *notes, *drawn, *found)
+        return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 
     @property
     def train(self) -> Split:
@@ -331,19 +352,7 @@ class Dataset:
             unsplit = replace(self._table("only"), schema=schema)
             return replace(self, schema=schema, table=unsplit)
         encoder = self.encoder.take(schema.names, {})
-        at = [self.schema.names.index(name) for name in schema.names]
-        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
-        parts = {
-            part: replace(
-                split,
-                rows=Rows(
-                    np.ascontiguousarray(split.rows.codes[:, at]),
-                    np.ascontiguousarray(split.rows.shares[:, numeric]),
-                ),
-                encoder=encoder,
-            )
-            for part, split in self.fitted.parts.items()
-        }
+        parts = {part: split.only(encoder) for part, split in self.fitted.parts.items()}
         table = None if self.table is None else replace(self.table, schema=schema)
         return replace(self, schema=schema, table=table, fitted=replace(self.fitted, parts=parts))
 
@@ -355,15 +364,15 @@ class Dataset:
 
     def all_rows(self) -> Split:
         """Return all rows of the table as one part, encoded by themselves: for scoring a saved
-        model, which encodes the raw columns by its own vocabularies, never for training.
+        model, which encodes the raw columns by its own vocabularies, never for training. For a log
+        of positives with negatives, which are drawn as for one window.
         """
         table = self._table("all_rows")
+        table = with_negatives(table, self.labels.negatives, [np.arange(len(table.label))], 0).table
         encoder, _ = fit_encoder(table.frame, table.schema, table.rules)
         user, item = table.schema.user, table.schema.item
-        users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
-        items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None
-        rows = encode_frame(encoder, table.frame)
-        return Split(rows, table.label, encoder, table.frame, users, items)
+        users = table.frame[user].unique().sort() if user else None
+        return encoded(table, encoder, users, table.frame[item].unique().sort() if item else None)
 
     @property
     def whole_table(self) -> Table:

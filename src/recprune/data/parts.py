@@ -10,13 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.encode import encode_frame
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
+from recprune.data.table import Table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
 from recprune.users import Users
 
-__all__ = ["Fitted", "Split", "all_ids", "places", "tune_and_gate"]
+__all__ = ["Fitted", "Split", "all_ids", "encoded", "place_of", "places", "tune_and_gate"]
 
 Index = NDArray[np.int64]
 
@@ -56,6 +58,15 @@ class Split:
             items=None if self.items is None else self.items[at],
         )
 
+    def only(self, encoder: Encoder) -> Split:
+        """Return the rows with the fields of a part of their own encoder: same codes."""
+        names = self.encoder.schema.names
+        at = [names.index(name) for name in encoder.schema.names]
+        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
+        codes = np.ascontiguousarray(self.rows.codes[:, at])
+        shares = np.ascontiguousarray(self.rows.shares[:, numeric])
+        return replace(self, rows=Rows(codes, shares), encoder=encoder)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -67,6 +78,20 @@ class Fitted:
     exclude_seen: bool
     by: str
     seed: int
+
+
+def encoded(
+    table: Table, encoder: Encoder, users: pl.Series | None, items: pl.Series | None
+) -> Split:
+    """Return all rows of a table as one part; ``users`` and ``items`` are the ids to place them by."""
+    frame, schema = table.frame, table.schema
+    owner, place = place_of(frame, schema.user, users), place_of(frame, schema.item, items)
+    return Split(encode_frame(encoder, frame), table.label, encoder, frame, owner, place)
+
+
+def place_of(frame: pl.DataFrame, column: str | None, ids: pl.Series | None) -> Index | None:
+    """Return each row's position among the ids of a column; None without a column."""
+    return None if column is None or ids is None else positions(frame[column], ids)
 
 
 def tune_and_gate(valid: Split, seed: int) -> dict[str, Split]:

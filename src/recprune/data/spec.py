@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from recprune.data.feature_map import read_feature_map
+from recprune.data.labels import LabelRule
+from recprune.data.negatives import Negatives
 from recprune.data.vocabulary import VocabularyRule
-from recprune.errors import DataError, SchemaError, nearest
+from recprune.errors import DataError, InputError, SchemaError, nearest
 from recprune.schema import Field, Schema
 
 __all__ = ["Spec", "read_spec"]
 
 ROLES = ("label", "user", "item", "time")
 RULES = ("min_count", "max_size")
-KEYS = (*ROLES, "drop", "fields", *RULES)
+KEYS = (*ROLES, "drop", "fields", *RULES, "label_threshold", "negative_rate", "negatives")
 PROPERTIES = ("kind", "source", "sensitive", "cost", "by")
 FIELD_KEYS = (*PROPERTIES, *RULES)
 
@@ -34,6 +36,7 @@ class Spec:
         rules: field → which values get an embedding row of their own.
         rule: the same for all other fields.
         whole: ``fields`` are all fields; other columns are left out.
+        labels: how rows come by their 0 and 1.
     """
 
     label: str | None = None
@@ -45,11 +48,25 @@ class Spec:
     rules: Mapping[str, VocabularyRule] = field(default_factory=dict)
     rule: VocabularyRule = VocabularyRule()  # noqa: RUF009 (frozen)
     whole: bool = False
+    labels: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
-    def with_roles(self, drop: Iterable[str], **roles: str | None) -> Spec:
-        """Return the spec with roles given by arguments, which win over the file's."""
+    def with_roles(
+        self,
+        drop: Iterable[str],
+        *,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
+        **roles: str | None,
+    ) -> Spec:
+        """Return the spec with roles and labels given by arguments, which win over the file's."""
         given = {name: value for name, value in roles.items() if value is not None}
-        return replace(self, drop=(*self.drop, *drop), **given)  # type: ignore[arg-type]
+        labels = self.labels
+        if threshold is not None:
+            labels = replace(labels, threshold=threshold)
+        if negatives is not None:
+            labels = replace(labels, negatives=negatives)
+        labels = replace(labels, column=given.get("label", self.label))
+        return replace(self, drop=(*self.drop, *drop), labels=labels, **given)  # type: ignore[arg-type]
 
     def check(self, columns: Iterable[str]) -> None:
         """Refuse names that the table does not have, and one column in two roles.
@@ -58,10 +75,7 @@ class Spec:
             DataError: names the role, the column and the nearest column of the table.
         """
         columns = list(columns)
-        if self.label is None:
-            raise DataError(
-                "No label column is named. Name it with label=…, with --label at the command line, or in schema.toml."
-            )
+        self.labels.check(self.label, self.user, self.item)
         roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, name in roles.items():
             if name not in columns:
@@ -86,7 +100,9 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
             dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``,
             ``max_size``, and ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``,
-            ``by``, ``min_count``, ``max_size`` for each named field; the rest is inferred. A path
+            ``by``, ``min_count``, ``max_size`` for each named field; the rest is inferred; and
+            ``label_threshold``, ``negative_rate`` and ``negatives``, a table of
+            :class:`Negatives`' arguments: see :class:`recprune.data.labels.LabelRule`. A path
             that ends in .json is FuxiCTR's ``feature_map.json``: exactly its fields.
 
     Raises:
@@ -140,7 +156,11 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
         _check_properties(name, fields[name], owner)
         rules[name] = _rule(stated, f"{owner}, field {name!r}").over(rule)
     roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
-    return Spec(**roles, drop=tuple(drop), fields=fields, rules=rules, rule=rule)
+    try:
+        labels = LabelRule.stated(data)
+    except InputError as error:
+        raise SchemaError(f"{owner}: {error}") from error
+    return Spec(**roles, drop=tuple(drop), fields=fields, rules=rules, rule=rule, labels=labels)
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:

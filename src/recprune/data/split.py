@@ -25,7 +25,7 @@ class Assigned(NamedTuple):
     """How rows were split, the rows of train, valid and test (sorted), and what was found."""
 
     by: str
-    index: list[Index]
+    rows: list[Index]
     findings: tuple[Finding, ...] = ()
 
 

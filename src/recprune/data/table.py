@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from recprune.data.frames import plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
 from recprune.data.infer import Column, read_column, read_time, typed
-from recprune.data.labels import read_label
+from recprune.data.labels import check_label, read_label
 from recprune.data.quality import Finding, duplicate_columns
 from recprune.data.roles import guess_sensitive, guess_sources
 from recprune.data.spec import Spec
@@ -28,6 +28,8 @@ __all__ = ["LEAST_ROWS", "Table", "build_table"]
 LEAST_ROWS = 30
 #: An id is a field where it comes this often on average: seldom seen ids teach nothing.
 ROWS_PER_ID = 2.0
+#: Of a log of positives that names no label.
+MADE_LABEL = "taken"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Table:
 
     Args:
         frame: plain columns: fields, ids, and the columns that cross fields are indexed by.
-        label: 0 or 1, shape ``(n,)``.
+        label: 0 or 1, shape ``(n,)``; all 1 where negatives are still to be drawn.
         schema: its fields and roles.
         time: orders the rows, shape ``(n,)``; None without a time column.
         rules: field → which values get a row of their own.
@@ -65,6 +67,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
             neither a role nor named by the schema.
     """
     spec.check(frame.columns)
+    frame, spec = _with_label(frame, spec)
     roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
     left_out = set(spec.drop)
     if spec.whole:
@@ -93,13 +96,23 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found))
 
 
+def _with_label(frame: pl.DataFrame, spec: Spec) -> tuple[pl.DataFrame, Spec]:
+    """Give a log of positives that has no label a column of 1, under a name that is free."""
+    if spec.label is not None:
+        return frame, spec
+    name = MADE_LABEL
+    while name in frame.columns:
+        name += "_"
+    return frame.with_columns(pl.lit(1).alias(name)), replace(spec, label=name)
+
+
 def _usable_rows(
     frame: pl.DataFrame, spec: Spec, from_text: bool
 ) -> tuple[pl.DataFrame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
     if len(frame) < LEAST_ROWS:
         raise DataError(_too_few(len(frame), []))
     raw = frame[str(spec.label)]
-    label, found = read_label(typed(raw) if from_text else raw)
+    label, found = read_label(typed(raw) if from_text else raw, spec.labels)
     usable, time = ~np.isnan(label), None
     for role in ("user", "item", "time"):
         name = getattr(spec, role)
@@ -117,11 +130,7 @@ def _usable_rows(
         time = None if time is None else time[usable]
     if len(label) < LEAST_ROWS:
         raise DataError(_too_few(len(label), found))
-    if label.min() == label.max():
-        raise DataError(
-            f"Label {spec.label!r} has one class only among the {len(label)} usable rows. Ranking "
-            "needs rows of both classes."
-        )
+    check_label(str(spec.label), label, spec.labels)
     return frame, label, time, found
 
 
