@@ -2,7 +2,8 @@
 
 from recprune.data.dataset import Dataset, Split
 from recprune.data.ingest import ingest
+from recprune.data.negatives import Negatives
 from recprune.data.quality import Finding
 from recprune.data.spec import Spec, read_spec
 
-__all__ = ["Dataset", "Finding", "Spec", "Split", "ingest", "read_spec"]
+__all__ = ["Dataset", "Finding", "Negatives", "Spec", "Split", "ingest", "read_spec"]

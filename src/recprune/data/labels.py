@@ -114,12 +114,18 @@ class LabelRule:
     def from_json(cls, data: Mapping[str, Any]) -> LabelRule:
         """Build a rule from ``to_json``'s dictionary.
 
+        Raises:
+            SchemaError: it holds something else.
+
         >>> rule = LabelRule("stars", threshold=4)
         >>> LabelRule.from_json(rule.to_json()) == rule
         True
         """
-        negatives = data.get("negatives")
-        return cls(**{**data, "negatives": Negatives(**negatives) if negatives else None})
+        try:
+            negatives = data.get("negatives")
+            return cls(**{**data, "negatives": Negatives(**negatives) if negatives else None})
+        except (AttributeError, TypeError) as error:
+            raise SchemaError(f"The rule of the labels cannot be read: {error}.") from error
 
 
 def read_label(

@@ -60,11 +60,17 @@ class Negatives:
 
 
 class Drawn(NamedTuple):
-    """Negatives, sorted by user and item, and the pairs that they were drawn from."""
+    """Negatives, sorted by user and item.
+
+    ``unobserved`` counts the pairs that could have been drawn, ``short`` lists the users who got
+    fewer than stated, and ``empty`` those of them who got none.
+    """
 
     users: Index
     items: Index
     unobserved: int
+    short: Index
+    empty: Index
 
 
 def popularity_of(users: Index, items: Index, n_items: int) -> NDArray[np.float64]:
@@ -88,7 +94,7 @@ def sample_negatives(
     """Draw negatives for positive pairs (Mikolov et al. 2013, section 2.2: popularity to a power).
 
     Args:
-        users: shape ``(n_positives,)``: each positive's user.
+        users: shape ``(n_positives,)``: each positive's user, a position in a list.
         items: shape ``(n_positives,)``: each positive's item, a position in ``popularity``.
         popularity: shape ``(n_items,)``, ≥ 0; an item with 0 is never drawn.
         negatives: how many, and the power.
@@ -96,9 +102,8 @@ def sample_negatives(
         known: users and items of further pairs that must not be drawn.
 
     Returns:
-        Users and items of the negatives, and how many pairs of these users could have been drawn.
-        No negative is a positive of its user or a known pair, and none comes twice; a user gets
-        fewer only when no other item is left.
+        The negatives. None is a positive of its user or a known pair, and none comes twice; a user
+        gets fewer only when no other item is left.
 
     Raises:
         DataError: a popularity that is negative or not finite, or no item with any.
@@ -110,6 +115,9 @@ def sample_negatives(
     """
     if not (np.isfinite(popularity).all() and (popularity >= 0).all() and popularity.any()):
         raise DataError("Popularity must be finite, ≥ 0 and not 0 for all items.")
+    if not len(users):
+        none = np.empty(0, np.int64)
+        return Drawn(none, none, 0, none, none)
     n_items = len(popularity)
     power = negatives.power
     weight = np.where(popularity > 0, np.power(np.maximum(popularity, 1e-300), power), 0.0)
@@ -124,7 +132,8 @@ def sample_negatives(
         barred = _distinct(np.concatenate([positive, further]))
     can = barred[weight[barred % n_items] > 0]
     left = int((weight > 0).sum()) - _per_owner(can, owners, n_items)
-    needed = np.minimum(counts * negatives.per_positive, left)
+    wanted = counts * negatives.per_positive
+    needed = np.minimum(wanted, left)
     taken = np.empty(0, np.int64)
     for _ in range(ROUNDS):
         missing = needed - _per_owner(taken, owners, n_items)
@@ -143,7 +152,8 @@ def sample_negatives(
         for i in np.flatnonzero(missing)
     ]
     taken = np.sort(np.concatenate([taken, *exact]))
-    return Drawn(taken // n_items, taken % n_items, int(left.sum()))
+    short, empty = owners[needed < wanted], owners[needed == 0]
+    return Drawn(taken // n_items, taken % n_items, int(left.sum()), short, empty)
 
 
 def _distinct(values: Index) -> Index:
@@ -155,7 +165,8 @@ def _distinct(values: Index) -> Index:
 
 def _per_owner(pairs: Index, owners: Index, n_items: int) -> Index:
     """Count the pairs of each owner; none is another's."""
-    return np.bincount(np.searchsorted(owners, pairs // n_items), minlength=len(owners))
+    counts: Index = np.bincount(pairs // n_items, minlength=int(owners[-1]) + 1)[owners]
+    return counts
 
 
 def _among(values: Index, known: Index) -> NDArray[np.bool_]:

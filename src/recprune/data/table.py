@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.binding import bind_to_items
 from recprune.data.frames import plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
@@ -81,7 +82,7 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
         if key is not None:
             frame = frame.with_columns(read_id(frame[key], from_text))
     frame = frame.with_columns(c.series.alias(name) for name, c in columns.items())
-    fields = _fields(frame, columns, spec)
+    fields = _fields(frame, columns, spec, found)
     if not fields:
         raise DataError(
             "No usable field is left: every column is a role, dropped, constant, empty or a date. "
@@ -176,8 +177,14 @@ def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
     return None
 
 
-def _fields(frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec) -> tuple[Field, ...]:
+def _fields(
+    frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec, found: list[Finding]
+) -> tuple[Field, ...]:
     sources = guess_sources(frame, list(columns), spec.user, spec.item)
+    if spec.labels.negatives is not None:
+        known = [n for n, f in spec.fields.items() if f.get("source") or f.get("by")]
+        sources, followers = bind_to_items(frame, sources, str(spec.item), known)
+        found += followers
     fields = []
     for name, column in columns.items():
         given = {"kind": column.kind, "source": sources[name], "sensitive": guess_sensitive(name)}
