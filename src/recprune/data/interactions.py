@@ -121,8 +121,14 @@ class _Log:
     ) -> Drawn:
         """Draw negatives for the positives in ``rows``, none of them a pair in ``known``."""
         popularity = popularity_of(self.users[so_far], self.items[so_far], self.n_items)
-        pairs = self.users[known], self.items[known]
-        return sample_negatives(self.users[rows], self.items[rows], popularity, how, draws, pairs)
+        # Items that come later are not even counted: their number alone would move the draws.
+        catalogue = np.flatnonzero(popularity)
+        place = np.cumsum(popularity > 0) - 1
+        pairs = self.users[known], place[self.items[known]]
+        some = sample_negatives(
+            self.users[rows], place[self.items[rows]], popularity[catalogue], how, draws, pairs
+        )
+        return some._replace(items=catalogue[some.items])
 
     def deal(self, rows: Index, users: Index, draws: np.random.Generator) -> Index:
         """Return the event of each negative: its user's events get equally many, at random.

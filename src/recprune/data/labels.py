@@ -218,6 +218,8 @@ def _from_pair(column: pl.Series) -> tuple[NDArray[np.float32], list[Finding]]:
 
 def _from_numbers(column: pl.Series, threshold: float) -> tuple[NDArray[np.float32], list[Finding]]:
     name = column.name
+    if column.null_count() == len(column):
+        raise _no_value(name)
     numbers = numbers_of(column) if column.dtype == pl.String else column
     stray = numbers.is_null() & column.is_not_null()
     if not numbers.dtype.is_numeric() or stray.any():
