@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.data import Dataset, Negatives
+from recprune.data import Dataset, Negatives, ingest
 from recprune.data.labels import LabelRule, read_label
 from recprune.errors import DataError, InputError, ParameterError
 
@@ -178,6 +178,22 @@ def test_a_rule_is_read_back_as_written(rule: LabelRule) -> None:
     assert LabelRule.from_json(rule.to_json()) == rule
     with pytest.raises(InputError, match="cannot be read"):
         LabelRule.from_json({**rule.to_json(), "more": 1})
+
+
+def test_a_log_of_positives_is_ingested_and_read_back(tmp_path: Path) -> None:
+    table = pl.concat([frame(y=i) for i in range(5)]).with_columns(
+        item=pl.col("item") + pl.col("y")
+    )
+    table.write_csv(tmp_path / "log.csv")
+    folder = ingest(tmp_path / "log.csv", tmp_path / "data.rp", user="user", item="item")
+    read = [Dataset.read(p, user="user", item="item", negatives=Negatives(1)) for p in
+            (folder, tmp_path / "log.csv")]  # fmt: skip
+    first, second = (data.split("random") for data in read)
+    for part in ("train", "valid", "test"):
+        a, b = getattr(first, part), getattr(second, part)
+        assert a.columns.equals(b.columns)
+        assert np.array_equal(a.label, b.label)
+    assert first.labels == second.labels
 
 
 def test_real_ratings_and_purchases(shared_data: Path) -> None:
