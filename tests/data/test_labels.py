@@ -196,6 +196,20 @@ def test_a_log_of_positives_is_ingested_and_read_back(tmp_path: Path) -> None:
     assert first.labels == second.labels
 
 
+@pytest.mark.parametrize("form", ["u.data", "ratings.dat", "x.inter"])
+def test_ratings_of_the_usual_releases(form: str, tmp_path: Path) -> None:
+    rows = [(i % 9, i % 14, i % 5 + 1, 900 + i) for i in range(120)]
+    separator = "::" if form == "ratings.dat" else "\t"
+    lines = [separator.join(map(str, row)) for row in rows]
+    if form == "x.inter":
+        lines.insert(0, "user_id:token\titem_id:token\trating:float\ttimestamp:float")
+    (tmp_path / form).write_text("\n".join(lines) + "\n")
+    roles: dict[str, Any] = {"user": "user_id", "item": "item_id", "time": "timestamp"}
+    data = Dataset.read(tmp_path / form, label="rating", threshold=4, **roles)
+    assert data.whole_table.label.tolist() == [float(stars >= 4) for _, _, stars, _ in rows]
+    assert len(data.split("last-n").test) == 9
+
+
 def test_real_ratings_and_purchases(shared_data: Path) -> None:
     data = Dataset.read(
         shared_data / "book_crossing_subset/book_ratings.tsv.gz",
