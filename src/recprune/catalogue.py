@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.encoding import Encoder, Knots, pack_texts, text, unpack_texts
+from recprune.bags import FARTHEST, Components
+from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, DataError
+from recprune.lookups import Knots
 from recprune.schema import Schema
+from recprune.texts import pack_texts, text, unpack_texts
 
 __all__ = ["Catalogue"]
 
@@ -27,8 +30,9 @@ class Catalogue:
 
     Args:
         ids: item ids, as text, without repeats.
-        codes: item field → row of the field's table, shape ``(n_items,)``.
-        shares: numeric item field → share of the upper knot, shape ``(n_items,)``.
+        codes: item field → rows of the field's table, shape ``(n_items, n_slots)``.
+        shares: item field with shares → these, shape ``(n_items, n_shares)``; see
+            :class:`recprune.encoding.Rows`.
         keys: item column that indexes cross fields → position in ``key_values``, shape
             ``(n_items,)``; -1 = the item's value is missing. These are *raw* values: pruning rows
             of a field's table never merges users' histories.
@@ -89,10 +93,11 @@ class Catalogue:
             raise DataError("The catalogue holds one item id twice.")
         side = encoder.take(fields, {})
         rows = side.encode({name: given[name] for name in fields})
-        codes = {name: np.ascontiguousarray(rows.codes[:, i]) for i, name in enumerate(fields)}
-        shares = {
-            fields[i]: np.ascontiguousarray(rows.shares[:, n]) for n, i in enumerate(side.numeric)
-        }
+        codes, shares = {}, {}
+        for name, slots, share_slots in zip(fields, side.slots, side.share_slots, strict=True):
+            codes[name] = np.ascontiguousarray(rows.codes[:, slots])
+            if share_slots.stop > share_slots.start:
+                shares[name] = np.ascontiguousarray(rows.shares[:, share_slots])
         keys, key_values = {}, {}
         for column in by:
             keys[column], key_values[column] = _factorise(given[column])
@@ -103,8 +108,8 @@ class Catalogue:
     def tensors(self) -> dict[str, Array]:
         """Return everything as arrays, for ``catalogue.safetensors``; ``from_tensors`` reads it back."""
         out = {f"ids.{k}": array for k, array in pack_texts(self.ids).items()}
-        out |= {f"codes.{name}": array for name, array in self.codes.items()}
-        out |= {f"shares.{name}": array for name, array in self.shares.items()}
+        out |= {f"codes.{name}": _squeezed(array) for name, array in self.codes.items()}
+        out |= {f"shares.{name}": _squeezed(array) for name, array in self.shares.items()}
         for by, keys in self.keys.items():
             out[f"keys.{by}"] = keys
             packed = pack_texts(self.key_values[by])
@@ -134,39 +139,48 @@ def _read(encoder: Encoder, tensors: Mapping[str, Array]) -> Catalogue:
         part = encoder.parts[name]
         # A numeric field's code is the lower of two knots: the row above it must exist too.
         size = part.rows - 1 if isinstance(part, Knots) else part.rows
-        codes[name] = _checked(f"codes.{name}", tensors, len(ids), (0, size)).astype(np.int32)
-        if isinstance(part, Knots):
-            share = _checked(f"shares.{name}", tensors, len(ids), (0, 1))
+        code = _checked(f"codes.{name}", tensors, (len(ids), part.width), (0, size))
+        codes[name] = code.astype(np.int32)
+        if part.n_shares:
+            most = 1.0 if isinstance(part, Knots) else FARTHEST
+            least = -FARTHEST if isinstance(part, Components) else 0.0
+            share = _checked(f"shares.{name}", tensors, (len(ids), part.n_shares), (least, most))
             shares[name] = share.astype(np.float32)
     for by in _key_columns(schema):
         key_values[by] = _texts(f"values.{by}", tensors)
         sizes = (NO_KEY, len(key_values[by]))
-        keys[by] = _checked(f"keys.{by}", tensors, len(ids), sizes).astype(np.int32)
+        keys[by] = _checked(f"keys.{by}", tensors, (len(ids), 1), sizes)[:, 0].astype(np.int32)
     cross = [f.name for f in schema.fields if f.source == "cross"]
     defaults = {n: float(tensors[f"defaults.{n}"][0]) for n in cross if f"defaults.{n}" in tensors}
     return Catalogue(ids, codes, shares, keys, key_values, defaults)
 
 
 def _checked(
-    name: str, tensors: Mapping[str, Array], n_items: int, bounds: tuple[int, int]
+    name: str, tensors: Mapping[str, Array], shape: tuple[int, int], bounds: tuple[float, float]
 ) -> Array:
-    """Return the array if it has one number an item, from ``low`` to below ``high``.
+    """Return the array if it has the shape, one column being stored flat, and lies within bounds.
 
-    Shares are floats and may be exactly 1.
+    Numbers go from ``low`` to below ``high``; shares are floats and may be exactly ``high``.
     """
     array, (low, high) = tensors[name], bounds
     kind = "f" if name.startswith("shares.") else "i"
-    if array.shape != (n_items,) or array.dtype.kind != kind:
+    if array.shape != (shape if shape[1] > 1 else shape[:1]) or array.dtype.kind != kind:
         raise ArtifactError(
-            f"{name} has shape {array.shape} and type {array.dtype} for {n_items} items"
+            f"{name} has shape {array.shape} and type {array.dtype} for {shape[0]} items"
         )
-    if n_items:
+    array = array.reshape(shape)
+    if shape[0]:
         least, most = array.min(), array.max()
         if not (least >= low and (most < high or (kind == "f" and most <= high))):
             raise ArtifactError(
                 f"{name} goes from {least} to {most}; the model allows {low}–{high}"
             )
     return array
+
+
+def _squeezed(array: Array) -> Array:
+    """Return one column as a flat array: the form of nearly all fields."""
+    return array[:, 0] if array.shape[1] == 1 else array
 
 
 def _texts(prefix: str, tensors: Mapping[str, Array]) -> tuple[str, ...]:

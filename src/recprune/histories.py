@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.encoding import text
 from recprune.errors import DataError, nearest
+from recprune.texts import text
 
 __all__ = ["CrossTable", "SeenItems"]
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from recprune.dates import DATE_PARTS, DatePart
 from recprune.errors import SchemaError, nearest
 
 __all__ = ["Field", "Kind", "Schema", "Source"]
 
-Kind = Literal["categorical", "numeric"]
+Kind = Literal["categorical", "numeric", "sequence", "dense"]
 Source = Literal["user", "item", "context", "cross"]
 
 
@@ -20,12 +21,16 @@ class Field:
 
     Args:
         name: the column's name.
-        kind: ``"categorical"`` (values are looked up in a vocabulary) or ``"numeric"``.
+        kind: ``"categorical"`` (values are looked up in a vocabulary), ``"numeric"``,
+            ``"sequence"`` (a list of categories) or ``"dense"`` (a vector of numbers).
         source: whose attribute it is. ``"cross"`` is a user's history with one value of an
             item field: a per-user table indexed by the value of column ``by``.
         sensitive: a personal attribute; reported on its own.
         cost: what one year of collecting the column costs, in any one unit; None = not stated.
         by: for ``source="cross"``, the item column whose value indexes the user's table.
+        of: the column of dates that this field is a part of; None = a column of its own.
+        part: which part: ``"hour"``, ``"weekday"``, ``"month"``, or ``"age"``, the days from the
+            date to the row's time (without a time column: from 1970 to the date).
     """
 
     name: str
@@ -34,6 +39,8 @@ class Field:
     sensitive: bool = False
     cost: float | None = None
     by: str | None = None
+    of: str | None = None
+    part: DatePart | None = None
 
     def __post_init__(self) -> None:
         for attribute, allowed in (("kind", get_args(Kind)), ("source", get_args(Source))):
@@ -48,14 +55,26 @@ class Field:
                 f"Field {self.name!r}: 'by' names the item column of a cross field; give it "
                 f"exactly when source is 'cross'. Got source={self.source!r}, by={self.by!r}."
             )
+        if (self.of is None) != (self.part is None) or self.part not in (None, *DATE_PARTS):
+            raise SchemaError(
+                f"Field {self.name!r}: 'of' names a column of dates and 'part' one of "
+                f"{', '.join(DATE_PARTS)}; give both or neither. Got of={self.of!r}, "
+                f"part={self.part!r}."
+            )
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a table, in order, and its label, user, item and time columns.
+    """The fields of a table, in order, and the columns with a role.
 
-    The user and item columns are named by ``user`` and ``item``; each is a field too when the
-    model may use the id itself. Without ``item`` the table ranks its rows (users, sessions).
+    Args:
+        fields: the inputs.
+        label: 0/1: what is predicted.
+        user: ids of users; a field too when the model may use the id itself.
+        item: ids of items; likewise. Without it the table ranks its rows (users, sessions).
+        time: orders the rows.
+        weight: how much a row counts in training.
+        other_labels: further 0/1 outcomes of the same rows (purchases beside clicks): never fields.
     """
 
     fields: tuple[Field, ...]
@@ -63,8 +82,11 @@ class Schema:
     user: str | None = None
     item: str | None = None
     time: str | None = None
+    weight: str | None = None
+    other_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "other_labels", tuple(self.other_labels))
         names = [f.name for f in self.fields]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -73,9 +95,15 @@ class Schema:
             )
         if self.label in names:
             raise SchemaError(f"The label column {self.label!r} cannot be a field too.")
-        for role in ("user", "item", "time"):
+        for role in ("user", "item", "time", "weight"):
             if getattr(self, role) == self.label:
                 raise SchemaError(f"The label column {self.label!r} cannot be the {role} too.")
+        for name in (*self.other_labels, *([self.weight] if self.weight else [])):
+            if name in (*names, self.label, self.user, self.item):
+                raise SchemaError(
+                    f"Column {name!r} is a weight or another label; it cannot be a field or have "
+                    "another role too."
+                )
         for field in self.fields:
             if field.source in ("item", "cross") and self.item is None:
                 raise SchemaError(

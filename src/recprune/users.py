@@ -22,9 +22,9 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
 from recprune.artifact import folder_written_whole
-from recprune.encoding import pack_texts, text, unpack_texts
 from recprune.errors import ArtifactError, DataError
 from recprune.histories import Array, Column, CrossTable, SeenItems
+from recprune.texts import pack_texts, text, unpack_texts
 
 __all__ = ["CrossTable", "SeenItems", "Users"]
 
@@ -112,20 +112,26 @@ def _write(folder: Path, users: Users) -> None:
     tensors = _packed("ids", users.ids)
     columns = []
     for number, (name, column) in enumerate(users.columns.items()):
-        numeric = isinstance(column, np.ndarray) and column.dtype.kind in "fiub"
-        columns.append({"name": name, "kind": "numbers" if numeric else "texts"})
-        if numeric:
-            tensors[f"column.{number}"] = np.ascontiguousarray(column)
+        kind = _column_kind(column)
+        columns.append({"name": name, "kind": kind})
+        place = f"column.{number}"
+        if kind in ("numbers", "vectors"):
+            tensors[place] = np.ascontiguousarray(column)
+        elif kind == "lists":
+            # A missing list is stored as an empty one: a model reads both as unknown.
+            lists = [[] if v is None else list(v) for v in column]
+            tensors |= _packed(place, [text(v) for one in lists for v in one])
+            tensors[f"{place}.sizes"] = np.array([len(one) for one in lists], np.int64)
         else:
-            tensors |= _packed(f"column.{number}", [text(v) for v in column])
+            tensors |= _packed(place, [text(v) for v in column])
     cross = []
     for number, (by, table) in enumerate(users.cross.items()):
         prefix = f"cross.{number}"
         tensors |= _packed(f"{prefix}.values", table.values)
         tensors[f"{prefix}.offsets"] = np.ascontiguousarray(table.offsets, np.int64)
         tensors[f"{prefix}.keys"] = np.ascontiguousarray(table.keys, np.int32)
-        for place, numbers in enumerate(table.fields.values()):
-            tensors[f"{prefix}.field.{place}"] = np.ascontiguousarray(numbers, np.float32)
+        for at, numbers in enumerate(table.fields.values()):
+            tensors[f"{prefix}.field.{at}"] = np.ascontiguousarray(numbers, np.float32)
         defaults = [table.default(name) for name in table.fields]
         known = [None if math.isnan(d) else d for d in defaults]
         cross.append({"by": by, "fields": list(table.fields), "defaults": known})
@@ -167,9 +173,13 @@ def _read(folder: Path) -> Users:
 def _build(about: Mapping[str, Any], tensors: Mapping[str, Array]) -> Users:
     columns: dict[str, Any] = {}
     for number, entry in enumerate(about["columns"]):
-        numbers = entry["kind"] == "numbers"
-        place = f"column.{number}"
-        columns[entry["name"]] = tensors[place] if numbers else _texts(place, tensors)
+        place, kind = f"column.{number}", entry["kind"]
+        if kind in ("numbers", "vectors"):
+            columns[entry["name"]] = tensors[place]
+        elif kind == "lists":
+            columns[entry["name"]] = _lists(_texts(place, tensors), tensors[f"{place}.sizes"])
+        else:
+            columns[entry["name"]] = _texts(place, tensors)
     cross = {}
     for number, entry in enumerate(about["cross"]):
         prefix, names = f"cross.{number}", entry["fields"]
@@ -228,6 +238,19 @@ def _packed(prefix: str, values: Any) -> dict[str, Array]:
 def _texts(prefix: str, tensors: Mapping[str, Array]) -> list[str | None]:
     keys = ("bytes", "lengths", "missing")
     return unpack_texts({k: tensors[t] for k in keys if (t := f"{prefix}.{k}") in tensors})
+
+
+def _column_kind(column: Any) -> str:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return "numbers" if column.ndim == 1 else "vectors"
+    return "lists" if any(isinstance(v, list | tuple) for v in column) else "texts"
+
+
+def _lists(flat: list[str | None], sizes: Array) -> list[list[str | None]]:
+    ends = np.cumsum(sizes)
+    if (sizes < 0).any() or (int(ends[-1]) if len(ends) else 0) != len(flat):
+        raise DataError("lists and their sizes disagree")
+    return [flat[a:b] for a, b in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
 
 
 def _known(prefix: str, tensors: Mapping[str, Array]) -> tuple[str, ...]:

@@ -23,9 +23,14 @@ RECORDS = {
     "Artifact",  # everything a scorer needs, read from disk as one
     "Axis",  # declared by a model, once
     "Candidate",  # one round of the search, as it is reported
+    "Field",  # one column of a schema: a name, a kind, and what is left at its default
+    "FieldRule",  # one field's table in schema.toml
+    "Schema",  # the columns of a table by their roles
     "Section",  # one section of the report's page
+    "Shape",  # what a network is built from, written by one function
     "SliceResult",  # one line of the verdict's table of slices
     "Spec",  # the reader's own summary of a table
+    "Split",  # rows of a table with all that they carry
     "Verdict",  # the decision with everything that led to it
 }
 

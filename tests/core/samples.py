@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from recprune.artifact import Artifact
-from recprune.encoding import Encoder, Knots, Vocabulary
+from recprune.encoding import Encoder
 from recprune.layout import Axis, Layout, Plan, State, Use, shrink
+from recprune.lookups import Knots, Vocabulary
 from recprune.schema import Field, Schema
 
 COLOURS = ("red", "", None, "naïve ☃", "blue", "a" * 300)

@@ -10,17 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.encoding import (
-    UNKNOWN,
-    Encoder,
-    Knots,
-    Vocabulary,
-    pack_texts,
-    text,
-    unpack_texts,
-)
+from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, DataError
+from recprune.lookups import UNKNOWN, Knots, Vocabulary
 from recprune.schema import Field, Schema
+from recprune.texts import pack_texts, text, unpack_texts
 
 from .samples import COLOURS, encoder
 

@@ -35,7 +35,10 @@ def test_some_fields_alone_keep_the_schemas_order() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"kind": "number"}, "Field 'x': kind must be one of categorical, numeric. Got 'number'"),
+        (
+            {"kind": "number"},
+            "Field 'x': kind must be one of categorical, numeric, sequence, dense. Got 'number'",
+        ),
         ({"source": "shop"}, "source must be one of user, item, context, cross"),
         ({"source": "cross"}, "exactly when source is 'cross'"),
         ({"by": "category"}, "exactly when source is 'cross'"),

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from recprune.data.encode import encode_frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain
-from recprune.data.vocabulary import VocabularyRule, fit_vocabulary
-from recprune.encoding import text
+from recprune.data.rules import FieldRule
+from recprune.data.vocabulary import fit_vocabulary
 from recprune.schema import Field, Schema
+from recprune.texts import text
 
 TYPES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "text": (pl.String, st.text(st.characters(exclude_categories=("Cs",)), max_size=4)),
@@ -46,7 +47,7 @@ def tables(draw: st.DrawFn, rows: int) -> pl.DataFrame:
 @settings(max_examples=30)
 @given(tables(12), tables(7), st.integers(1, 3))
 def test_frames_encode_as_rows_do(train: pl.DataFrame, test: pl.DataFrame, least: int) -> None:
-    encoder, dropped = fit_encoder(train, SCHEMA, dict.fromkeys(TYPES, VocabularyRule(least)))
+    encoder, dropped = fit_encoder(train, SCHEMA, dict.fromkeys(TYPES, FieldRule(least)))
     assert {f.column for f in dropped} | set(encoder.schema.names) == set(SCHEMA.names)
     for frame in (train, test):
         expected = encoder.encode({n: frame[n].to_list() for n in encoder.schema.names})

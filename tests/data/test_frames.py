@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from recprune.data import Dataset
 from recprune.data.frames import widened
-from recprune.encoding import Vocabulary, text
+from recprune.lookups import Vocabulary
 from recprune.schema import Field, Schema
+from recprune.texts import text
 
 N = 300
 WORDS = ["é", "日本", None, "", " x", "None", "nan"]

@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 from recprune.data import Dataset, ingest
 from recprune.data.columns import ABOUT, ColumnStore
 from recprune.errors import ArtifactError, DataError, InputError
+from recprune.scratch import on_disk
 
 
 def shop(n: int = 600, seed: int = 0) -> pl.DataFrame:
@@ -61,7 +62,9 @@ def test_training_rows_are_those_of_the_file(csv_file: Path, tmp_path: Path) -> 
         assert np.array_equal(a.rows.codes, b.rows.codes)
         assert np.array_equal(a.rows.shares, b.rows.shares)
         assert np.array_equal(a.label, b.label)
-        assert_frame_equal(a.columns, b.columns)
+        assert_frame_equal(a.columns.select(*a.columns.columns), b.columns)
+        assert on_disk(a.rows.codes)
+        assert not on_disk(b.rows.codes)
 
 
 def test_models_are_the_same(csv_file: Path, tmp_path: Path) -> None:

@@ -275,6 +275,22 @@ def test_all_rows_have_negatives_too() -> None:
     assert not set(taken) & set(refused)
 
 
+def test_weights_are_the_events_and_other_outcomes_are_none() -> None:
+    frame = log(600, 60, 60).with_columns(
+        weight=1 + pl.col("number").floor() % 3, bought=pl.col("number").floor() % 2
+    )
+    stated = {**SCHEMA, "weight": "weight", "other_labels": ["bought"]}
+    data = read(frame, schema=stated).split("time")
+    train = data.train
+    assert train.extras.weight is not None
+    number = train.columns["number"].to_numpy()
+    ratio = train.extras.weight / (1 + (number - 0.5) % 3)
+    assert ratio == pytest.approx(ratio[0])
+    assert train.extras.labels["bought"][train.label == 0].max() == 0
+    own = (number[train.label == 1] - 0.5) % 2
+    assert np.array_equal(train.extras.labels["bought"][train.label == 1], own)
+
+
 def test_cross_fields_are_refused() -> None:
     frame = log().with_columns(times=pl.col("number") % 3)
     with pytest.raises(DataError, match=r"Cross field 'times' has no value.*from_splits"):

@@ -9,9 +9,9 @@ import pytest
 from recprune.catalogue import Catalogue
 from recprune.data import Dataset
 from recprune.data.roles import guess_sensitive
-from recprune.encoding import text
 from recprune.errors import DataError
 from recprune.schema import Field, Schema
+from recprune.texts import text
 from tests.data.test_split import interactions
 
 ROLES = {"label": "bought", "user": "user", "item": "item", "time": "day"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from recprune.data import Dataset
-from recprune.encoding import Vocabulary
 from recprune.errors import DataError
+from recprune.lookups import Vocabulary
 
 TABLES: dict[str, tuple[str, dict[str, Any], int, float]] = {
     "shoppers": (

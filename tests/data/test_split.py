@@ -10,8 +10,8 @@ import pytest
 
 from recprune.data import Dataset
 from recprune.data.fit import fit_knots
-from recprune.encoding import Knots, Vocabulary
 from recprune.errors import DataError, ParameterError
+from recprune.lookups import Knots, Vocabulary
 
 
 def interactions(n: int = 3000, seed: int = 0) -> pl.DataFrame:

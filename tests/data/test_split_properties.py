@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from recprune.data import Dataset
 from recprune.data.split import halves
-from recprune.encoding import Vocabulary
 from recprune.errors import DataError
+from recprune.lookups import Vocabulary
 from tests.data.test_split import interactions
 
 PARTS = ("train", "valid", "test")

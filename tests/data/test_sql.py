@@ -236,7 +236,8 @@ def test_the_verbs_take_a_query(
     model = str(tmp_path / "model")
     train = ["train", *query, "--label", "clicked", "-o", model, *small, "--json"]
     assert app([*train, "--sql-url-file", str(held)], standalone_mode=False) == 0
-    assert set(json.loads(capsys.readouterr().out)["fields"]) == {"colour", "price"}
+    fields = set(json.loads(capsys.readouterr().out)["fields"])
+    assert fields == {"colour", "price", "at.hour", "at.weekday", "at.age"}
     monkeypatch.setenv("RECPRUNE_SQL_URL", server)
     assert app(["check", *query, "--label", "clicked", "--json"], standalone_mode=False) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 200

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from recprune.data import Dataset
-from recprune.encoding import UNKNOWN
+from recprune.lookups import UNKNOWN
 
 
 def people(n: int = 2000, seed: int = 0) -> pl.DataFrame:

@@ -98,8 +98,7 @@ def test_gradient_equals_a_row_by_row_version(model: Ranker, data: Dataset) -> N
     split = data.tune.take(np.arange(40))
     ours = importance(model, split, "fields", "gradient").score
     net = model.net
-    index = net.index(torch.from_numpy(rows.codes).long())
-    value = net.embed(net.table, index, torch.from_numpy(rows.shares)).detach()
+    value = net.embed(rows).detach()
     mean, plain = value.mean(dim=0), np.zeros(value.shape[1])
     for r in range(40):
         leaf = value[r : r + 1].clone().requires_grad_()
@@ -113,8 +112,7 @@ def test_activity_is_the_share_of_positive_activations(model: Ranker, data: Data
     ours = importance(model, data.tune, "neurons.0", "activity").score
     state, rows = model.state, data.tune.rows
     net = model.net
-    index = net.index(torch.from_numpy(rows.codes).long())
-    value = net.embed(net.table, index, torch.from_numpy(rows.shares)).detach().numpy()
+    value = net.embed(rows).detach().numpy()
     value = value[:, np.argsort(net.order.numpy()), 1:].reshape(len(rows), -1)
     hidden = value @ state["mlp.0.weight"].T + state["mlp.0.bias"]
     np.testing.assert_allclose(ours, (hidden > 0).mean(axis=0), atol=2e-3)

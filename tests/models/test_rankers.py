@@ -8,9 +8,10 @@ import torch
 
 from recprune.artifact import read_artifact
 from recprune.data import Dataset
-from recprune.encoding import UNKNOWN, Rows
+from recprune.encoding import Rows
 from recprune.errors import ParameterError, RunError, TrainingError
 from recprune.layout import Plan
+from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.models import FM, LR, DeepFM, Penalty, Ranker, Training, ranker_of
 from tests.planted import small_data

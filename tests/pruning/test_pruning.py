@@ -10,9 +10,9 @@ import torch
 
 from recprune.artifact import stored_size
 from recprune.data import Dataset
-from recprune.encoding import UNKNOWN
 from recprune.errors import ParameterError, PlanError
 from recprune.layout import Plan
+from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.models import FM, LR, DeepFM, Ranker, Training
 from recprune.pruning import cut, encode, plan, prune, repair, rotate
@@ -83,8 +83,7 @@ def test_a_dropped_field_is_replaced_by_its_mean_exactly(model: Ranker, data: Da
     net, train, test = model.net, data.train.rows, data.test.rows
 
     def values(rows):
-        index = net.index(torch.from_numpy(rows.codes).long())
-        return net.embed(net.table, index, torch.from_numpy(rows.shares)).detach()
+        return net.embed(rows).detach()
 
     mean, value = values(train).mean(dim=0), values(test)
     for place, i in enumerate(net.order.tolist()):

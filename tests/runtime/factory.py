@@ -10,8 +10,9 @@ import numpy as np
 from recprune._support import stream
 from recprune.artifact import Artifact
 from recprune.catalogue import Catalogue
-from recprune.encoding import Encoder, Knots, Rows, Vocabulary
+from recprune.encoding import Encoder, Rows
 from recprune.layout import Axis, Layout, Plan, Use, shrink
+from recprune.lookups import Knots, Vocabulary
 from recprune.schema import Field, Schema
 from recprune.users import CrossTable, SeenItems, Users
 

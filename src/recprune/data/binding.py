@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
+from recprune.data.frames import comparable
 from recprune.data.ids import positions
 from recprune.data.quality import Finding
 from recprune.schema import Source
@@ -27,7 +29,7 @@ BOUND, TOLD = 0.5, 0.1
 
 
 def bind_to_items(
-    frame: pl.DataFrame, sources: Mapping[str, Source], item: str, stated: Container[str]
+    frame: Frame, sources: Mapping[str, Source], item: str, stated: Container[str]
 ) -> tuple[dict[str, Source], list[Finding]]:
     """Return the sources, with context columns that follow the item as the item's; and findings.
 
@@ -38,10 +40,11 @@ def bind_to_items(
         stated: columns whose source is stated: they stay as they are, and are reported.
     """
     out, found = dict(sources), []
+    some = frame.head(SAMPLE)
     for name, source in sources.items():
         if source != "context":
             continue
-        share = follows(frame[name], frame[item])
+        share = follows(some[name], some[item])
         if share < TOLD:
             continue
         if share >= BOUND and name not in stated:
@@ -66,8 +69,7 @@ def follows(column: pl.Series, items: pl.Series) -> float:
     >>> follows(pl.Series(["a", "a", "b", "b"] * 5), items)
     1.0
     """
-    column, items = column.head(SAMPLE), items.head(SAMPLE)
-    value, n_values = _codes(column)
+    value, n_values = _codes(comparable(column))
     owner = positions(items, items.unique())
     rows = np.bincount(owner)
     often = rows[owner] > 1

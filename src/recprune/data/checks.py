@@ -24,6 +24,8 @@ from recprune.data.quality import Finding
 
 __all__ = ["check"]
 
+#: Of a larger table on disk, so many rows are looked at, evenly spread.
+MOST_ROWS = 1_000_000
 GRAVITY = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -38,8 +40,8 @@ def check(data: Dataset, by: str = "auto", seed: int = 0) -> tuple[Finding, ...]
     Raises:
         DataError: the table cannot be split.
     """
-    table, split = data.whole_table, data.split(by, seed=seed)
-    frame, schema = table.frame, table.schema
+    table, split = data.whole_table.loaded(MOST_ROWS), data.split(by, seed=seed)
+    frame, schema = table.held, table.schema
     found = [
         *split.findings,
         *missing_values(frame, schema),

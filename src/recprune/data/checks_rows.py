@@ -22,7 +22,7 @@ CHANGED, ERRORS = 0.3, 6.0
 
 def duplicate_rows(table: Table) -> Iterator[Finding]:
     """Report rows that repeat an earlier one in every column, the label too."""
-    rows = table.frame.with_columns(pl.Series("\0label", table.label))
+    rows = table.held.with_columns(pl.Series("\0label", table.label))
     repeated = len(rows) - rows.n_unique()
     if repeated:
         severity: Severity = "warning" if repeated > OFTEN * len(rows) else "info"
@@ -32,7 +32,7 @@ def duplicate_rows(table: Table) -> Iterator[Finding]:
 
 def conflicting_labels(table: Table) -> Iterator[Finding]:
     """Report rows that equal others in every column but the label."""
-    rows = table.frame.with_columns(pl.Series("\0label", table.label))
+    rows = table.held.with_columns(pl.Series("\0label", table.label))
     groups = rows.group_by(table.frame.columns).agg(
         pl.len().alias("\0rows"), pl.col("\0label").n_unique().alias("\0labels")
     )

@@ -21,8 +21,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from recprune.data.quality import Finding
-from recprune.encoding import unpack_texts
 from recprune.errors import ArtifactError, DataError, nearest
+from recprune.texts import unpack_texts
 
 __all__ = ["ABOUT", "FORMAT", "PROTOCOL", "TEXTS", "ColumnStore", "StoredColumn", "holds_columns"]
 

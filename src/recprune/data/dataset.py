@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
+from recprune.data.disk_frame import Frame, disk_frame
 from recprune.data.encode import encode_frame
+from recprune.data.extras import read_extras
+from recprune.data.field_columns import as_fields
 from recprune.data.fit import fit_encoder
-from recprune.data.frames import plain, to_polars, widened
+from recprune.data.frames import plain, to_polars
 from recprune.data.ids import read_id
 from recprune.data.interactions import with_negatives
 from recprune.data.labels import LabelRule, read_label
@@ -92,9 +95,8 @@ class Dataset:
             drop: columns to leave out.
 
         Raises:
-            DataError: a column that does not exist, a label that is not two-valued, negatives for
-                a label that is, fewer than 30 usable rows, no usable column, two columns of one
-                name.
+            DataError: a column that does not exist, a label that is not two-valued (with negatives:
+                one that is), fewer than 30 usable rows, no usable column, two columns of one name.
             SchemaError: a schema with an unknown key, or that contradicts itself.
         """
         stated = read_spec(schema)
@@ -135,10 +137,11 @@ class Dataset:
         stated = read_spec(schema)
         roles: Any = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
+        frame: Frame
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, found = store.frame(), store.from_text, store.findings
+            frame, from_text, found = disk_frame(store), store.from_text, store.findings
         else:
             frame, from_text = read_table(path, bad)
         how: Any = {"threshold": threshold, "negatives": negatives}
@@ -202,15 +205,16 @@ class Dataset:
                 user (item) is not among ``users`` (``items``).
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
-        needed = [*schema.names, *(c for c in (schema.label, schema.user, schema.item) if c)]
+        roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
+        roles += schema.other_labels
         for part, frame in frames.items():
-            for column in needed:
+            needed_here = [f.of if f.of and f.name not in frame else f.name for f in schema.fields]
+            for column in (*needed_here, *roles):
                 if column not in frame.columns:
                     raise DataError(
                         f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
                     )
-        words = [f.name for f in schema.fields if f.kind == "categorical"]
-        frames = {p: f.with_columns(widened(f[w]) for w in words) for p, f in frames.items()}
+        frames = {p: as_fields(f, schema) for p, f in frames.items()}
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
         if items is not None and schema.item and schema.item not in items.columns:
@@ -227,7 +231,8 @@ class Dataset:
                         f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
                         "Drop them, or fill them in."
                     )
-            columns = frame.select(list(dict.fromkeys(c for c in needed if c != schema.label)))
+            kept = (*schema.names, schema.user, schema.item)
+            columns = frame.select(list(dict.fromkeys(c for c in kept if c)))
             parts[part] = Split(
                 encode_frame(encoder, frame),
                 label,
@@ -235,6 +240,7 @@ class Dataset:
                 columns,
                 places(frame, schema.user, user_ids, part),
                 places(frame, schema.item, item_ids, part),
+                read_extras(frame, read_spec(schema), from_text=False),
             )
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
@@ -269,9 +275,8 @@ class Dataset:
         table, index, rate, drawn = with_negatives(source, self.labels.negatives, index, seed)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
         items = build_items(source)
-        whole = encoded(
-            table, encoder, user_ids, items[item] if item and items is not None else None
-        )
+        item_ids = items[item] if item and items is not None else None
+        whole = encoded(table, encoder, user_ids, item_ids)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)

@@ -6,17 +6,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.encoding import UNKNOWN, Encoder, Knots, Rows, Vocabulary
+from recprune.bags import Components, Sequence
+from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
+from recprune.lookups import UNKNOWN, Buckets, Knots, Vocabulary
+from recprune.scratch import forget
 
-__all__ = ["encode_frame", "floats"]
+__all__ = ["encode_frame", "floats", "vectors"]
 
 #: Rows located at once: their few arrays stay in the processor's cache.
 BLOCK = 1 << 15
 
 
-def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
+def encode_frame(encoder: Encoder, frame: Frame) -> Rows:
     """Encode a frame of plain columns; a column that is absent counts as missing.
+
+    The rows of a frame on disk are on disk too.
 
     Raises:
         DataError: a numeric column holds text.
@@ -28,27 +34,47 @@ def encode_frame(encoder: Encoder, frame: pl.DataFrame) -> Rows:
     [[3], [1]]
     """
     n = len(frame)
-    codes = np.full((n, len(encoder.schema.fields)), UNKNOWN, np.int32)
-    shares = np.zeros((n, len(encoder.numeric)), np.float32)
+    rows = encoder.blank(n, disk=isinstance(frame, DiskFrame))
     for i, name in enumerate(encoder.schema.names):
-        part = encoder.parts[name]
-        series = frame[name] if name in frame.columns else None
-        if isinstance(part, Vocabulary):
-            codes[:, i] = _lookup(part, series, n)
-        elif series is not None:
-            _locate(part, floats(series), codes[:, i], shares[:, encoder.numeric.index(i)])
-    return Rows(codes, shares)
+        part, codes = encoder.parts[name], rows.codes[:, encoder.slots[i]]
+        shares = rows.shares[:, encoder.share_slots[i]]
+        if name not in frame.columns:
+            codes[:], shares[:] = part.encode(name, [None])
+        elif isinstance(part, Vocabulary | Buckets):
+            codes[:, 0] = _lookup(part, frame[name])
+        elif isinstance(part, Knots):
+            _locate(part, floats(frame[name]), codes[:, 0], shares[:, 0])
+        elif isinstance(part, Sequence):
+            codes[:], shares[:] = _pack(part, frame[name])
+        elif isinstance(part, Components):
+            codes[:], shares[:] = part.weigh(vectors(frame[name]))
+        forget(rows.codes)
+        forget(rows.shares)
+    return rows
 
 
-def _lookup(part: Vocabulary, series: pl.Series | None, n: int) -> NDArray[np.int32]:
-    if series is None:
-        return part.lookup([None] * n)
+def _lookup(part: Vocabulary | Buckets, series: pl.Series) -> NDArray[np.int32]:
     distinct = series.unique()
     codes = part.lookup(distinct.to_list())
     mapped = series.replace_strict(
         distinct, pl.Series(codes), default=UNKNOWN, return_dtype=pl.Int32
     )
     return mapped.to_numpy()
+
+
+def _pack(part: Sequence, series: pl.Series) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    sizes = series.list.len().fill_null(0).to_numpy()
+    owner = np.repeat(np.arange(len(series)), sizes)
+    flat = series.explode(empty_as_null=False, keep_nulls=False)
+    return part.pack(owner, _lookup(part.elements, flat), len(series))
+
+
+def vectors(series: pl.Series) -> NDArray[np.float64]:
+    """Return a dense field's column as an array, shape ``(n, width)``; missing values as NaN."""
+    values = series.arr.to_list().list.explode(keep_nulls=False, empty_as_null=False)
+    out = np.full((len(series), int(series.dtype.shape[0])), np.nan)  # type: ignore[attr-defined]
+    out[series.is_not_null().to_numpy()] = values.to_numpy().reshape(-1, out.shape[1])
+    return out
 
 
 def floats(series: pl.Series) -> NDArray[np.float64]:

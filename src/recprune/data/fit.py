@@ -1,4 +1,4 @@
-"""Vocabularies and knots from training rows, and from them alone."""
+"""Lookups of all fields from training rows, and from them alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.encode import floats
+from recprune.bags import Components, Sequence
+from recprune.data.disk_frame import Frame
+from recprune.data.encode import floats, vectors
 from recprune.data.quality import Finding
-from recprune.data.vocabulary import VocabularyRule, fit_vocabulary
-from recprune.encoding import UNKNOWN, Encoder, Knots, Vocabulary
-from recprune.schema import Schema
+from recprune.data.rules import KNOTS, FieldRule, Scale
+from recprune.data.vocabulary import fit_vocabulary
+from recprune.encoding import Encoder
+from recprune.lookups import UNKNOWN, Buckets, Knots, Lookup, Vocabulary
+from recprune.schema import Field, Schema
 
-__all__ = ["MOST_KNOTS", "fit_encoder", "fit_knots"]
+__all__ = ["fit_encoder", "fit_knots"]
 
-MOST_KNOTS = 32
 #: Up to so many different values, each is a knot.
 EACH_A_KNOT = 16
 #: Finite knots must not lie further apart than a float can say.
@@ -24,34 +27,60 @@ FAR = 1e300
 
 
 def fit_encoder(
-    train: pl.DataFrame, schema: Schema, rules: Mapping[str, VocabularyRule] | None = None
+    train: Frame, schema: Schema, rules: Mapping[str, FieldRule] | None = None
 ) -> tuple[Encoder, list[Finding]]:
     """Return the encoder of the training rows, and the fields that they leave constant (dropped).
 
     Args:
         train: training rows; plain columns.
         schema: the fields.
-        rules: field → which values get a row of their own.
+        rules: field → how its values become rows.
     """
-    parts: dict[str, Vocabulary | Knots] = {}
+    parts: dict[str, Lookup] = {}
     found = []
     for field in schema.fields:
-        series = train[field.name]
-        if field.kind == "categorical":
-            rule = (rules or {}).get(field.name, VocabularyRule())
-            least = rule.least(field)
-            parts[field.name] = part = fit_vocabulary(series, least, rule.max_size)
-            if field.sensitive and (rare := _left_out(series, part)):
-                action = f"read as unknown: values that fewer than {least} training rows have"
-                found.append(Finding("rare personal values", field.name, "info", rare, action))
-            continue
-        knots = fit_knots(floats(series))
-        if knots is None:
-            action = "dropped: it does not vary in the training rows"
-            found.append(Finding("constant", field.name, "warning", len(series), action))
+        series, rule = train[field.name], (rules or {}).get(field.name, FieldRule())
+        if field.kind == "numeric":
+            knots = fit_knots(floats(series), rule.scale or "quantile", rule.most_knots)
+            if knots is None:
+                action = "dropped: it does not vary in the training rows"
+                found.append(Finding("constant", field.name, "warning", len(series), action))
+            else:
+                parts[field.name] = knots
+        elif field.kind == "dense":
+            parts[field.name] = _components(vectors(series))
         else:
-            parts[field.name] = knots
+            lists = field.kind == "sequence"
+            values = series.explode(empty_as_null=False, keep_nulls=False) if lists else series
+            elements, rare = _fit_elements(values, field, rule)
+            found += rare
+            parts[field.name] = elements
+            if lists:
+                parts[field.name] = Sequence(
+                    elements, rule.most_elements, rule.pooling != "sum", rule.separator or ""
+                )
     return Encoder(schema.only(tuple(parts)), parts), found
+
+
+def _fit_elements(
+    series: pl.Series, field: Field, rule: FieldRule
+) -> tuple[Vocabulary | Buckets, list[Finding]]:
+    if rule.buckets is not None:
+        return Buckets(rule.buckets), []
+    least = rule.least(field)
+    part = fit_vocabulary(series, least, rule.max_size)
+    if not (field.sensitive and (rare := _left_out(series, part))):
+        return part, []
+    action = f"read as unknown: values that fewer than {least} training rows have"
+    return part, [Finding("rare personal values", field.name, "info", rare, action)]
+
+
+def _components(values: NDArray[np.float64]) -> Components:
+    """Standardise each component over its finite values."""
+    finite = np.ma.masked_invalid(np.clip(values, -FAR, FAR, where=np.isfinite(values), out=values))
+    mean, scale = finite.mean(axis=0).filled(0.0), finite.std(axis=0).filled(0.0)
+    usable = np.isfinite(scale) & (scale > 0)
+    return Components(np.where(np.isfinite(mean), mean, 0.0), np.where(usable, scale, 1.0))
 
 
 def _left_out(series: pl.Series, part: Vocabulary) -> int:
@@ -60,24 +89,39 @@ def _left_out(series: pl.Series, part: Vocabulary) -> int:
     return int(table["count"].to_numpy()[unknown].sum())
 
 
-def fit_knots(values: NDArray[np.float64]) -> Knots | None:
+def fit_knots(
+    values: NDArray[np.float64], scale: Scale = "quantile", most: int = KNOTS
+) -> Knots | None:
     """Return the knots of a numeric field; None if fewer than two finite values differ.
 
-    Up to 16 different values are a knot each. Beyond, 32 knots at equal steps of rank, but a value
-    that takes a 32nd of the rows or more is one knot and leaves the others to the rest: on a column
-    of mostly zeros, plain quantiles would repeat the zero.
+    By ``"quantile"``, up to 16 different values are a knot each. Beyond, ``most`` knots at equal
+    steps of rank, but a value that takes one in ``most`` of the rows is one knot and leaves the
+    others to the rest: on a column of mostly zeros, plain quantiles would repeat the zero. By
+    ``"log"``, knots are at equal steps of sign(x)·log(1 + |x|); by ``"linear"``, at the ends.
 
     >>> fit_knots(np.array([3.0, 1.0, 1.0, np.nan, np.inf])).points
     array([1., 3.])
+    >>> fit_knots(np.arange(1000.0), "log", 4).points.round(1).tolist()
+    [0.0, 9.0, 99.0, 999.0]
     """
     finite = values[np.isfinite(values)]
     distinct, counts = np.unique(np.clip(finite, -FAR, FAR), return_counts=True)
     if len(distinct) < 2:
         return None
-    if len(distinct) <= EACH_A_KNOT:
+    ends = distinct[[0, -1]] + 0.0
+    if scale == "linear":
+        return Knots(ends)
+    if scale == "log":
+        low, high = np.sign(ends) * np.log1p(np.abs(ends))
+        steps = np.linspace(low, high, most)[1:-1]
+        inner = np.sign(steps) * np.expm1(np.abs(steps))
+        inner = inner[(inner > ends[0]) & (inner < ends[1])]
+        return Knots(np.unique(np.concatenate([ends, inner])) + 0.0)
+    if len(distinct) <= min(EACH_A_KNOT, most):
         return Knots(distinct + 0.0)
-    heavy = counts * MOST_KNOTS >= len(finite)
+    heavy = counts * most >= len(finite)
     rest = np.repeat(distinct[~heavy], counts[~heavy])
-    places = np.linspace(0, 1, MOST_KNOTS - int(heavy.sum()))
+    places = np.linspace(0, 1, max(most - int(heavy.sum()), 0))
     quantiles = np.quantile(rest, places) if len(rest) and len(places) else rest[:0]
-    return Knots(np.unique(np.concatenate([distinct[heavy], quantiles])) + 0.0)
+    points = np.unique(np.concatenate([distinct[heavy], quantiles])) + 0.0
+    return Knots(points if len(points) > 1 else ends)

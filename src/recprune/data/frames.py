@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, overload
 
 import narwhals as nw
 import polars as pl
 
-from recprune.encoding import text
+from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.errors import DataError
+from recprune.texts import text
 
-__all__ = ["as_text", "check_names", "plain", "to_polars", "widened"]
+__all__ = ["as_text", "check_names", "comparable", "plain", "to_polars", "widened"]
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
@@ -55,20 +57,30 @@ def to_polars(frame: Any) -> pl.DataFrame:
         return pl.DataFrame([_column(known[name]) for name in known.columns])
 
 
-def plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with plain columns: booleans, numbers, text and dates; NaN and "" as null.
+@overload
+def plain(frame: pl.DataFrame) -> pl.DataFrame: ...
+@overload
+def plain(frame: DiskFrame) -> DiskFrame: ...
+@overload
+def plain(frame: Frame) -> Frame: ...
+def plain(frame: Frame) -> Frame:
+    """Return the frame with plain columns: booleans, numbers, text, dates, and lists of these; NaN
+    and "" as null.
 
     Raises:
-        DataError: a column of lists, structs or other objects.
+        DataError: a column of structs, of lists of lists, or of other objects.
     """
-    wide = [n for n, t in frame.schema.items() if t.is_nested() or t in (pl.Object, pl.Binary)]
-    if wide:
-        raise DataError(
-            f"Column {wide[0]!r} holds {frame.schema[wide[0]]} values; a field is one number or one "
-            "category a row. Expand it into plain columns, or leave it out with drop=."
-        )
+    if isinstance(frame, DiskFrame):
+        return frame.derived({name: partial(_plain_column, frame, name) for name in frame.columns})
     out = []
     for name, kind in frame.schema.items():
+        inner = getattr(kind, "inner", None)
+        if (inner if inner is not None else kind).is_nested() or kind in (pl.Object, pl.Binary):
+            raise DataError(
+                f"Column {name!r} holds {kind} values; a field is one number, one category, a list "
+                "of categories or a vector of numbers a row. Expand it into such columns, or leave "
+                "it out with drop=."
+            )
         column = pl.col(name)
         if kind in (pl.Categorical, pl.Enum):
             column = column.cast(pl.String)
@@ -77,12 +89,29 @@ def plain(frame: pl.DataFrame) -> pl.DataFrame:
             column = column.cast(pl.Float64)
         elif kind == pl.Duration:
             column = column.dt.total_microseconds() / 1e6
+        elif inner in (pl.Categorical, pl.Enum):
+            column = column.cast(pl.List(pl.String))
         if kind == pl.String:
             column = pl.when(column != "").then(column)
         elif kind.is_float():
             column = column.fill_nan(None)
         out.append(column.alias(name))
     return frame.select(out)
+
+
+def _plain_column(frame: DiskFrame, name: str) -> pl.Series:
+    return plain(frame.select(name))[name]
+
+
+def comparable(series: pl.Series) -> pl.Series:
+    """Return a column whose equal values can be told: lists become text.
+
+    >>> comparable(pl.Series([["a", "b"], None])).to_list()
+    ['a\\x1fb', None]
+    """
+    if not series.dtype.is_nested():
+        return series
+    return series.cast(pl.List(pl.String)).list.join("\x1f")
 
 
 def as_text(series: pl.Series) -> pl.Series:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import polars as pl
 
+from recprune.data.disk_frame import Frame
 from recprune.errors import DataError
 
 __all__ = ["identifier_of", "refuse_identifiers"]
@@ -27,7 +28,7 @@ PHONE = re.compile(
 DIGITS = range(8, 16)
 
 
-def refuse_identifiers(frame: pl.DataFrame, allowed: Collection[str]) -> None:
+def refuse_identifiers(frame: Frame, allowed: Collection[str]) -> None:
     """Refuse columns of e-mail addresses, phone numbers or card numbers, told by their content.
 
     Args:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from recprune.data.frames import as_text, widened
 from recprune.data.infer import typed
-from recprune.encoding import text
+from recprune.texts import text
 
 __all__ = ["id_texts", "positions", "read_id"]
 

@@ -7,12 +7,23 @@ from typing import Literal
 
 import polars as pl
 
-from recprune.data.frames import as_text, widened
+from recprune.data.frames import as_text, comparable, widened
+from recprune.data.nested import read_dense, read_sequence
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 from recprune.schema import Kind
 
-__all__ = ["SLIPS", "Column", "coded", "micros", "numbers_of", "read_column", "read_time", "typed"]
+__all__ = [
+    "SLIPS",
+    "Column",
+    "coded",
+    "dates_of",
+    "micros",
+    "numbers_of",
+    "read_column",
+    "read_time",
+    "typed",
+]
 
 #: From this share of numbers on, what is no number in a text column counts as a slip.
 SLIPS = 0.99
@@ -92,6 +103,13 @@ def read_column(series: pl.Series, wanted: Kind | None = None, from_text: bool =
         return Column(series, None, (), "missing")
     if from_text and wanted != "categorical":
         series = typed(series)
+    if series.dtype.is_nested():
+        return _nested(series, wanted)
+    if wanted in ("sequence", "dense"):
+        raise DataError(
+            f"Column {series.name!r} is {wanted} by the schema, and holds {series.dtype} values. Give "
+            "it lists, or name the 'separator' that its texts are split by."
+        )
     if series.dtype.is_temporal():
         return _date(series, wanted)
     if series.dtype == pl.String and wanted != "categorical":
@@ -116,7 +134,7 @@ def read_time(series: pl.Series) -> pl.Series:
         numbers = numbers_of(series)
         if numbers.null_count() == series.null_count():
             return numbers
-        dates = _dates(series)
+        dates = dates_of(series)
         if dates is None:
             raise DataError(
                 f"Time column {series.name!r} holds text that is neither numbers nor dates of one "
@@ -139,7 +157,7 @@ def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
     good = len(series) - numbers.null_count()
     stray = n - good
     if wanted == "numeric":
-        dates = _dates(series) if good == 0 else None
+        dates = dates_of(series) if good == 0 else None
         if dates is not None:
             return _date(dates, wanted)
         if good == 0:
@@ -148,7 +166,7 @@ def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
                 f'(such as {series.drop_nulls()[0]!r}). Give it kind = "categorical".'
             )
     elif good == 0:
-        dates = _dates(series)
+        dates = dates_of(series)
         return _categorical(series) if dates is None else _date(dates, wanted)
     elif good < SLIPS * n or coded(series) or (not from_text and numbers.n_unique() <= FEW):
         column = _categorical(series)
@@ -165,6 +183,26 @@ def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
         found = (Finding("mixed", series.name, "warning", stray, action),)
     column = _numeric(numbers.fill_nan(None), wanted)
     return Column(column.series, column.kind, (*found, *column.findings), column.reason)
+
+
+def _nested(series: pl.Series, wanted: Kind | None) -> Column:
+    if wanted in ("categorical", "numeric"):
+        raise DataError(
+            f"Column {series.name!r} is {wanted} by the schema, and holds {series.dtype} values. Give "
+            'it kind = "sequence" or "dense".'
+        )
+    inner = series.dtype.inner  # type: ignore[attr-defined]
+    lengths = set(series.cast(pl.List(inner)).list.len().drop_nulls().unique())
+    vector = series.dtype == pl.Array or inner.is_float()
+    alike = len(lengths) == 1 and max(lengths) > 1
+    if wanted == "dense" or (wanted is None and vector and alike):
+        return Column(read_dense(series), "dense")
+    lists = read_sequence(series)
+    if not lists.list.len().sum():
+        return Column(lists, None, (), "missing")
+    if not lists.null_count() and comparable(lists).n_unique() == 1:
+        return Column(lists, None, (), "constant")
+    return Column(lists, "sequence")
 
 
 def _numeric(series: pl.Series, wanted: Kind | None) -> Column:
@@ -216,7 +254,7 @@ def coded(series: pl.Series) -> bool:
     return bool(series.str.contains(r"^\s*[-+]?0\d").any())
 
 
-def _dates(series: pl.Series) -> pl.Series | None:
+def dates_of(series: pl.Series) -> pl.Series | None:
     """Return text as dates if all of it has one of the known forms."""
     sample = series.drop_nulls().head(50)
     for form in DATES:

@@ -23,9 +23,9 @@ from recprune.data.batches import Source, open_source
 from recprune.data.columns import ABOUT, TEXTS, StoredColumn, manifest, sha256_of
 from recprune.data.infer import micros
 from recprune.data.survey import ColumnSurvey
-from recprune.encoding import pack_texts
 from recprune.errors import DataError
 from recprune.folders import folder_written_whole
+from recprune.texts import pack_texts
 
 __all__ = ["ingest"]
 

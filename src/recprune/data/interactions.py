@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune._support import stream
+from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.extras import Extras
 from recprune.data.ids import positions
 from recprune.data.negatives import Drawn, Negatives, popularity_of, sample_negatives
 from recprune.data.profiles import repeats
@@ -170,17 +173,35 @@ class _Log:
 
 
 def _extended(table: Table, events: Index, donors: Index) -> Table:
-    """Return the table with a row of 0 for each event, its item's columns from the donor."""
-    schema = table.schema
-    of_item = [f.name for f in schema.fields if f.source == "item"]
-    of_item = list(dict.fromkeys([str(schema.item), *of_item]))
-    rows = table.frame[events].with_columns(table.frame.select(of_item)[donors].get_columns())
+    """Return the table with a row of 0 for each event, its item's columns from the donor.
+
+    Of a table on disk, the columns stay there; a weight is the event's, other outcomes are 0.
+    """
+    frame, extras, schema = table.frame, table.extras, table.schema
+    of_item = {str(schema.item), *(f.name for f in schema.fields if f.source == "item")}
+    longer = {
+        c: partial(_longer, frame, c, donors if c in of_item else events) for c in frame.columns
+    }
+    n = len(frame) + len(events)
+    none = np.zeros(len(events), np.float32)
+    weight = None if extras.weight is None else np.append(extras.weight, extras.weight[events])
     return replace(
         table,
-        frame=pl.concat([table.frame, rows]),
-        label=np.concatenate([table.label, np.zeros(len(events), np.float32)]),
-        time=None if table.time is None else np.concatenate([table.time, table.time[events]]),
+        frame=DiskFrame(longer, n)
+        if isinstance(frame, DiskFrame)
+        else pl.DataFrame([read() for read in longer.values()]),
+        label=np.append(table.label, none),
+        extras=Extras(
+            weight if weight is None else weight / weight.mean(),
+            {name: np.append(label, none) for name, label in extras.labels.items()},
+            None if extras.time is None else np.append(extras.time, extras.time[events]),
+        ),
     )
+
+
+def _longer(frame: Frame, column: str, rows: Index) -> pl.Series:
+    series: pl.Series = frame[column]
+    return pl.concat([series, series[rows]])
 
 
 def _findings(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from recprune.data.infer import numbers_of
 from recprune.data.negatives import Negatives
 from recprune.data.quality import Finding
-from recprune.encoding import text
 from recprune.errors import DataError, ParameterError, SchemaError, nearest
+from recprune.texts import text
 
 __all__ = ["LabelRule", "check_label", "read_label"]
 

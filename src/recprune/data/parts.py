@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.disk_frame import Frame
 from recprune.data.encode import encode_frame
+from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
 from recprune.data.table import Table
@@ -31,17 +33,19 @@ class Split:
         rows: codes and shares, n rows.
         label: 0 or 1, shape ``(n,)``.
         encoder: what the rows were encoded with.
-        columns: the raw columns: fields, user and item.
+        columns: the raw columns: fields, user and item; in memory, or read when asked for.
         users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
         items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
+        extras: how much each row counts, and its other labels.
     """
 
     rows: Rows
     label: NDArray[np.float32]
     encoder: Encoder
-    columns: pl.DataFrame
+    columns: Frame
     users: Index | None = None
     items: Index | None = None
+    extras: Extras = Extras()  # noqa: RUF009 (frozen)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -51,21 +55,18 @@ class Split:
         at = np.arange(len(self))[index]
         return replace(
             self,
-            rows=self.rows[at],
+            rows=self.rows.part(at),
             label=self.label[at],
             columns=self.columns[at],
             users=None if self.users is None else self.users[at],
             items=None if self.items is None else self.items[at],
+            extras=self.extras.take(at),
         )
 
     def only(self, encoder: Encoder) -> Split:
         """Return the rows with the fields of a part of their own encoder: same codes."""
-        names = self.encoder.schema.names
-        at = [names.index(name) for name in encoder.schema.names]
-        numeric = [self.encoder.numeric.index(at[i]) for i in encoder.numeric]
-        codes = np.ascontiguousarray(self.rows.codes[:, at])
-        shares = np.ascontiguousarray(self.rows.shares[:, numeric])
-        return replace(self, rows=Rows(codes, shares), encoder=encoder)
+        codes, shares = self.encoder.columns_of(encoder.schema.names)
+        return replace(self, rows=self.rows.select(codes, shares), encoder=encoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +87,11 @@ def encoded(
     """Return all rows of a table as one part; ``users`` and ``items`` are the ids to place them by."""
     frame, schema = table.frame, table.schema
     owner, place = place_of(frame, schema.user, users), place_of(frame, schema.item, items)
-    return Split(encode_frame(encoder, frame), table.label, encoder, frame, owner, place)
+    rows = encode_frame(encoder, frame)
+    return Split(rows, table.label, encoder, frame, owner, place, table.extras)
 
 
-def place_of(frame: pl.DataFrame, column: str | None, ids: pl.Series | None) -> Index | None:
+def place_of(frame: Frame, column: str | None, ids: pl.Series | None) -> Index | None:
     """Return each row's position among the ids of a column; None without a column."""
     return None if column is None or ids is None else positions(frame[column], ids)
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.encode import vectors
 from recprune.data.ids import id_texts, positions
 from recprune.data.table import Table
 from recprune.histories import CrossTable, SeenItems
@@ -27,11 +28,14 @@ def build_items(table: Table) -> pl.DataFrame | None:
     fields = [f.name for f in table.schema.fields if f.source == "item" and f.name != item]
     by = [f.by for f in table.schema.fields if f.by is not None and f.by != item]
     columns = list(dict.fromkeys([*fields, *by]))
-    ordered = table.frame.select(item, *columns)
-    if table.time is not None:
-        ordered = ordered[np.argsort(table.time, kind="stable")]
-    first = ordered.group_by(item, maintain_order=True).agg(pl.col(columns).drop_nulls().first())
-    return first.sort(item)
+    order = None if table.time is None else np.argsort(table.time, kind="stable")
+    items = table.frame[item].unique().sort().to_frame()
+    for column in columns:
+        pairs = pl.DataFrame([table.frame[item], table.frame[column]])
+        ordered = pairs if order is None else pairs[order]
+        first = ordered.group_by(item, maintain_order=True).agg(pl.col(column).drop_nulls().first())
+        items = items.with_columns(first.sort(item)[column])
+    return items
 
 
 def build_users(
@@ -82,6 +86,8 @@ def raw_column(series: pl.Series, kind: str) -> list[object] | NDArray[np.float6
     """Return a column as :class:`recprune.users.Users` keeps it: numbers with NaN, or raw values."""
     if kind == "numeric":
         return series.cast(pl.Float64).to_numpy()
+    if kind == "dense":
+        return vectors(series)
     return series.to_list()
 
 
@@ -101,7 +107,9 @@ def _latest(table: Table, owner: Index, known: NDArray[np.bool_]) -> Index:
 def _histories(table: Table, by: str, owner: Index, rows: Index, n_users: int) -> CrossTable:
     """Return the latest value of every cross field of one item column, a user and value at a time."""
     names = [f.name for f in table.schema.fields if f.by == by]
-    frame = table.frame[rows].select(*names, pl.Series("", owner[rows]), pl.col(by).alias(" "))
+    part = table.frame[rows]
+    frame = pl.DataFrame([part[name] for name in names])
+    frame = frame.with_columns(pl.Series("", owner[rows]), part[by].alias(" "))
     if table.time is not None:
         frame = frame[np.argsort(table.time[rows], kind="stable")]
     frame = frame.drop_nulls(" ").group_by("", " ").agg(pl.col(names).last()).sort("", " ")

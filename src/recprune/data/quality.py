@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -38,18 +38,16 @@ class Finding:
         return asdict(self)
 
 
-def duplicate_columns(columns: Mapping[str, pl.Series], first: Iterable[str] = ()) -> list[Finding]:
-    """Report columns that equal an earlier one value by value; those in ``first`` come earliest.
+def duplicate_columns(columns: Iterable[tuple[str, pl.Series]]) -> list[Finding]:
+    """Report columns that equal an earlier one value by value.
 
     >>> a = pl.Series([1, 2]); b = pl.Series([2, 1])
-    >>> [f.column for f in duplicate_columns({"a": a, "b": b, "c": a.clone()})]
+    >>> [f.column for f in duplicate_columns([("a", a), ("b", b), ("c", a.clone())])]
     ['c']
     """
     found: list[Finding] = []
     seen: dict[tuple[str, bytes], str] = {}
-    order = [*first, *(n for n in columns if n not in set(first))]
-    for name in order:
-        series = columns[name]
+    for name, series in columns:
         if series.dtype.is_numeric() or series.dtype == pl.Boolean:
             series = series.cast(pl.Float64) + 0.0  # 1, 1.0 and true are one value; so are ±0
         digest = hashlib.sha256(series.hash(seed=0).to_numpy().tobytes()).digest()

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 
+from recprune.data.disk_frame import Frame
+from recprune.data.frames import comparable
 from recprune.data.ids import positions
 from recprune.schema import Source
 
@@ -57,7 +58,7 @@ def guess_sensitive(name: str) -> bool:
 
 
 def guess_sources(
-    frame: pl.DataFrame, columns: Sequence[str], user: str | None, item: str | None
+    frame: Frame, columns: Sequence[str], user: str | None, item: str | None
 ) -> dict[str, Source]:
     """Tell whose attribute each column is, from the rows.
 
@@ -87,10 +88,11 @@ def guess_sources(
     return out
 
 
-def _fixed(frame: pl.DataFrame, columns: Sequence[str], owner: str) -> list[str]:
+def _fixed(frame: Frame, columns: Sequence[str], owner: str) -> list[str]:
     """Return the columns whose value in every row is that of the owner's first row."""
     place = positions(frame[owner], frame[owner].unique())
     first = np.empty(len(frame), np.int64)
     first[place[::-1]] = np.arange(len(frame))[::-1]
     expected = first[place]
-    return [c for c in columns if frame[c].eq_missing(frame[c][expected]).all()]
+    values = ((c, comparable(frame[c])) for c in columns)
+    return [c for c, v in values if v.eq_missing(v[expected]).all()]

@@ -12,17 +12,18 @@ from typing import Any
 from recprune.data.feature_map import read_feature_map
 from recprune.data.labels import LabelRule
 from recprune.data.negatives import Negatives
-from recprune.data.vocabulary import VocabularyRule
+from recprune.data.rules import RULES, FieldRule
+from recprune.dates import DATE_PARTS
 from recprune.errors import DataError, InputError, SchemaError, nearest
 from recprune.schema import Field, Schema
 
 __all__ = ["Spec", "read_spec"]
 
-ROLES = ("label", "user", "item", "time")
-RULES = ("min_count", "max_size")
-KEYS = (*ROLES, "drop", "fields", *RULES, "label_threshold", "negative_rate", "negatives")
-PROPERTIES = ("kind", "source", "sensitive", "cost", "by")
-FIELD_KEYS = (*PROPERTIES, *RULES)
+ROLES = ("label", "user", "item", "time", "weight")
+LABELS = ("label_threshold", "negative_rate", "negatives")
+KEYS = (*ROLES, "other_labels", "drop", "fields", *RULES, *LABELS)
+PROPERTIES = ("kind", "source", "sensitive", "cost", "by", "of", "part")
+FIELD_KEYS = (*PROPERTIES, "parts", *RULES)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Spec:
     """Roles, dropped columns and stated properties of fields.
 
     Args:
-        label, user, item, time: column names; None = not stated.
+        label, user, item, time, weight: column names; None = not stated.
+        other_labels: further outcomes.
         drop: columns to leave out.
         fields: column → stated properties (those of :class:`recprune.schema.Field`).
         rules: field → which values get an embedding row of their own.
@@ -43,10 +45,12 @@ class Spec:
     user: str | None = None
     item: str | None = None
     time: str | None = None
+    weight: str | None = None
+    other_labels: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    rules: Mapping[str, VocabularyRule] = field(default_factory=dict)
-    rule: VocabularyRule = VocabularyRule()  # noqa: RUF009 (frozen)
+    rules: Mapping[str, FieldRule] = field(default_factory=dict)
+    rule: FieldRule = FieldRule()  # noqa: RUF009 (frozen)
     whole: bool = False
     labels: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
@@ -80,7 +84,13 @@ class Spec:
         for role, name in roles.items():
             if name not in columns:
                 raise DataError(f"The table has no {role} column {name!r}.{nearest(name, columns)}")
-        for what, names in (("to drop", self.drop), ("as the schema's field", self.fields)):
+        read = [stated.get("of") or name for name, stated in self.fields.items()]
+        named = {
+            "to drop": self.drop,
+            "as the schema's field": read,
+            "as another label": self.other_labels,
+        }
+        for what, names in named.items():
             for name in names:
                 if name not in columns:
                     raise DataError(
@@ -98,12 +108,15 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
 
     Args:
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
-            dictionary: ``label``, ``user``, ``item``, ``time``, ``drop``, ``min_count``,
-            ``max_size``, and ``fields``, a table of ``kind``, ``source``, ``sensitive``, ``cost``,
-            ``by``, ``min_count``, ``max_size`` for each named field; the rest is inferred; and
-            ``label_threshold``, ``negative_rate`` and ``negatives``, a table of
-            :class:`Negatives`' arguments: see :class:`recprune.data.labels.LabelRule`. A path
-            that ends in .json is FuxiCTR's ``feature_map.json``: exactly its fields.
+            dictionary: ``label``, ``user``, ``item``, ``time``, ``weight``, ``other_labels``,
+            ``drop``, and ``fields``, a table of
+            ``kind``, ``source``, ``sensitive``, ``cost``, ``by`` and the keys of
+            :class:`recprune.data.rules.FieldRule` for each named field; the rest is inferred. A
+            ``kind`` of ``"date"`` is read as its ``parts`` (hour, weekday, month, age). The rules'
+            keys at the top hold for all fields. ``label_threshold``, ``negative_rate`` and
+            ``negatives``, a table of :class:`Negatives`' arguments, say how rows come by their label
+            (:class:`recprune.data.labels.LabelRule`). A path that ends in .json is FuxiCTR's
+            ``feature_map.json``: exactly its fields.
 
     Raises:
         SchemaError: an unknown key (the nearest is named), or a value of a wrong type.
@@ -118,7 +131,7 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
     if isinstance(schema, Schema):
         stated = {f.name: {k: getattr(f, k) for k in PROPERTIES} for f in schema.fields}
         roles = {role: getattr(schema, role) for role in ROLES}
-        return Spec(**roles, fields=stated, whole=True)
+        return Spec(**roles, other_labels=schema.other_labels, fields=stated, whole=True)
     if isinstance(schema, Mapping):
         return _parse(schema, "The schema")
     owner = f"Schema file {str(schema)!r}"
@@ -137,15 +150,15 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
     for role in ROLES:
         if not isinstance(data.get(role), str | None):
             raise SchemaError(f"{owner}: {role!r} must be a column name. Got {data[role]!r}.")
-    drop = data.get("drop", ())
-    listed = isinstance(drop, list | tuple) and all(isinstance(name, str) for name in drop)
-    if not listed:
-        raise SchemaError(f"{owner}: 'drop' must be a list of column names. Got {drop!r}.")
+    lists = {key: data.get(key, ()) for key in ("drop", "other_labels")}
+    for key, names in lists.items():
+        if not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
+            raise SchemaError(f"{owner}: {key!r} must be a list of column names. Got {names!r}.")
     table = data.get("fields", {})
     if not isinstance(table, Mapping):
         raise SchemaError(f"{owner}: 'fields' must be a table, one entry a column. Got {table!r}.")
     fields, rules = {}, {}
-    rule = _rule(data, owner)
+    rule = FieldRule.read(data, owner)
     for name, stated in table.items():
         if not isinstance(stated, Mapping):
             raise SchemaError(
@@ -154,13 +167,14 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
         _known(stated, FIELD_KEYS, f"{owner}, field {name!r}")
         fields[name] = {k: v for k, v in stated.items() if k not in RULES}
         _check_properties(name, fields[name], owner)
-        rules[name] = _rule(stated, f"{owner}, field {name!r}").over(rule)
+        rules[name] = FieldRule.read(stated, f"{owner}, field {name!r}").over(rule)
     roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
+    named: dict[str, Any] = {key: tuple(names) for key, names in lists.items()}
     try:
         labels = LabelRule.stated(data)
     except InputError as error:
         raise SchemaError(f"{owner}: {error}") from error
-    return Spec(**roles, drop=tuple(drop), fields=fields, rules=rules, rule=rule, labels=labels)
+    return Spec(**roles, **named, fields=fields, rules=rules, rule=rule, labels=labels)
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:
@@ -171,7 +185,15 @@ def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:
 
 def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
     source = stated.get("source", "cross" if "by" in stated else "context")
-    Field(name, stated.get("kind", "numeric"), source, by=stated.get("by"))
+    kind, parts = stated.get("kind", "numeric"), stated.get("parts", ())
+    date = kind == "date"
+    if "parts" in stated and not (date and parts and set(parts) <= set(DATE_PARTS)):
+        raise SchemaError(
+            f"{owner}, field {name!r}: 'parts' must list some of {', '.join(DATE_PARTS)}, and kind "
+            f'be "date". Got {parts!r}.'
+        )
+    of, part = stated.get("of"), stated.get("part")
+    Field(name, "numeric" if date else kind, source, by=stated.get("by"), of=of, part=part)
     if not isinstance(stated.get("sensitive", False), bool):
         raise SchemaError(f"{owner}, field {name!r}: 'sensitive' must be true or false.")
     cost = stated.get("cost")
@@ -181,11 +203,3 @@ def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
         raise SchemaError(
             f"{owner}, field {name!r}: 'cost' must be a finite number ≥ 0. Got {cost!r}."
         )
-
-
-def _rule(given: Mapping[str, Any], owner: str) -> VocabularyRule:
-    for key in RULES:
-        value = given.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SchemaError(f"{owner}: {key!r} must be an integer ≥ 1. Got {value!r}.")
-    return VocabularyRule(**{key: given[key] for key in RULES if key in given})

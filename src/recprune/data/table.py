@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.binding import bind_to_items
-from recprune.data.frames import plain
+from recprune.data.disk_frame import DiskFrame, Frame, keep
+from recprune.data.extras import Extras, read_extras
+from recprune.data.field_columns import FieldColumns
+from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
-from recprune.data.infer import Column, read_column, read_time, typed
+from recprune.data.infer import read_time, typed
 from recprune.data.labels import check_label, read_label
 from recprune.data.quality import Finding, duplicate_columns
-from recprune.data.roles import guess_sensitive, guess_sources
+from recprune.data.rules import FieldRule
 from recprune.data.spec import Spec
-from recprune.data.vocabulary import VocabularyRule
 from recprune.errors import DataError
-from recprune.schema import Field, Schema
+from recprune.schema import Schema
 
 __all__ = ["LEAST_ROWS", "Table", "build_table"]
 
 #: Fewer rows cannot be split into train, tune, gate and test with both classes in each.
 LEAST_ROWS = 30
-#: An id is a field where it comes this often on average: seldom seen ids teach nothing.
-ROWS_PER_ID = 2.0
 #: Of a log of positives that names no label.
 MADE_LABEL = "taken"
 
@@ -38,27 +39,48 @@ class Table:
     """A checked table, not yet split.
 
     Args:
-        frame: plain columns: fields, ids, and the columns that cross fields are indexed by.
+        frame: plain columns, in memory or read when asked for: fields, ids, and the columns that cross fields are indexed by.
         label: 0 or 1, shape ``(n,)``; all 1 where negatives are still to be drawn.
         schema: its fields and roles.
-        time: orders the rows, shape ``(n,)``; None without a time column.
         rules: field → which values get a row of their own.
         findings: what was found and done.
+        extras: when each row happened, how much it counts, and its other labels.
     """
 
-    frame: pl.DataFrame
+    frame: Frame
     label: NDArray[np.float32]
     schema: Schema
-    time: NDArray[Any] | None = None
-    rules: Mapping[str, VocabularyRule] = field(default_factory=dict)
+    rules: Mapping[str, FieldRule] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    extras: Extras = Extras()  # noqa: RUF009 (frozen)
+
+    @property
+    def held(self) -> pl.DataFrame:
+        """The columns in memory."""
+        if isinstance(self.frame, DiskFrame):
+            return self.frame.select(*self.frame.columns)
+        return self.frame
+
+    def loaded(self, most: int) -> Table:
+        """Return the table in memory; of a larger one on disk ``most`` rows, evenly spread."""
+        if not isinstance(self.frame, DiskFrame):
+            return self
+        n = len(self.label)
+        at = np.linspace(0, n - 1, min(most, n)).astype(np.int64)
+        frame = self.frame[at].select(*self.frame.columns)
+        return replace(self, frame=frame, label=self.label[at], extras=self.extras.take(at))
+
+    @property
+    def time(self) -> NDArray[Any] | None:
+        """What orders the rows, shape ``(n,)``; None without a time column."""
+        return self.extras.time
 
 
-def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Table:
+def build_table(frame: Frame, spec: Spec, from_text: bool = False) -> Table:
     """Check a frame against what is stated, infer the rest, and drop what cannot be used.
 
     Args:
-        frame: columns of any types.
+        frame: columns of any types, in memory or on disk.
         spec: roles, dropped columns and stated properties.
         from_text: all columns are text from a file, whose types are still to be read.
 
@@ -69,47 +91,53 @@ def build_table(frame: pl.DataFrame, spec: Spec, from_text: bool = False) -> Tab
     """
     spec.check(frame.columns)
     frame, spec = _with_label(frame, spec)
-    roles = [r for r in (spec.user, spec.item, spec.time) if r is not None]
+    roles = [r for r in (spec.user, spec.item, spec.time, spec.weight) if r is not None]
+    roles += spec.other_labels
     left_out = set(spec.drop)
     if spec.whole:
-        by = [f["by"] for f in spec.fields.values() if f.get("by")]
-        left_out |= set(frame.columns) - {*spec.fields, *roles, *by, str(spec.label)}
-    frame = plain(frame.select([c for c in frame.columns if c not in left_out]))
+        sources = {f[k] for f in spec.fields.values() for k in ("by", "of") if f.get(k)}
+        left_out |= set(frame.columns) - {*spec.fields, *roles, *sources, str(spec.label)}
+    frame = plain(keep(frame, [c for c in frame.columns if c not in left_out]))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
-    columns = _read_fields(frame, spec, from_text, found)
-    for key in (spec.user, spec.item):
-        if key is not None:
-            frame = frame.with_columns(read_id(frame[key], from_text))
-    frame = frame.with_columns(c.series.alias(name) for name, c in columns.items())
-    fields = _fields(frame, columns, spec, found)
+    extras = replace(read_extras(frame, spec, from_text), time=time)
+    read = FieldColumns(frame, spec, from_text)
+    frame = read.converted()
+    fields = read.fields(frame)
+    found += read.findings
     if not fields:
         raise DataError(
-            "No usable field is left: every column is a role, dropped, constant, empty or a date. "
+            "No usable field is left: every column is a role, dropped, constant or empty. "
             + " ".join(f"{f.column!r}: {f.action}." for f in found[:8])
         )
-    columns_of = {f.name: frame[f.name] for f in fields}
-    found += duplicate_columns({str(spec.label): pl.Series(label), **columns_of})
-    schema = Schema(fields, str(spec.label), spec.user, spec.item, spec.time)
+    columns_of = ((f.name, comparable(frame[f.name])) for f in fields)
+    found += duplicate_columns(chain([(str(spec.label), pl.Series(label))], columns_of))
+    roles_of = {r: getattr(spec, r) for r in ("user", "item", "time", "weight")}
+    schema = Schema(fields, str(spec.label), **roles_of, other_labels=spec.other_labels)
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
-    return Table(frame.select(list(kept)), label, schema, time, rules, tuple(found))
+    return Table(keep(frame, list(kept)), label, schema, rules, tuple(found), extras)
 
 
-def _with_label(frame: pl.DataFrame, spec: Spec) -> tuple[pl.DataFrame, Spec]:
+def _with_label(frame: Frame, spec: Spec) -> tuple[Frame, Spec]:
     """Give a log of positives that has no label a column of 1, under a name that is free."""
     if spec.label is not None:
         return frame, spec
     name = MADE_LABEL
     while name in frame.columns:
         name += "_"
-    return frame.with_columns(pl.lit(1).alias(name)), replace(spec, label=name)
+    spec = replace(spec, label=name)
+    if not isinstance(frame, DiskFrame):
+        return frame.with_columns(pl.lit(1).alias(name)), spec
+    as_they_are = {n: partial(frame.__getitem__, n) for n in frame.columns}
+    ones = partial(pl.Series, name, np.ones(len(frame), np.int8))
+    return frame.derived({**as_they_are, name: ones}), spec
 
 
 def _usable_rows(
-    frame: pl.DataFrame, spec: Spec, from_text: bool
-) -> tuple[pl.DataFrame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
+    frame: Frame, spec: Spec, from_text: bool
+) -> tuple[Frame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
     if len(frame) < LEAST_ROWS:
         raise DataError(_too_few(len(frame), []))
     raw = frame[str(spec.label)]
@@ -127,79 +155,12 @@ def _usable_rows(
         usable &= ~missing
         time = read.to_numpy() if role == "time" else None
     if not usable.all():
-        frame, label = frame.filter(pl.Series(usable)), label[usable]
+        frame, label = frame[np.flatnonzero(usable)], label[usable]
         time = None if time is None else time[usable]
     if len(label) < LEAST_ROWS:
         raise DataError(_too_few(len(label), found))
     check_label(str(spec.label), label, spec.labels)
     return frame, label, time, found
-
-
-def _read_fields(
-    frame: pl.DataFrame, spec: Spec, from_text: bool, found: list[Finding]
-) -> dict[str, Column]:
-    """Read every column that may be a field; report those that cannot be one."""
-    columns: dict[str, Column] = {}
-    ids = {spec.user, spec.item}
-    for name in frame.columns:
-        stated = spec.fields.get(name)
-        if name == spec.label or (name == spec.time and stated is None):
-            continue
-        if name in ids:
-            if spec.whole and stated is None:
-                continue
-            series = read_id(frame[name], from_text)
-            if stated is None and len(series) < ROWS_PER_ID * series.n_unique():
-                action = "not used as a field: most ids come once, so there is nothing to learn"
-                found.append(Finding("rare ids", name, "info", len(series), action))
-                continue
-            columns[name] = Column(series, "categorical")
-            continue
-        column = read_column(frame[name], (stated or {}).get("kind"), from_text)
-        found.extend(column.findings)
-        problem = _useless(column, stated is not None)
-        if problem:
-            found.append(Finding(*problem, len(frame), "dropped"))
-        else:
-            columns[name] = column
-    return columns
-
-
-def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
-    name, series = column.series.name, column.series
-    if column.kind is None:
-        return column.reason, name, "warning" if stated else "info"
-    if column.kind == "date":
-        return "date", name, "warning"
-    names = column.kind == "categorical" and series.dtype == pl.String and not stated
-    if names and series.null_count() == 0 and series.n_unique() == len(series):
-        return "all different", name, "warning"
-    return None
-
-
-def _fields(
-    frame: pl.DataFrame, columns: Mapping[str, Column], spec: Spec, found: list[Finding]
-) -> tuple[Field, ...]:
-    sources = guess_sources(frame, list(columns), spec.user, spec.item)
-    if spec.labels.negatives is not None:
-        known = [n for n, f in spec.fields.items() if f.get("source") or f.get("by")]
-        sources, followers = bind_to_items(frame, sources, str(spec.item), known)
-        found += followers
-    fields = []
-    for name, column in columns.items():
-        given = {"kind": column.kind, "source": sources[name], "sensitive": guess_sensitive(name)}
-        stated = {k: v for k, v in spec.fields.get(name, {}).items() if v is not None}
-        if name in (spec.user, spec.item) or column.kind == "categorical":
-            stated.pop("kind", None)
-        if stated.get("by") is not None:
-            given["source"] = "cross"
-            by = stated["by"]
-            if by not in frame.columns:
-                raise DataError(
-                    f"Field {name!r} is indexed by {by!r}, which the table does not have."
-                )
-        fields.append(Field(name, **{**given, **stated}))
-    return tuple(fields)
 
 
 def _too_few(rows: int, found: list[Finding]) -> str:

@@ -2,43 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
 
-from recprune.encoding import Vocabulary, text
-from recprune.schema import Field
+from recprune.lookups import Vocabulary
+from recprune.texts import text
 
-__all__ = ["SENSITIVE_COUNT", "VocabularyRule", "fit_vocabulary"]
-
-#: A personal attribute's value that fewer rows have could give its bearer away.
-SENSITIVE_COUNT = 10
-
-
-@dataclass(frozen=True)
-class VocabularyRule:
-    """What a value needs for a row of its own; all other values read, and train, the unknown row.
-
-    Args:
-        min_count: least number of training rows; None = 1, and 10 for a sensitive field.
-        max_size: most values, the most frequent ones; None = no limit.
-    """
-
-    min_count: int | None = None
-    max_size: int | None = None
-
-    def least(self, field: Field) -> int:
-        """Return the least number of training rows of a value of ``field``."""
-        if self.min_count is not None:
-            return self.min_count
-        return SENSITIVE_COUNT if field.sensitive else 1
-
-    def over(self, other: VocabularyRule) -> VocabularyRule:
-        """Return this rule, with what it leaves open taken from ``other``."""
-        return VocabularyRule(
-            other.min_count if self.min_count is None else self.min_count,
-            other.max_size if self.max_size is None else self.max_size,
-        )
+__all__ = ["fit_vocabulary"]
 
 
 def fit_vocabulary(

@@ -20,6 +20,8 @@ __all__ = ["choose_fields"]
 #: sequence may go on after a set that does not pass, at half the level (Wiens 2003, "A fixed
 #: sequence Bonferroni procedure").
 QUANTILES = (1.9600, 2.2414, 2.4977, 2.7344)
+#: Most memory of the fields' values on one part of the rows.
+MOST_BYTES = 1 << 29
 
 
 def choose_fields(
@@ -48,7 +50,7 @@ def choose_fields(
         tolerance: largest drop of AUC.
         protect: fields that stay in any case.
     """
-    tune, gate = model.aligned(tune), model.aligned(gate)
+    tune, gate = (model.aligned(_held(model, split)) for split in (tune, gate))
     on_tune, on_gate = _Values(model, tune), _Values(model, gate)
     full = best = latest = on_gate.score()
     best_tune = auc(tune.label, on_tune.score())
@@ -81,6 +83,14 @@ def choose_fields(
     return tuple(kept)
 
 
+def _held(model: Ranker, split: Split) -> Split:
+    """Return the split, or as many of its rows, evenly spread, as their values may take memory."""
+    most = MOST_BYTES // (4 * len(model.net.shape.sizes) * (1 + model.net.shape.dim))
+    if len(split) <= most:
+        return split
+    return split.take(np.linspace(0, len(split) - 1, most).astype(np.int64))
+
+
 class _Values:
     """The fields' values on some rows, some of them replaced by their means."""
 
@@ -90,8 +100,7 @@ class _Values:
             model.encoder.schema.names[i]: at for at, i in enumerate(self.net.order.tolist())
         }
         with torch.no_grad():
-            index = self.net.index(torch.from_numpy(split.rows.codes).long())
-            self.value = self.net.embed(self.net.table, index, torch.from_numpy(split.rows.shares))
+            self.value = self.net.embed(split.rows)
 
     def means(self) -> torch.Tensor:
         return self.value.mean(dim=0)

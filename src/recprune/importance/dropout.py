@@ -44,8 +44,7 @@ def learned_rates(model: Ranker, split: Split, axes: list[Axis], seed: int) -> M
     taps: dict[str, Tap] = {}
     if any(a.unit == "row" for a in axes):
         log_alpha["rows"] = torch.full((net.n_rows,), START, requires_grad=True)
-        n_fields = len(net.shape.sizes)
-        taps["rows"] = _row_noise(log_alpha["rows"], n_fields, draws)
+        taps["rows"] = _row_noise(log_alpha["rows"], draws)
     for axis in axes:
         if axis.unit == "field":
             log_alpha["fields"] = torch.full((axis.size,), START, requires_grad=True)
@@ -90,11 +89,11 @@ def _noise(log_alpha: Tensor, draws: torch.Generator) -> Tap:
 
 
 def _row_noise(
-    log_alpha: Tensor, n_fields: int, draws: torch.Generator
+    log_alpha: Tensor, draws: torch.Generator
 ) -> Callable[[Tensor, Tensor | None], Tensor]:
     def tap(value: Tensor, index: Tensor | None) -> Tensor:
         assert index is not None
-        spread = (0.5 * log_alpha[index[:, :n_fields]]).exp()
+        spread = (0.5 * log_alpha[index]).exp()
         factor = 1 + spread * torch.randn(spread.shape, generator=draws)
         return value * factor.unsqueeze(2)
 

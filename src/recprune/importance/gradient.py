@@ -9,6 +9,7 @@ from recprune.data import Split
 from recprune.importance.base import Scores, method
 from recprune.layout import Axis
 from recprune.models import Ranker
+from recprune.models.trainer import tensors
 
 __all__ = ["gradient"]
 
@@ -24,7 +25,6 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """
     tap = "fields" if axis.unit == "field" else axis.name
     net, rows = model.net, split.rows
-    codes, shares = torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
     label = torch.from_numpy(split.label)
     total: torch.Tensor | None = None
 
@@ -35,12 +35,12 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         return value
 
     with torch.no_grad():
-        for start in range(0, len(rows), BLOCK):
-            net(codes[start : start + BLOCK], shares[start : start + BLOCK], {tap: add})
+        for _, block in rows.blocks(BLOCK):
+            net(*tensors(block), {tap: add})
     assert total is not None
     mean = total / len(rows)
     sums, squares = np.zeros(axis.size), np.zeros(axis.size)
-    for start in range(0, len(rows), BLOCK):
+    for at, block in rows.blocks(BLOCK):
         seen: list[torch.Tensor] = []
 
         def watch(
@@ -50,9 +50,9 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
             seen.append(leaf)
             return leaf
 
-        logit = net(codes[start : start + BLOCK], shares[start : start + BLOCK], {tap: watch})
+        logit = net(*tensors(block), {tap: watch})
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logit, label[start : start + BLOCK], reduction="sum"
+            logit, label[at], reduction="sum"
         )
         (slope,) = torch.autograd.grad(loss, seen)
         moved = slope * (mean - seen[0].detach())

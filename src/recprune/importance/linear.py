@@ -45,16 +45,20 @@ def _one_hot(encoder: Encoder, rows: Rows) -> tuple[Any, NDArray[np.int64]]:
     """Return the design matrix (n_rows, all fields' rows), and each column's field."""
     sparse = require("scipy.sparse", "train")
     offsets = np.concatenate([[0], np.cumsum(encoder.sizes)])
-    n, n_fields = rows.codes.shape
-    low = np.ones((n, n_fields), np.float32)
-    low[:, encoder.numeric] = 1 - rows.shares
-    columns = [
-        rows.codes + offsets[:-1],
-        rows.codes[:, encoder.numeric] + offsets[:-1][list(encoder.numeric)] + 1,
-    ]
-    values = np.concatenate([low, rows.shares], axis=1)
-    index = np.concatenate(columns, axis=1)
-    used = values != 0
+    owner = np.repeat(np.arange(len(encoder.sizes)), [s.stop - s.start for s in encoder.slots])
+    low = np.ones(rows.codes.shape, np.float32)
+    index, values = [rows.codes + offsets[owner]], [low]
+    for i in (*encoder.numeric, *encoder.bags):
+        slots, shares = encoder.slots[i], rows.shares[:, encoder.share_slots[i]]
+        if i in encoder.bags:
+            low[:, slots] = shares
+        else:
+            low[:, slots] = 1 - shares
+            index.append(rows.codes[:, slots] + offsets[i] + 1)
+            values.append(shares)
+    value, column = np.concatenate(values, axis=1), np.concatenate(index, axis=1)
+    used = value != 0
     starts = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-    matrix = sparse.csr_matrix((values[used], index[used], starts), shape=(n, offsets[-1]))
-    return matrix, np.repeat(np.arange(n_fields), encoder.sizes)
+    shape = (len(rows), offsets[-1])
+    matrix = sparse.csr_matrix((value[used], column[used], starts), shape=shape)
+    return matrix, np.repeat(np.arange(len(encoder.sizes)), encoder.sizes)

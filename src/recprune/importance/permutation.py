@@ -38,7 +38,8 @@ def permutation(
     n = len(split.rows)
     chosen = np.sort(stream(seed, "permutation rows").permutation(n)[:max_rows])
     rows, label, net = split.rows[chosen], split.label[chosen], model.net
-    value = _values(net, rows.codes, rows.shares)
+    with torch.no_grad():
+        value = net.embed(rows)
     base = auc(label, _score(net, value))
     drops = np.empty((len(net.shape.sizes), repeats))
     for place, i in enumerate(progress(net.order.tolist(), "permutation importance")):
@@ -50,12 +51,6 @@ def permutation(
             drops[i, r] = base - auc(label, _score(net, value))
         value[:, place] = kept
     return Scores(drops.mean(axis=1), drops.std(axis=1, ddof=1) / np.sqrt(repeats))
-
-
-@torch.no_grad()
-def _values(net: FieldNet, codes: NDArray[np.int32], shares: NDArray[np.float32]) -> torch.Tensor:
-    index = net.index(torch.from_numpy(codes).long())
-    return net.embed(net.table, index, torch.from_numpy(shares))
 
 
 @torch.no_grad()

@@ -10,7 +10,9 @@ from recprune._support import stream
 from recprune.data import Split
 from recprune.importance.base import Scores, method
 from recprune.layout import Axis
+from recprune.lookups import PADDING
 from recprune.models import Ranker
+from recprune.models.trainer import tensors
 
 __all__ = ["activity", "chance", "l1_norm", "l2_norm", "norm_count", "use_counts"]
 
@@ -57,10 +59,9 @@ def activity(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         return value
 
     rows, net = split.rows, model.net
-    codes, shares = torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
     with torch.no_grad():
-        for start in range(0, len(rows), BLOCK):
-            net(codes[start : start + BLOCK], shares[start : start + BLOCK], {axis.name: count})
+        for _, block in rows.blocks(BLOCK):
+            net(*tensors(block), {axis.name: count})
     return _exact(positive / max(len(rows), 1))
 
 
@@ -79,8 +80,11 @@ def use_counts(model: Ranker, split: Split, axis: Axis) -> NDArray[np.float64]:
 
     The split's codes count in the split's own vocabulary; the model must have the same fields' rows.
     """
-    position = model.encoder.schema.names.index(_field(axis))
-    return np.bincount(split.rows.codes[:, position], minlength=axis.size).astype(np.float64)
+    slots = split.encoder.slots[split.encoder.schema.names.index(_field(axis))]
+    codes = split.rows.codes[:, slots].ravel()
+    counts = np.bincount(codes, minlength=axis.size).astype(np.float64)
+    counts[PADDING] = 0  # fills up short sequences
+    return counts
 
 
 def _norm(model: Ranker, axis: Axis, power: int) -> Scores:

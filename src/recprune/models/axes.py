@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from recprune.encoding import FIRST, Encoder, Vocabulary
+from recprune.encoding import Encoder
 from recprune.layout import Axis, Layout, Use
+from recprune.lookups import FIRST
 
 __all__ = ["declare_axes"]
 
@@ -14,7 +15,7 @@ def declare_axes(encoder: Encoder, dim: int, hidden: tuple[int, ...]) -> Layout:
     """Return the layout of a ranker with ``dim`` dims a field and these hidden layers.
 
     ``table.<field>`` has shape (rows, 1 + dim): the first-order weight, then the embedding.
-    A numeric field's rows are its knots: they go with the field, never one by one.
+    The rows of knots and of a vector's components go with their field, never one by one.
     """
     names = encoder.schema.names
     axes = {"fields": Axis("fields", "field", len(names), labels=names)}
@@ -29,7 +30,7 @@ def declare_axes(encoder: Encoder, dim: int, hidden: tuple[int, ...]) -> Layout:
             (Use(f"table.{name}", 0),),
             parent=("fields", i),
             pinned=FIRST,
-            min_keep=FIRST if isinstance(part, Vocabulary) else part.rows,
+            min_keep=FIRST if part.prunable else part.rows,
         )
         if dim:
             uses = [Use(f"table.{name}", 1, 1)]

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recprune.encoding import FIRST, PADDING, UNKNOWN, Rows
+from recprune.encoding import Rows
+from recprune.lookups import FIRST, PADDING, UNKNOWN
 from recprune.models.network import FieldNet
 
 __all__ = ["GROUPS", "FrequencyPrior"]
@@ -23,6 +24,8 @@ GROUPS = 24
 #: A group takes at least this many of the field's values: on what few values share, their own rows
 #: have learned enough.
 VALUES_A_GROUP = 20
+#: Rows counted at once.
+BLOCK = 1 << 16
 
 
 class FrequencyPrior:
@@ -44,14 +47,16 @@ class FrequencyPrior:
         #: Group of each table row, shape (R,); group 0 shares nothing.
         self.group = torch.zeros(net.n_rows, dtype=torch.int64)
         known = 0
+        counts = _counts(net, rows)
         for i, (offset, size) in enumerate(zip(net.offsets.tolist(), net.shape.sizes, strict=True)):
-            count = np.bincount(rows.codes[:, i], minlength=size)
-            block = slice(offset, offset + size)
-            numeric = i in net.shape.numeric
+            kind, count, block = net.shape.kinds[i], counts[i], slice(offset, offset + size)
             # A number is looked up in every row of the data, whichever knots it falls between.
-            seen = np.full(size, len(rows)) if numeric else np.maximum(count, 1)
-            self.unknown[block] = torch.from_numpy(unknown_rate / (unknown_rate + seen)).float()
-            here = 0 if numeric else min(groups, size // VALUES_A_GROUP)
+            seen = np.full(size, len(rows)) if kind == "numeric" else np.maximum(count, 1)
+            # The weights of a vector's components are no use to the unknown row.
+            rate = 0.0 if kind == "dense" else unknown_rate
+            self.unknown[block] = torch.from_numpy(rate / (unknown_rate + seen)).float()
+            whole = kind in ("numeric", "dense")
+            here = 0 if whole else min(groups, size // VALUES_A_GROUP)
             if here > 1:
                 group = _groups(count, here)
                 self.group[block] = torch.from_numpy(known + 1 + group)
@@ -63,16 +68,16 @@ class FrequencyPrior:
     def read(
         self, net: FieldNet, codes: Tensor, shares: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return ``codes`` (B, F) and ``shares`` (B, N) with some values read as unknown."""
-        hidden = torch.rand(codes.shape, generator=draws) < self.unknown[codes + net.offsets]
-        shares = shares.masked_fill(hidden[:, net.numeric], 0)
+        """Return ``codes`` (B, S) and shares with some values read as unknown."""
+        hidden = torch.rand(codes.shape, generator=draws) < self.unknown[codes + net.slot_offsets]
+        shares = shares.masked_fill(hidden[:, net.share_slots] & net.share_is_number, 0)
         return torch.where(hidden, UNKNOWN, codes), shares
 
     def share(self, net: FieldNet, codes: Tensor) -> Tensor | float:
-        """Return the shared parts of ``codes`` (B, F) in the network's order, (B, F, 1 + D)."""
+        """Return the shared parts of ``codes`` (B, S) in the network's order, (B, S, 1 + D)."""
         if len(self.shared) == 1:
             return 0.0
-        group = self.group[codes + net.offsets][:, net.order]
+        group = self.group[codes + net.slot_offsets][:, net.slot_order]
         return nn.functional.embedding(group, self.shared, padding_idx=0)
 
     @torch.no_grad()
@@ -109,6 +114,17 @@ class FrequencyPrior:
     def _unknown_row_of_each(self, net: FieldNet) -> Tensor:
         sizes = torch.tensor(net.shape.sizes)
         return net.table[net.unknown_rows().repeat_interleave(sizes)]
+
+
+def _counts(net: FieldNet, rows: Rows) -> list[NDArray[np.int64]]:
+    """Return how often each field's rows are looked up; a block of rows at a time."""
+    counts = [np.zeros(size, np.int64) for size in net.shape.sizes]
+    ends = np.cumsum(net.shape.slots)
+    for _, block in rows.blocks(BLOCK):
+        for count, end, width in zip(counts, ends, net.shape.slots, strict=True):
+            codes = block.codes[:, end - width : end]
+            count += np.bincount(codes.ravel(), minlength=len(count))
+    return counts
 
 
 def _groups(count: NDArray[np.int64], groups: int) -> NDArray[np.int64]:

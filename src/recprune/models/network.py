@@ -1,6 +1,7 @@
 """The one network behind every ranker: gather rows, first order, pairs (FM), hidden layers.
 
-Shapes are written with named axes: B batch, F fields, N numeric fields, D dims, H neurons.
+Shapes are written with named axes: B batch, F fields, N numeric fields, S slots (one a field; of
+sequences and vectors several), D dims, H neurons.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recprune.encoding import UNKNOWN
+from recprune.encoding import Rows
+from recprune.lookups import UNKNOWN
+from recprune.schema import Kind
 
 __all__ = ["FieldNet", "Shape", "Tap"]
 
 #: ``fn(value, index)`` sees the value that flows through an axis's units and returns its
-#: replacement. ``index`` holds the table row of each value, shape (B, F), for the tap ``"rows"``.
+#: replacement. ``index`` holds the table row of each value, shape (B, S), for the tap ``"rows"``.
 Tap = Callable[[Tensor, Tensor | None], Tensor]
 
 
@@ -29,7 +32,8 @@ class Shape:
 
     Args:
         sizes: rows of each field's block, length F.
-        numeric: positions of the numeric fields, length N.
+        slots: slots of each field, length F.
+        kinds: kind of each field, length F.
         dims: for each field, which of the D columns it has (all of them unless dims were cut
             field by field).
         dim: D.
@@ -38,11 +42,22 @@ class Shape:
     """
 
     sizes: tuple[int, ...]
-    numeric: tuple[int, ...]
+    slots: tuple[int, ...]
+    kinds: tuple[Kind, ...]
     dims: tuple[NDArray[np.int32], ...]
     dim: int
     hidden: tuple[int, ...]
     fm: bool
+
+    @property
+    def numeric(self) -> list[int]:
+        """Positions of the numeric fields, length N."""
+        return [i for i, kind in enumerate(self.kinds) if kind == "numeric"]
+
+    @property
+    def bags(self) -> list[int]:
+        """Positions of the fields whose slots are summed by weight."""
+        return [i for i, kind in enumerate(self.kinds) if kind in ("sequence", "dense")]
 
 
 class Dense(nn.Module):
@@ -67,8 +82,8 @@ class FieldNet(nn.Module):
     The table of all fields is one parameter of shape (R, 1 + D): column 0 is the first-order
     weight, the rest the embedding. Fields with fewer dims have zero columns, kept at zero.
 
-    Inside, fields stand in ``order``: categorical, then numeric ones, so that interpolation works
-    on contiguous blocks. Taps see that order; ``codes``, ``shares`` and the table keep the schema's.
+    Inside, fields stand in ``order``: categorical, numeric, then bags, so that each kind is one
+    contiguous block. Taps see that order; ``codes``, ``shares`` and the table keep the schema's.
     """
 
     def __init__(self, shape: Shape, dropout: float, generator: torch.Generator) -> None:
@@ -80,13 +95,36 @@ class FieldNet(nn.Module):
         starts = np.concatenate([[0], np.cumsum(shape.sizes)])
         self.n_rows = int(starts[-1])
         self.offsets: Tensor
-        self.numeric: Tensor
+        self.slot_offsets: Tensor
+        self.numeric_shares: Tensor
+        self.bag_shares: Tensor
+        self.share_slots: Tensor
+        self.share_is_number: Tensor
         self.order: Tensor
+        self.slot_order: Tensor
         self.column_mask: Tensor
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64))
-        self.register_buffer("numeric", torch.tensor(shape.numeric, dtype=torch.int64))
-        categorical = [i for i in range(len(shape.sizes)) if i not in set(shape.numeric)]
-        self.register_buffer("order", torch.tensor([*categorical, *shape.numeric]))
+        lengths = torch.tensor(shape.slots, dtype=torch.int64)
+        self.register_buffer("slot_offsets", self.offsets.repeat_interleave(lengths))
+        apart = {*shape.numeric, *shape.bags}
+        categorical = [i for i in range(len(shape.sizes)) if i not in apart]
+        order = [*categorical, *shape.numeric, *shape.bags]
+        self.register_buffer("order", torch.tensor(order, dtype=torch.int64))
+        self.register_buffer("slot_order", _columns(shape.slots, order))
+        given = [
+            0 if kind == "categorical" else n
+            for kind, n in zip(shape.kinds, shape.slots, strict=True)
+        ]
+        weighted = [i for i, n in enumerate(given) if n]
+        #: The slot of each share, and whether it is a number's.
+        self.register_buffer("share_slots", _columns(shape.slots, weighted))
+        numeric = torch.tensor([shape.kinds[i] == "numeric" for i in weighted], dtype=torch.bool)
+        widths = torch.tensor([given[i] for i in weighted], dtype=torch.int64)
+        self.register_buffer("share_is_number", numeric.repeat_interleave(widths))
+        self.register_buffer("numeric_shares", _columns(given, shape.numeric))
+        self.register_buffer("bag_shares", _columns(given, shape.bags))
+        self.bag_sizes = [shape.slots[i] for i in shape.bags]
+        self.n_single, self.n_numeric = len(order) - len(shape.bags), len(shape.numeric)
         mask = torch.zeros(len(shape.sizes), width)
         mask[:, 0] = 1
         for i, dims in enumerate(shape.dims):
@@ -106,27 +144,44 @@ class FieldNet(nn.Module):
         self.out = Dense(last, 1, generator, bias=False) if shape.hidden else None
 
     def index(self, codes: Tensor) -> Tensor:
-        """Return table rows to gather, shape (B, F + N): every field's, then the upper knots'."""
-        low = (codes + self.offsets)[:, self.order]
-        return torch.cat([low, low[:, len(self.order) - len(self.numeric) :] + 1], dim=1)
+        """Return table rows to gather, shape (B, S + N): every slot's, then the upper knots'."""
+        low = (codes + self.slot_offsets)[:, self.slot_order]
+        return torch.cat([low, low[:, self.n_single - self.n_numeric : self.n_single] + 1], dim=1)
 
-    def embed(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
-        """Return the fields' values, shape (B, F, 1 + D), from ``table`` and ``index``'s rows."""
+    def look_up(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
+        """Return the slots' values, shape (B, S, 1 + D), from ``table`` and ``index``'s rows."""
         value = nn.functional.embedding(index, table)
-        n_numeric = len(self.numeric)
-        if n_numeric:
-            n_categorical = len(self.order) - n_numeric
-            plain, low, high = torch.split(value, [n_categorical, n_numeric, n_numeric], dim=1)
-            value = torch.cat([plain, torch.lerp(low, high, shares.unsqueeze(2))], dim=1)
+        if not self.n_numeric:
+            return value
+        plain = self.n_single - self.n_numeric
+        bags = len(self.slot_order) - self.n_single
+        sizes = [plain, self.n_numeric, bags, self.n_numeric]
+        categorical, low, several, high = torch.split(value, sizes, dim=1)
+        share = shares[:, self.numeric_shares] if bags else shares
+        return torch.cat([categorical, torch.lerp(low, high, share.unsqueeze(2)), several], dim=1)
+
+    def pool(self, value: Tensor, shares: Tensor) -> Tensor:
+        """Return the fields' values, shape (B, F, 1 + D), from the slots', shape (B, S, 1 + D)."""
+        if self.bag_sizes:
+            single, several = torch.split(
+                value, [self.n_single, len(self.slot_order) - self.n_single], dim=1
+            )
+            weighted = several * shares[:, self.bag_shares].unsqueeze(2)
+            bags = [
+                b.sum(dim=1, keepdim=True) for b in torch.split(weighted, self.bag_sizes, dim=1)
+            ]
+            value = torch.cat([single, *bags], dim=1)
         return value * self.column_mask if self.ragged else value
 
-    def head(
-        self, value: Tensor, taps: Mapping[str, Tap] | None = None, index: Tensor | None = None
-    ) -> Tensor:
+    def embed(self, rows: Rows) -> Tensor:
+        """Return the fields' values, shape (B, F, 1 + D), of encoded rows."""
+        shares = torch.from_numpy(rows.shares)
+        index = self.index(torch.from_numpy(rows.codes).long())
+        return self.pool(self.look_up(self.table, index, shares), shares)
+
+    def head(self, value: Tensor, taps: Mapping[str, Tap] | None = None) -> Tensor:
         """Return the logits, shape (B,), from the fields' values, shape (B, F, 1 + D)."""
         taps = taps or {}
-        if "rows" in taps:
-            value = taps["rows"](value, index)
         if "fields" in taps:
             value = taps["fields"](value, None)
         first, embedding = torch.split(value, [1, self.shape.dim], dim=2)
@@ -152,9 +207,17 @@ class FieldNet(nn.Module):
     def forward(
         self, codes: Tensor, shares: Tensor, taps: Mapping[str, Tap] | None = None
     ) -> Tensor:
-        """Return the logits, shape (B,), of encoded rows: codes (B, F), shares (B, N)."""
+        """Return the logits, shape (B,), of encoded rows: codes (B, S) and shares."""
         index = self.index(codes)
-        return self.head(self.embed(self.table, index, shares), taps, index)
+        return self.finish(self.look_up(self.table, index, shares), shares, index, taps)
+
+    def finish(
+        self, value: Tensor, shares: Tensor, index: Tensor, taps: Mapping[str, Tap] | None = None
+    ) -> Tensor:
+        """Return the logits, shape (B,), from the slots' values, shape (B, S, 1 + D)."""
+        if taps and "rows" in taps:
+            value = taps["rows"](value, index[:, : len(self.slot_order)])
+        return self.head(self.pool(value, shares), taps)
 
     def unknown_rows(self) -> Tensor:
         """Return each field's unknown row in the table, shape (F,)."""
@@ -163,3 +226,10 @@ class FieldNet(nn.Module):
     def dense_parameters(self) -> Sequence[nn.Parameter]:
         """Return every parameter but the table."""
         return [p for name, p in self.named_parameters() if name != "table"]
+
+
+def _columns(widths: Sequence[int], fields: Sequence[int]) -> Tensor:
+    """Return the columns that these fields own, one after the other, of fields so wide."""
+    starts = np.cumsum([0, *widths])
+    runs = [np.arange(starts[i], starts[i + 1]) for i in fields]
+    return torch.from_numpy(np.concatenate([*runs, np.empty(0, np.int64)]).astype(np.int64))

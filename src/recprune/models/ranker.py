@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.artifact import Artifact, folder_written_whole, write_artifact
-from recprune.encoding import UNKNOWN, Encoder, Rows
+from recprune.data.encode import encode_frame
+from recprune.encoding import Encoder, Rows
 from recprune.errors import ArtifactError, ParameterError, RunError, nearest
 from recprune.layout import Layout, Patch, Plan, State, shrink
+from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.models.axes import declare_axes
-from recprune.models.network import FieldNet, Shape
-from recprune.models.state import network_from_state, state_of
+from recprune.models.network import FieldNet
+from recprune.models.state import network_from_state, shape_of, state_of
 from recprune.models.trainer import Epoch, Target, Training, predict_logits, train
+from recprune.scratch import forget
 
 if TYPE_CHECKING:
     from recprune.data import Split
@@ -82,14 +85,8 @@ class Ranker:
         self._encoder = encoder
         self._layout = declare_axes(encoder, self.dim, self.hidden)
         self.plan = Plan(self._layout.hash)
-        shape = Shape(
-            sizes=encoder.sizes,
-            numeric=encoder.numeric,
-            dims=tuple(np.arange(self.dim, dtype=np.int32) for _ in encoder.sizes),
-            dim=self.dim,
-            hidden=self.hidden,
-            fm=self.fm,
-        )
+        dims = tuple(np.arange(self.dim, dtype=np.int32) for _ in encoder.sizes)
+        shape = shape_of(encoder, dims, self.dim, self.hidden, fm=self.fm)
         seed = int(stream(self.seed, "weights").integers(2**62))
         self._net = FieldNet(shape, self.dropout, torch.Generator().manual_seed(seed))
         self.history = self.train_on(train_rows, valid=valid)
@@ -110,7 +107,7 @@ class Ranker:
         return train(
             self.net,
             rows.rows,
-            Target(rows.label, teacher),
+            Target(rows.label, teacher, rows=rows.extras.weight),
             training or self.training,
             score=score,
             seed=self.seed,
@@ -126,24 +123,23 @@ class Ranker:
         if split.encoder is self.encoder:
             return split
         if split.encoder.hash() != self.layout.vocab_hash:
-            names = self.encoder.schema.names
-            raw = {n: split.columns[n].to_list() for n in names if n in split.columns.columns}
-            return replace(split, rows=self.encoder.encode(raw), encoder=self.encoder)
-        given = split.encoder.schema.names
-        positions = [given.index(n) for n in self.encoder.schema.names]
-        codes = np.empty((len(split.rows), len(positions)), np.int32)
-        for i, p in enumerate(positions):
-            units = self.layout.axes[f"rows.{given[p]}"].units
-            renumber = np.full(split.encoder.sizes[p], UNKNOWN, np.int32)
+            return replace(
+                split, rows=encode_frame(self.encoder, split.columns), encoder=self.encoder
+            )
+        given, names = split.encoder, self.encoder.schema.names
+        aligned = split.rows.select(*given.columns_of(names))
+        for name, slots in zip(names, self.encoder.slots, strict=True):
+            units = self.layout.axes[f"rows.{name}"].units
+            renumber = np.full(given.parts[name].rows, UNKNOWN, np.int32)
             renumber[units] = np.arange(len(units), dtype=np.int32)
-            codes[:, i] = renumber[split.rows.codes[:, p]]
-        numeric = [split.encoder.numeric.index(positions[i]) for i in self.encoder.numeric]
-        rows = Rows(codes, np.ascontiguousarray(split.rows.shares[:, numeric]))
-        return replace(split, rows=rows, encoder=self.encoder)
+            for slot in range(slots.start, slots.stop):
+                aligned.codes[:, slot] = renumber[aligned.codes[:, slot]]
+            forget(aligned.codes)
+        return replace(split, rows=aligned, encoder=self.encoder)
 
     def held_out(self, valid: Split) -> Callable[[], float]:
         """Return a function that scores the present weights by AUC on ``valid``."""
-        return lambda: auc(valid.label, self.logits(valid.rows))
+        return lambda: auc(valid.label, self.logits(valid.rows), valid.extras.weight)
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the logits of encoded rows, shape (n_rows,)."""

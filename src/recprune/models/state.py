@@ -10,7 +10,7 @@ from recprune.encoding import Encoder
 from recprune.layout import Layout, State
 from recprune.models.network import FieldNet, Shape
 
-__all__ = ["network_from_state", "state_of"]
+__all__ = ["network_from_state", "shape_of", "state_of"]
 
 
 def state_of(net: FieldNet, layout: Layout) -> State:
@@ -46,14 +46,8 @@ def network_from_state(
     # A dim that no field has any more is gone; the rest keep their order, so pairs still match.
     union = np.unique(np.concatenate([*dims, empty])).astype(np.int32)
     hidden = tuple(a.size for n, a in layout.axes.items() if n.startswith("neurons."))
-    shape = Shape(
-        sizes=encoder.sizes,
-        numeric=encoder.numeric,
-        dims=tuple(np.searchsorted(union, d).astype(np.int32) for d in dims),
-        dim=len(union),
-        hidden=hidden,
-        fm=fm,
-    )
+    places = tuple(np.searchsorted(union, d).astype(np.int32) for d in dims)
+    shape = shape_of(encoder, places, len(union), hidden, fm=fm)
     net = FieldNet(shape, dropout, torch.Generator().manual_seed(0))
     columns = _columns(shape)
     table = np.zeros(tuple(net.table.shape), np.float32)
@@ -73,6 +67,20 @@ def network_from_state(
         if net.out is not None:
             net.out.weight.copy_(torch.from_numpy(np.array(state["mlp.out.weight"])))
     return net
+
+
+def shape_of(
+    encoder: Encoder,
+    dims: tuple[NDArray[np.int32], ...],
+    dim: int,
+    hidden: tuple[int, ...],
+    *,
+    fm: bool,
+) -> Shape:
+    """Return the shape of a network over an encoder's fields; see :class:`Shape`."""
+    slots = tuple(s.stop - s.start for s in encoder.slots)
+    kinds = tuple(f.kind for f in encoder.schema.fields)
+    return Shape(encoder.sizes, slots, kinds, dims, dim, hidden, fm)
 
 
 def _columns(shape: Shape) -> list[NDArray[np.int32]]:

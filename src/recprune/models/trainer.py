@@ -15,11 +15,12 @@ from torch import Tensor
 from recprune._support import logger, progress, stream
 from recprune.encoding import Rows
 from recprune.errors import ParameterError, TrainingError
+from recprune.models.batches import batches_of, shuffled
 from recprune.models.frequency import GROUPS, FrequencyPrior
 from recprune.models.network import FieldNet, Tap
 from recprune.models.optimiser import LazyAdam, Penalty
 
-__all__ = ["Epoch", "Target", "Training", "predict_logits", "train"]
+__all__ = ["Epoch", "Target", "Training", "predict_logits", "tensors", "train"]
 
 #: The table learns faster than the dense layers: its rows see few steps each.
 TABLE_RATE = 3.0
@@ -75,11 +76,13 @@ class Target:
         label: 0 or 1, shape (n,).
         teacher: a larger model's logits, shape (n,), or None.
         weight: share of the teacher in the loss (Hinton et al. 2015, section 2, at temperature 1).
+        rows: how much each row counts, mean 1, shape (n,); None = alike.
     """
 
     label: NDArray[np.float32]
     teacher: NDArray[np.float32] | None = None
     weight: float = 0.5
+    rows: NDArray[np.float32] | None = None
 
     def mixed(self) -> NDArray[np.float32]:
         """Return soft labels: cross-entropy is linear in them, so one loss serves both parts."""
@@ -132,27 +135,29 @@ def train(
     dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
     dense.add_param_group({"params": [prior.shared], "eps": lazy.epsilon})
     label = torch.from_numpy(target.mixed())
-    codes, shares = torch.from_numpy(rows.codes), torch.from_numpy(rows.shares)
+    weight = None if target.rows is None else torch.from_numpy(target.rows)
     batch, n = training.batch_of(len(rows)), len(rows)
     mean = _RunningMean([*net.parameters(), prior.shared], horizon=math.ceil(n / batch))
     best, best_state, waited = score() if score else -math.inf, _copy(net), 0
     prior.unfold(net)
     history = [Epoch(0, math.nan, best)] if score else []
     for epoch in range(1, training.epochs + 1):
-        order = torch.from_numpy(stream(seed, "order", epoch).permutation(n))
+        order = shuffled(n, stream(seed, "order", epoch))
         draws = torch.Generator().manual_seed(int(stream(seed, "draws", epoch).integers(2**62)))
         losses = 0.0
         net.draws = draws
-        for start in progress(range(0, n, batch), f"epoch {epoch}", math.ceil(n / batch)):
-            chosen = order[start : start + batch]
-            read = codes[chosen].long()
-            own, share = prior.read(net, read, shares[chosen], draws)
+        batches = batches_of(rows, order, batch)
+        for chosen, part in progress(batches, f"epoch {epoch}", math.ceil(n / batch)):
+            read, share = tensors(part)
+            own, share = prior.read(net, read, share, draws)
             index = net.index(own)
             touched, inverse = _touched(index, net.n_rows)
             values = net.table.detach()[touched].requires_grad_()
-            value = net.embed(values, inverse, share) + prior.share(net, read)
-            logit = net.head(value, taps, index)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, label[chosen])
+            value = net.look_up(values, inverse, share) + prior.share(net, read)
+            logit = net.finish(value, share, index, taps)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logit, label[chosen], None if weight is None else weight[chosen]
+            )
             total, extra_optimiser = loss, None
             if extra is not None:
                 term, extra_optimiser = extra()
@@ -192,16 +197,19 @@ def train(
     return history
 
 
+def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return codes and shares as a network takes them."""
+    return torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
+
+
 @torch.no_grad()
 def predict_logits(
     net: FieldNet, rows: Rows, taps: Mapping[str, Tap] | None = None
 ) -> NDArray[np.float32]:
     """Return the logits of encoded rows, shape (n,), in blocks."""
     out = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), PREDICT_BLOCK):
-        block = rows[start : start + PREDICT_BLOCK]
-        codes = torch.from_numpy(block.codes).long()
-        out[start : start + len(block)] = net(codes, torch.from_numpy(block.shares), taps).numpy()
+    for at, block in rows.blocks(PREDICT_BLOCK):
+        out[at] = net(*tensors(block), taps).numpy()
     return out
 
 

@@ -23,7 +23,7 @@ UNKNOWN = "not known"
 def chosen_attributes(data: Dataset) -> list[str]:
     """Return the attributes to report by: sensitive fields first, else small categorical ones."""
     fields = [f for f in data.schema.fields if f.source in ("user", "context")]
-    sensitive = [f.name for f in fields if f.sensitive]
+    sensitive = [f.name for f in fields if f.sensitive and f.kind in ("categorical", "numeric")]
     small = [
         f.name
         for f in fields

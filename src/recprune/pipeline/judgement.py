@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset
-from recprune.encoding import UNKNOWN
 from recprune.evaluation import (
     TestUses,
     Verdict,
@@ -20,6 +19,7 @@ from recprune.evaluation import (
     verdict,
     weak_reference,
 )
+from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.pipeline.attributes import chosen_attributes, group_of
 from recprune.pipeline.config import RunConfig
@@ -99,7 +99,7 @@ def _groups(data: Dataset) -> Mapping[tuple[str, str], NDArray[np.object_]]:
         groups[name, kind] = thirds(count, names)
     for column in (data.schema.user, data.schema.item):
         if column is not None and column in data.schema.names:
-            code = test.rows.codes[:, data.schema.names.index(column)]
+            code = test.rows.codes[:, data.encoder.slots[data.schema.names.index(column)].start]
             if (code == UNKNOWN).any():
                 groups[column, "unseen ids"] = np.where(code == UNKNOWN, "unseen", "seen").astype(
                     object

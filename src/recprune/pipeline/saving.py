@@ -8,9 +8,9 @@ from recprune import __version__
 from recprune.artifact import Artifact, folder_written_whole, write_artifact
 from recprune.catalogue import Catalogue
 from recprune.data import Dataset
-from recprune.encoding import text
 from recprune.metrics import best_threshold
 from recprune.models import Ranker
+from recprune.texts import text
 
 __all__ = ["save_model", "ship"]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recprune._support import logger
 from recprune.artifact import stored_size
 from recprune.data import Dataset, Split
+from recprune.lookups import FIRST
 from recprune.metrics import auc
 from recprune.models import LR
 from recprune.pipeline.config import RunConfig
@@ -95,12 +96,17 @@ def _boosted_trees(data: Dataset, seed: int) -> tuple[NDArray[np.float64], int]:
 
 
 def _matrix(data: Dataset, split: Split, names: list[str]) -> NDArray[np.float32]:
-    """Return numbers as they are and categories by rank of frequency; missing is NaN."""
+    """Return numbers as they are and categories (and a list's elements, one a column) by rank of
+    frequency; missing is NaN.
+    """
     columns = []
     for name in names:
-        if data.schema[name].kind == "numeric":
-            columns.append(split.columns[name].cast(float).to_numpy().astype(np.float32))
+        kind, (codes, shares) = data.schema[name].kind, data.encoder.columns_of((name,))
+        if kind == "numeric":
+            columns.append(split.columns[name].cast(float).to_numpy().astype(np.float32)[:, None])
+        elif kind == "dense":
+            columns.append(split.rows.shares[:, shares])
         else:
-            code = split.rows.codes[:, data.schema.names.index(name)]
-            columns.append(np.where(code < 2, np.nan, code).astype(np.float32))
-    return np.stack(columns, axis=1)
+            code = split.rows.codes[:, codes]
+            columns.append(np.where(code < FIRST, np.nan, code).astype(np.float32))
+    return np.concatenate(columns, axis=1)

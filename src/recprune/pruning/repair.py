@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.data import Split
-from recprune.encoding import UNKNOWN
 from recprune.importance.statistics import use_counts
 from recprune.layout import Patch, Plan, state_hash
+from recprune.lookups import UNKNOWN
 from recprune.models import Ranker
 
 __all__ = ["repair"]
@@ -39,8 +39,7 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
     chosen = np.sort(stream(seed, "repair").permutation(len(split.rows))[:MAX_ROWS])
     net, rows = model.net, split.rows[chosen]
     with torch.no_grad():
-        index = net.index(torch.from_numpy(rows.codes).long())
-        value = net.embed(net.table, index, torch.from_numpy(rows.shares))
+        value = net.embed(rows)
     ordered = value[:, torch.argsort(net.order)].double().numpy()
     tensors = {name: array.astype(np.float64) for name, array in model.state.items()}
     _refit_layers(model, ordered, kept, tensors)

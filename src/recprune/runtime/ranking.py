@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.catalogue import Catalogue
-from recprune.encoding import Encoder, Rows, text
+from recprune.encoding import Encoder
 from recprune.errors import DataError
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.weights import F32, FieldBlock, Weights
+from recprune.texts import text
 from recprune.users import Users
 
 __all__ = ["History", "Ranking"]
@@ -202,14 +203,12 @@ class Ranking:
         with self._lock:
             if self._base is None:
                 encoder, block = self._items
-                names, n = encoder.schema.names, len(self.catalogue)
-                codes = np.empty((n, len(names)), np.int32)
-                shares = np.empty((n, len(encoder.numeric)), np.float32)
-                for i, name in enumerate(names):
-                    codes[:, i] = self.catalogue.codes[name]
-                for place, i in enumerate(encoder.numeric):
-                    shares[:, place] = self.catalogue.shares[names[i]]
-                self._base = block.all(Rows(codes, shares))
+                rows = encoder.blank(len(self.catalogue))
+                for i, name in enumerate(encoder.schema.names):
+                    rows.codes[:, encoder.slots[i]] = self.catalogue.codes[name]
+                    if name in self.catalogue.shares:
+                        rows.shares[:, encoder.share_slots[i]] = self.catalogue.shares[name]
+                self._base = block.all(rows)
         return self._base
 
     def _finish(self, base: F32, shared: F32, changes: list[tuple[IntArray, IntArray, F32]]) -> F32:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.encoding import FIRST, UNKNOWN, Encoder, Knots, Rows, text
+from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
+from recprune.lookups import FIRST, UNKNOWN, Knots, Vocabulary
+from recprune.texts import text
 
 __all__ = ["RequestEncoder"]
 
@@ -26,16 +28,19 @@ class RequestEncoder:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder, self.names = encoder, encoder.schema.names
+        self._plain = not encoder.bags and not any(f.of for f in encoder.schema.fields)
         self._codes: list[dict[str | None, int] | None] = []
         self._points: list[list[float]] = []
         for name in self.names:
             part = encoder.parts[name]
-            if isinstance(part, Knots):
-                self._codes.append(None)
-                self._points.append(part.points.tolist())
-            else:
-                self._codes.append({v: i + FIRST for i, v in enumerate(part.values)})
-                self._points.append([])
+            self._plain = self._plain and isinstance(part, Knots | Vocabulary)
+            self._codes.append(part.codes if isinstance(part, Vocabulary) else None)
+            self._points.append(part.points.tolist() if isinstance(part, Knots) else [])
+        self._lists = {self.names[i] for i in encoder.bags}
+        dates = {f.of for f in encoder.schema.fields if f.of is not None}
+        time = {encoder.schema.time} if dates and encoder.schema.time else set()
+        #: The columns that are read.
+        self.columns = (*self.names, *sorted((dates | time) - set(self.names)))
 
     def table(self, table: Any) -> Rows:
         """Encode a mapping of columns, or a data frame; unknown columns are ignored.
@@ -50,11 +55,11 @@ class RequestEncoder:
                 f"Got {type(table).__name__} instead."
             )
         given = table if isinstance(table, Mapping) else list(table.columns)
-        columns = {name: _column(name, table[name]) for name in self.names if name in given}
+        columns = {name: self._column(name, table[name]) for name in self.columns if name in given}
         if not columns and len(given):
             # Nothing that the model uses was sent: as many rows as sent, all of them missing.
             name = next(iter(given))
-            nothing = [None] * len(_column(str(name), table[name]))
+            nothing = [None] * len(_column(str(name), table[name], 2))
             columns = {self.names[0]: nothing} if self.names else {}
         if all(len(column) == 1 for column in columns.values()):
             return self.record({name: column[0] for name, column in columns.items()})
@@ -66,6 +71,8 @@ class RequestEncoder:
         Raises:
             DataError: a numeric field's value is not a number; the message names the field.
         """
+        if not self._plain:
+            return self._encode(record)
         codes, shares = [], []
         try:
             for name, known, points in zip(self.names, self._codes, self._points, strict=True):
@@ -83,18 +90,23 @@ class RequestEncoder:
                 codes.append(low + FIRST)
                 shares.append((x - points[low]) / (points[low + 1] - points[low]))
         except (TypeError, ValueError, OverflowError):
-            # The encoder proper words the error.
-            return self.encoder.encode({n: [record[n]] for n in self.names if n in record})
+            return self._encode(record)  # the encoder proper words the error
         return Rows(np.array([codes], np.int32), np.array([shares], np.float32))
 
+    def _column(self, name: str, raw: Any) -> Column:
+        return _column(name, raw, 2 if name in self._lists else 1)
 
-def _column(name: str, raw: Any) -> Column:
+    def _encode(self, record: Mapping[str, Any]) -> Rows:
+        return self.encoder.encode({n: [record[n]] for n in self.columns if n in record})
+
+
+def _column(name: str, raw: Any, dimensions: int) -> Column:
     if isinstance(raw, list | tuple):
         return raw
     if not isinstance(raw, np.ndarray) and hasattr(raw, "__array__") and hasattr(raw, "__len__"):
         raw = np.asarray(raw)
     if isinstance(raw, np.ndarray):
-        if raw.ndim != 1:
+        if not 1 <= raw.ndim <= dimensions:
             raise DataError(f"Column {name!r} must be one-dimensional. Got shape {raw.shape}.")
         return raw
     if isinstance(raw, Sequence) and not isinstance(raw, str | bytes | bytearray | memoryview):

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
-from recprune.encoding import Encoder, Rows, text
+from recprune.encoding import Encoder, Rows
 from recprune.errors import ArtifactError, DataError, InputError, ParameterError
 from recprune.runtime.ranking import Ranking
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.weights import F32, Weights
+from recprune.texts import text
 from recprune.topk import top_k
 from recprune.users import Users
 

@@ -1,6 +1,7 @@
 """The model's weights, arranged so that a forward pass is one gather and one product a layer.
 
-Named axes: n rows, F fields, N numeric fields, D dims, H neurons of the first layer.
+Named axes: n rows, F fields, S slots (one a field; of bags, sequences and vectors, several), N
+numeric fields, D dims, H neurons of the first layer.
 
 *Fused table.* All fields' tables are one array ``table`` (R, 1 + D) with offsets. Fields whose dims
 were cut one by one are spread to the original dims with zeros, so that FM sums match by dim. A
@@ -16,7 +17,8 @@ The column of ones (set by the bias) carries the later layers' biases inside the
 
 *No squares.* FM (Rendle 2010, lemma 3.1) needs ½(Σ_d (Σ_f e_fd)² − Σ_f Σ_d e_fd²). A categorical
 row's own −½‖e‖² depends on that row alone: it is added to its first-order weight beforehand. Only
-numeric fields, whose e lies between two rows, form it while scoring.
+numeric fields, whose e lies between two rows, and bags, whose e is a weighted sum, form it while
+scoring.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Weights:
 
     def __init__(self, artifact: Artifact) -> None:
         encoder, state = artifact.encoder, artifact.state
-        self.names, self.numeric = encoder.schema.names, encoder.numeric
+        self.names, self.numeric, self.bags = encoder.schema.names, encoder.numeric, encoder.bags
+        self.slots = [s.stop - s.start for s in encoder.slots]
         self.sizes = np.array(encoder.sizes, np.uint32)
         fm = bool(artifact.model.get("fm", False))
         dims = [_dims(artifact, name) for name in self.names]
@@ -72,7 +75,7 @@ class Weights:
             block[:, [0, *columns]] = state[f"table.{name}"]
             if i in self.numeric:
                 slopes.append(np.diff(block, axis=0, append=block[-1:]))
-            elif fm:
+            elif fm and i not in self.bags:
                 block[:, 0] -= 0.5 * np.square(block[:, 1:]).sum(axis=1)
             blocks.append(block)
             first[i, 0, self.head.linear] = 1
@@ -103,26 +106,41 @@ class FieldBlock:
 
     def __init__(self, weights: Weights, fields: Sequence[int]) -> None:
         numeric = [i for i in fields if i in weights.numeric]
-        # Numeric fields stand last so that they are one slice of the gathered rows.
-        order = [i for i in fields if i not in weights.numeric] + numeric
-        place = {i: n for n, i in enumerate(fields)}
+        bags = [i for i in fields if i in weights.bags]
+        # Numbers, then bags, stand last, so that what is squared is one slice of the values.
+        order = [i for i in fields if i not in (*numeric, *bags)] + numeric + bags
+        widths = [weights.slots[i] for i in order]
         self.width, self.linear = weights.width, weights.head.linear
-        self.n_fields, self.n_numeric = len(fields), len(numeric)
-        self.table, self.names = weights.table, [weights.names[i] for i in fields]
-        self.limits = weights.sizes[list(fields)]
-        self.select = np.array([place[i] for i in order + numeric], np.intp)
+        self.table, self.n_slots, self.n_numeric = weights.table, sum(widths), len(numeric)
+        self.names = np.repeat(
+            [weights.names[i] for i in fields], [weights.slots[i] for i in fields]
+        )
+        self.limits = np.repeat(weights.sizes[list(fields)], [weights.slots[i] for i in fields])
+        self.select = _columns(fields, weights.slots, order + numeric)
         slopes = [weights.slope_offsets[weights.numeric.index(i)] for i in numeric]
-        self.offsets = np.array([*(weights.offsets[i] for i in order), *slopes], np.intp)
+        self.offsets = np.array([*np.repeat(weights.offsets[order], widths), *slopes], np.intp)
         self.matrix: F32 = weights.first[order].reshape(-1, weights.head.inputs)
         self.columns = self.offsets.size * self.width
-        self.low, self.high = (len(order) - len(numeric)) * self.width, len(order) * self.width
+        #: Where numbers, then bags' slots, then steps to the upper knots start among the columns.
+        single = len(order) - len(bags)
+        starts = np.array([single - len(numeric), single, self.n_slots]) * self.width
+        self.low, self.bag_at, self.high = starts.tolist()
+        #: End of the values; those of bags lie over their first slots.
+        self.used = len(order) * self.width
+        shares = [n if i in (*numeric, *bags) else 0 for i, n in enumerate(weights.slots)]
+        self.n_shares = sum(shares[i] for i in fields)
+        self.number_shares: Any = _columns(fields, shares, numeric) if bags else slice(None)
+        self.bags: _Bags | None = None
+        if bags:
+            sizes = [shares[i] for i in bags]
+            self.bags = _Bags(_columns(fields, shares, bags), sizes, self.width)
         # shares @ spread repeats each share over its field's columns; faster than broadcasting.
         self.spread: F32 = np.kron(np.eye(len(numeric)), np.ones(self.width)).astype(np.float32)
         self.squares: F32 | None = None
-        if weights.head.pairs and numeric:
+        if weights.head.pairs and (numeric or bags):
             one = np.full(self.width, -0.5, np.float32)
             one[0] = 0
-            self.squares = np.tile(one, len(numeric))
+            self.squares = np.tile(one, len(numeric) + len(bags))
         self._local = threading.local()
         row_bytes = 4 * (self.offsets.size * self.width + 2 * weights.head.inputs)
         self.rows_at_once = min(max(BLOCK_BYTES // max(row_bytes, 1), FEWEST_ROWS), MOST_ROWS)
@@ -134,16 +152,16 @@ class FieldBlock:
             DataError: another number of fields, or a code beyond its field's table.
         """
         codes, n = rows.codes, len(rows.codes)
-        if codes.shape != (n, self.n_fields) or rows.shares.shape != (n, self.n_numeric):
+        if codes.shape != (n, self.n_slots) or rows.shares.shape != (n, self.n_shares):
             raise DataError(
-                f"Encoded rows must have {self.n_fields} codes and {self.n_numeric} shares each. "
+                f"Encoded rows must have {self.n_slots} codes and {self.n_shares} shares each. "
                 f"Got shapes {codes.shape} and {rows.shares.shape}; encode with this model's "
                 "own encoder."
             )
         # Seen as unsigned, a negative code is a huge one.
         beyond = codes.astype(np.int32, copy=False).view(np.uint32) >= self.limits
         if np.count_nonzero(beyond):
-            field = self.names[int(np.argmax(beyond.any(axis=0)))]
+            field = str(self.names[int(np.argmax(beyond.any(axis=0)))])
             raise DataError(
                 f"Field {field!r} has a code beyond its table; encode with this model's own encoder."
             )
@@ -155,27 +173,34 @@ class FieldBlock:
             yield slice(i * n // count, (i + 1) * n // count)
 
     def one(self, codes: NDArray[Any], shares: F32) -> F32:
-        """Return the contribution, shape (K,), of one row: codes (1, F) and shares (1, N).
+        """Return the contribution, shape (K,), of one row: codes (1, S) and its shares.
 
         The same as a call with one row, in the fewest steps: at this size a step costs more than
         its arithmetic.
         """
         value = self.table.take(codes[0].take(self.select) + self.offsets, 0)
-        if not self.n_numeric:
-            out: F32 = value.reshape(-1).dot(self.matrix)
-            return out
-        step, number = value[self.n_fields :], value[self.n_fields - self.n_numeric : self.n_fields]
-        np.multiply(step, shares.T, step)
-        np.add(number, step, number)
         flat = value.reshape(-1)
-        out = flat[: self.high].dot(self.matrix)
+        if self.squares is None and not self.n_numeric and self.bags is None:
+            out: F32 = flat.dot(self.matrix)
+            return out
+        if self.n_numeric:
+            share = shares if self.bags is None else shares[:, self.number_shares]
+            at = self.bag_at // self.width
+            step, number = value[self.n_slots :], value[at - self.n_numeric : at]
+            np.multiply(step, share.T, step)
+            np.add(number, step, number)
+        if self.bags is not None:
+            self.bags(
+                flat[None, self.bag_at : self.high], shares, flat[None, self.bag_at : self.used]
+            )
+        out = flat[: self.used].dot(self.matrix)
         if self.squares is not None:
-            x = flat[self.low : self.high]
+            x = flat[self.low : self.used]
             out[self.linear] += np.multiply(x, self.squares).dot(x)
         return out
 
     def __call__(self, codes: NDArray[Any], shares: F32) -> F32:
-        """Return the contribution, shape (n, K), of codes (n, F) and shares (n, N).
+        """Return the contribution, shape (n, K), of codes (n, S) and shares.
 
         It lies in this thread's own buffer until the thread's next call. At most ``rows_at_once``
         rows: the buffers then stay in the processor's cache.
@@ -190,16 +215,21 @@ class FieldBlock:
         np.add(buffers.codes[:n], self.offsets, out=index)
         self.table.take(index, axis=0, out=value, mode="clip")
         flat, out = value.reshape(n, self.columns), buffers.out[:n]
-        if not self.n_numeric:
-            return np.matmul(flat, self.matrix, out=out)
-        step, number = buffers.step[:n], flat[:, self.low : self.high]
-        np.matmul(shares, self.spread, out=step)
-        np.multiply(step, flat[:, self.high :], out=step)
-        np.add(number, step, out=number)
-        np.matmul(flat[:, : self.high], self.matrix, out=out)
+        if self.n_numeric:
+            step, number = (
+                buffers.step[:n, : self.bag_at - self.low],
+                flat[:, self.low : self.bag_at],
+            )
+            np.matmul(shares[:, self.number_shares], self.spread, out=step)
+            np.multiply(step, flat[:, self.high :], out=step)
+            np.add(number, step, out=number)
+        if self.bags is not None:
+            self.bags(flat[:, self.bag_at : self.high], shares, flat[:, self.bag_at : self.used])
+        np.matmul(flat[:, : self.used], self.matrix, out=out)
         if self.squares is not None:
-            np.square(number, out=step)
-            out[:, self.linear] += step @ self.squares
+            squares = buffers.step[:n]
+            np.square(flat[:, self.low : self.used], out=squares)
+            out[:, self.linear] += squares @ self.squares
         return out
 
     def all(self, rows: Rows) -> F32:
@@ -210,6 +240,26 @@ class FieldBlock:
         return out
 
 
+class _Bags:
+    """The weighted sums of the slots of sequences and vectors.
+
+    Args:
+        shares: each slot's column among the shares.
+        sizes: slots of each bag.
+        width: columns of a slot.
+    """
+
+    def __init__(self, shares: NDArray[np.intp], sizes: Sequence[int], width: int) -> None:
+        self.shares, self.width = shares, width
+        self.starts = np.cumsum([0, *sizes[:-1]])
+
+    def __call__(self, slots: F32, shares: F32, out: F32) -> None:
+        """Write the bags' values into ``out``, (n, bags · width), which may be part of ``slots``."""
+        n = len(slots)
+        weighted = slots.reshape(n, -1, self.width) * shares[:, self.shares, None]
+        out[:] = np.add.reduceat(weighted, self.starts, axis=1).reshape(n, -1)
+
+
 class _Buffers:
     """One thread's working memory for one block."""
 
@@ -218,7 +268,7 @@ class _Buffers:
         self.codes = np.empty((n, block.select.size), np.int32)
         self.index = np.empty((n, block.select.size), np.intp)
         self.value = np.empty((n, block.select.size, width), np.float32)
-        self.step = np.empty((n, block.n_numeric * width), np.float32)
+        self.step = np.empty((n, block.used - block.low), np.float32)
         self.out = np.empty((n, block.matrix.shape[1]), np.float32)
 
 
@@ -312,3 +362,12 @@ def _layers(artifact: Artifact, width: int) -> list[tuple[F64, F64]]:
         layers.append((weight.astype(np.float64), bias.astype(np.float64)))
         width = rows
     return layers
+
+
+def _columns(
+    fields: Sequence[int], widths: Sequence[int], chosen: Sequence[int]
+) -> NDArray[np.intp]:
+    """Return the columns of the chosen fields, where ``fields`` stand side by side, so wide."""
+    ends = dict(zip(fields, np.cumsum([widths[i] for i in fields]).tolist(), strict=True))
+    runs = [np.arange(ends[i] - widths[i], ends[i], dtype=np.intp) for i in chosen]
+    return np.concatenate([*runs, np.empty(0, np.intp)])

@@ -1,0 +1,81 @@
+"""Arrays on disk that last as long as they are used: for what may be larger than memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from recprune.errors import DataError
+
+__all__ = ["copied", "forget", "gather", "on_disk", "scratch"]
+
+
+def scratch(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array of shape ``(rows, columns)`` on disk, each column in one piece, to be filled.
+
+    The file has no name, lies where temporary files do (``TMPDIR``), and is gone with the array.
+
+    Raises:
+        DataError: the disk has no room for it.
+    """
+    size = rows * columns * np.dtype(dtype).itemsize
+    if not size:
+        return np.empty((rows, columns), dtype)
+    with tempfile.TemporaryFile(prefix="recprune-") as file:
+        try:
+            # Reserved now: a write to a mapped page that finds no room would end the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise DataError(
+                f"There is no room for {size / 1e9:.1f} GB of encoded rows in "
+                f"{tempfile.gettempdir()!r} ({error.strerror}). Free some, or set TMPDIR to a "
+                "folder on a larger disk."
+            ) from error
+        return np.memmap(file, dtype, "r+", shape=(columns, rows)).T
+
+
+def on_disk(array: NDArray[Any]) -> bool:
+    """Tell whether an array is one that :func:`scratch` made."""
+    return isinstance(array, np.memmap)
+
+
+def gather(array: NDArray[Any], index: Any) -> NDArray[Any]:
+    """Return some rows of a two-dimensional array, in memory: positions, a mask or a slice.
+
+    >>> gather(np.arange(6).reshape(3, 2), np.array([2, 0])).tolist()
+    [[4, 5], [0, 1]]
+    """
+    if not isinstance(array, np.memmap):
+        return array[index]  # type: ignore[no-any-return]
+    columns = [np.asarray(array[:, i])[index] for i in range(array.shape[1])]
+    out = np.stack(columns, axis=1)
+    forget(array)
+    return out
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Let the system take back the memory that shows an array's pages; they stay on disk."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def copied(
+    array: NDArray[Any],
+    rows: NDArray[Any] | None = None,
+    columns: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return some rows and columns (positions; None = all) of an array, on disk."""
+    chosen = np.arange(array.shape[1]) if columns is None else columns
+    out = scratch(len(array) if rows is None else len(rows), len(chosen), array.dtype)
+    for place, column in enumerate(chosen):
+        values = np.asarray(array[:, column])
+        out[:, place] = values if rows is None else values[rows]
+        forget(array)
+        forget(out)
+    return out
