@@ -69,6 +69,15 @@ def test_short_rows_are_counted_and_read_as_missing(
     assert read_table(path)[0]["c"].to_list()[-1] is None
 
 
+def test_separators_at_the_end_of_a_line_lose_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", *[row + b",," for row in with_bad(b"1,x,0,7")])
+    with pytest.raises(DataError, match="line 2: 5 cells"):
+        read_table(path)
+    bad = BadRows(skip=True)
+    assert [",".join(r) for r in read_table(path, bad)[0].rows()] == SOUND
+    assert [(r.line, r.text) for r in bad.skipped] == [(5, "1,x,0,7,,")]
+
+
 def test_empty_cells_are_no_short_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", *[f"{i % 2},{i},".encode() for i in range(60)])
     bad = BadRows()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from recprune.data import Dataset
+from recprune.data import Dataset, ingest
+from recprune.data.columns import ColumnStore
 from recprune.data.identifiers import identifier_of
 from recprune.data.roles import guess_sensitive
 from recprune.errors import DataError
+from recprune.schema import Field, Schema
 
 N = 400
 DRAWS = np.random.default_rng(3)
@@ -89,10 +92,54 @@ def test_an_id_may_be_an_address() -> None:
     assert Dataset.from_frame(frame, label="y", user="contact").schema.user == "contact"
 
 
-def test_a_file_is_read_alike(tmp_path) -> None:
+def test_a_file_is_read_alike(tmp_path: Path) -> None:
     read(card=CARDS).write_csv(tmp_path / "t.csv")
     with pytest.raises(DataError, match="'card' holds card numbers"):
         Dataset.read(tmp_path / "t.csv", label="y")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("values, what", [(MAILS, "e-mail"), (PHONES, "phone"), (CARDS, "card")])
+def test_ingest_refuses_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, values: list[str], what: str
+) -> None:
+    """Also where the first batches have holes only: what counts are the first values."""
+    monkeypatch.setattr("recprune.data.stream.BATCH", 50)
+    frame = read(contact=[*[None] * (N // 2), *values[: N // 2]])
+    path = tmp_path / f"t.{form}"
+    writers = {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}
+    writers[form](path)
+    with pytest.raises(DataError, match=f"'contact' holds {what}") as caught:
+        ingest(path, tmp_path / "t.rp", label="y")
+    assert values[0] not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    out = ingest(path, tmp_path / "t.rp", label="y", drop=["contact"])
+    assert "contact" not in ColumnStore(out).columns
+    assert all(values[0].encode() not in file.read_bytes() for file in out.iterdir())
+    stated = {"fields": {"contact": {"kind": "categorical"}}}
+    out = ingest(path, tmp_path / "t.rp", label="y", schema=stated)
+    assert ColumnStore(out).columns["contact"].missing == N // 2
+    with pytest.raises(DataError, match=f"'contact' holds {what}"):
+        Dataset.read(out)
+    assert "contact" in Dataset.read(out, schema=stated).schema.names
+    out = ingest(path, tmp_path / "t.rp", label="y", user="contact")
+    assert ColumnStore(out).roles["user"] == "contact"
+
+
+def test_parts_that_come_split_are_looked_at_too() -> None:
+    frame = read(contact=MAILS, shop=[i % 7 for i in range(N)])
+    items = pl.DataFrame({"shop": range(7), "floor": [1, 2] * 3 + [1]})
+    schema = Schema((Field("size", "numeric"),), "y", item="shop")
+    with pytest.raises(DataError, match="'contact' holds e-mail addresses"):
+        Dataset.from_splits(*[frame] * 3, schema=schema, items=items)
+    rest = frame.drop("contact")
+    phones = pl.DataFrame({"shop": range(60), "phone": PHONES[:60]})
+    with pytest.raises(DataError, match="'phone' holds phone numbers"):
+        Dataset.from_splits(*[rest] * 3, schema=schema, items=phones)
+    assert Dataset.from_splits(*[rest] * 3, schema=schema, items=items).schema.names == ("size",)
+    named = Schema((Field("size", "numeric"), Field("contact", "categorical")), "y", item="shop")
+    data = Dataset.from_splits(*[frame] * 3, schema=named, items=items)
+    assert "contact" in data.schema.names
 
 
 def test_a_name_with_spaces_is_quoted_as_toml_wants_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_batches_do_not_change_the_bytes(
     csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ingest(csv_file, tmp_path / "whole.rp")
-    monkeypatch.setattr("recprune.data.batches.BATCH", 64)
+    monkeypatch.setattr("recprune.data.stream.BATCH", 64)
     small = ingest(csv_file, tmp_path / "small.rp")
     for file in whole.iterdir():
         assert file.read_bytes() == (small / file.name).read_bytes()
@@ -167,8 +168,10 @@ def test_slips_among_numbers_are_counted(tmp_path: Path) -> None:
     pl.DataFrame({"x": values, "y": [i % 2 for i in range(400)]}).write_csv(tmp_path / "t.csv")
     folder = ingest(tmp_path / "t.csv", tmp_path / "t.rp", label="y")
     stored, direct = Dataset.read(folder), Dataset.read(tmp_path / "t.csv", label="y")
-    assert [f.kind for f in stored.findings] == ["mixed"]
-    assert stored.findings == direct.findings
+    where = f" in row 124 of file {str(tmp_path / 't.csv')!r}"
+    assert stored.findings[0].action.endswith(where)
+    short = replace(stored.findings[0], action=stored.findings[0].action.removesuffix(where))
+    assert (short,) == direct.findings
 
 
 def test_a_role_that_is_not_there_is_named(csv_file: Path, tmp_path: Path) -> None:

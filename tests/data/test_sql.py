@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from recprune.cli import app
 from recprune.cli._options import chosen_rows, read_data
-from recprune.data import Dataset
+from recprune.data import Dataset, ingest_sql
+from recprune.data.columns import ColumnStore
 from recprune.data.sql import read_query
 from recprune.errors import DataError, InputError, ParameterError
 
@@ -182,6 +183,51 @@ def test_a_database_lost_half_way(server: str, tmp_path: Path) -> None:
     assert "lost while the query ran" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_ingest_asks_once_and_keeps_what_came(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a volatile query differ each time; its two passes see the same ones."""
+    monkeypatch.setattr("recprune.data.stream.BATCH", 7)
+    roles = {"label": "clicked", "user": "user_id", "time": "at"}
+    query = (
+        "SELECT user_id, price, colour, at AT TIME ZONE 'UTC' AS at, clicked, random() AS draw "
+        "FROM clicks ORDER BY random()"
+    )
+    store = ColumnStore(ingest_sql(query, server, tmp_path / "t.rp", **roles))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.rp"]
+    assert not list((tmp_path / "t.rp").glob("rows*"))
+    assert store.roles == roles
+    direct = read_query(query, server).sort("at")
+    stored = store.frame().sort("at")
+    assert stored.drop("draw").equals(direct.drop("draw"))
+    assert stored["draw"].n_unique() == 200
+    assert Dataset.read(tmp_path / "t.rp").schema.names
+
+
+def test_ingest_of_a_database_lost_half_way(server: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lost while the query ran.*None of its rows.*Nothing was"):
+        ingest_sql(LOST, server, tmp_path / "t.rp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ingest_by_the_program(
+    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECPRUNE_SQL_URL", server)
+    verb = ["ingest", "--sql", "SELECT * FROM clicks", "--user", "user_id", "--json"]
+    (tmp_path / "erased").write_text("u7\n")
+    options = ["-o", str(tmp_path / "t.rp"), "--erased", str(tmp_path / "erased"), "--drop", "at"]
+    assert app([*verb, *options], standalone_mode=False) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["rows"] == 190
+    assert [c["name"] for c in said["columns"]] == ["user_id", "price", "colour", "clicked"]
+    with pytest.raises(InputError, match="--on-bad-rows goes with a CSV"):
+        app([*verb, *options, "--on-bad-rows", "skip"], standalone_mode=False)
+    for query, says in (("SELECT 1 AS x WHERE false", "no rows"), ("DROP TABLE x", "failed")):
+        with pytest.raises(DataError, match=says):
+            ingest_sql(query, server, tmp_path / "u.rp")
 
 
 @pytest.mark.parametrize(

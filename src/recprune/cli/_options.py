@@ -51,6 +51,7 @@ __all__ = [
     "User",
     "chosen_negatives",
     "chosen_rows",
+    "counted",
     "emit",
     "keep_bad_rows",
     "open_model",
@@ -205,7 +206,8 @@ def read_data(
 ) -> Dataset:
     """Read a table or a query's rows; ``columns`` names the user, item and time columns.
 
-    ``threshold`` and ``negatives`` are those of :meth:`recprune.Dataset.read`; ``bad`` collects a table's bad rows; see :class:`recprune.data.bad_rows.BadRows`.
+    ``threshold`` and ``negatives`` are those of :meth:`recprune.Dataset.read`; ``bad`` collects a
+    table's bad rows (:class:`recprune.data.bad_rows.BadRows`).
     """
     from recprune.data import Dataset
 
@@ -220,8 +222,15 @@ def read_data(
 
 def keep_bad_rows(bad: BadRows, output: Path) -> None:
     """Write the rows that were left out beside the output folder, if they were to be left out."""
+    from recprune.data.bad_rows import bad_rows_file
+
     if bad.skip:
-        bad.write(output.absolute().with_name(f"{output.absolute().name}.bad_rows.csv"))
+        bad.write(bad_rows_file(output))
+
+
+def counted(bad: BadRows) -> dict[str, int]:
+    """Return how many rows were left out, for the result of a verb without an output folder."""
+    return {"bad_rows": len(bad.skipped)} if bad.skip else {}
 
 
 def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any) -> RunConfig:
@@ -245,13 +254,14 @@ def open_model(
     schema: Path | None,
     split: str | None,
     seed: int | None,
+    bad: BadRows | None = None,
 ) -> tuple[Ranker, Dataset]:
     """Load a trainable model and the table it belongs to, split as when it was trained."""
     from recprune.artifact import read_artifact
     from recprune.models import ranker_of
 
     artifact = read_artifact(model)
-    ranker, data = ranker_of(artifact), _read_again(artifact, table, drop, schema)
+    ranker, data = ranker_of(artifact), _read_again(artifact, table, drop, schema, bad)
     return ranker, data.split(by=split or "auto", seed=seed or 0)
 
 
@@ -263,6 +273,7 @@ def open_scored(
     schema: Path | None,
     split: str | None,
     seed: int | None,
+    bad: BadRows | None = None,
 ) -> tuple[Artifact, list[Any], Any, Any]:
     """Return the last model's artefact, each model's logits, the labels, and the scored rows."""
     if part not in ("test", "all"):
@@ -271,7 +282,7 @@ def open_scored(
     from recprune.runtime import Scorer
 
     artifacts = [read_artifact(path) for path in models]
-    data = _read_again(artifacts[0], table, drop, schema)
+    data = _read_again(artifacts[0], table, drop, schema, bad)
     rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
     logits = []
     for artifact in artifacts:
@@ -285,7 +296,11 @@ def open_scored(
 
 
 def _read_again(
-    artifact: Artifact, table: Path | Query, drop: Sequence[str] | None, schema: Path | None
+    artifact: Artifact,
+    table: Path | Query,
+    drop: Sequence[str] | None,
+    schema: Path | None,
+    bad: BadRows | None,
 ) -> Dataset:
     """Read a table as when the model was trained: same roles, same labels."""
     from recprune.data import read_spec
@@ -297,7 +312,7 @@ def _read_again(
         rule = replace(rule, negative_rate=None)  # measured anew
     columns = {"user": meta.user, "item": meta.item, "time": meta.time}
     spec = replace(read_spec(schema), label=rule.column, labels=rule)
-    return read_data(table, rule.column, columns, drop, spec)
+    return read_data(table, rule.column, columns, drop, spec, bad)
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from recprune.cli._options import (
     Drop,
     Json,
     Model,
+    OnBadRows,
     Part,
     Schema,
     Seed,
@@ -19,6 +20,7 @@ from recprune.cli._options import (
     SqlUrlFile,
     TableOrSql,
     chosen_rows,
+    counted,
     emit,
 )
 from recprune.cli._options import open_scored as scored
@@ -36,16 +38,19 @@ def command(
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Judge a pruned model against the full one on the same rows; exit 3 when not PASS."""
     from recprune.artifact import read_artifact, stored_size
+    from recprune.data.bad_rows import BadRows
     from recprune.evaluation import verdict
 
     source = chosen_rows(table, sql, sql_url_file)
-    _, logits, label, rows = scored([full, pruned], source, part, drop, schema, split, seed)
+    bad = BadRows.of(on_bad_rows)
+    _, logits, label, rows = scored([full, pruned], source, part, drop, schema, split, seed, bad)
     decision = verdict(
         label,
         *logits,
@@ -59,6 +64,7 @@ def command(
         "verdict": decision.to_json(),
         "bytes": {"full": sizes[0], "pruned": sizes[1]},
         "compression": sizes[0] / sizes[1],
+        **counted(bad),
     }
     emit(result, as_json)
     return 0 if decision.outcome == "PASS" else 3

@@ -6,6 +6,7 @@ from recprune.cli._options import (
     Drop,
     Json,
     Model,
+    OnBadRows,
     Part,
     Schema,
     Seed,
@@ -14,6 +15,7 @@ from recprune.cli._options import (
     SqlUrlFile,
     TableOrSql,
     chosen_rows,
+    counted,
     emit,
 )
 from recprune.cli._options import open_scored as scored
@@ -27,19 +29,23 @@ def command(
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Score a table with a saved model and print accuracy, recall, AUC, log loss and more."""
+    from recprune.data.bad_rows import BadRows
     from recprune.evaluation import evaluate
 
     source = chosen_rows(table, sql, sql_url_file)
-    artifact, (logits,), label, _ = scored([model], source, part, drop, schema, split, seed)
+    bad = BadRows.of(on_bad_rows)
+    artifact, (logits,), label, _ = scored([model], source, part, drop, schema, split, seed, bad)
     result = {
         "artifact": str(model),
         "rows": len(label),
         "metrics": evaluate(logits, label, float(artifact.meta.get("threshold", 0.5))),
+        **counted(bad),
     }
     emit(result, as_json)
     return 0

@@ -4,28 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from recprune.cli._options import Item, Json, Label, Output, Table, Time, User, emit
+import typer
+
+from recprune.cli._options import (
+    Drop,
+    Item,
+    Json,
+    Label,
+    OnBadRows,
+    Output,
+    Query,
+    Schema,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    Time,
+    User,
+    chosen_rows,
+    emit,
+)
+from recprune.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
 def command(
-    table: Table,
+    table: TableOrSql = None,
     label: Label = None,
     user: User = None,
     item: Item = None,
     time: Time = None,
+    drop: Drop = None,
+    schema: Schema = None,
     output: Output = Path("data.rp"),
+    on_bad_rows: OnBadRows = "error",
+    pseudonymise_users: Annotated[
+        bool,
+        typer.Option(
+            "--pseudonymise-users",
+            help="Keyed hashes in the place of user ids; the key is in $RECPRUNE_PSEUDONYM_KEY.",
+        ),
+    ] = False,
+    pseudonym_key_file: Annotated[
+        Path | None, typer.Option("--pseudonym-key-file", help="File that holds the key.")
+    ] = None,
+    erased: Annotated[
+        Path | None,
+        typer.Option("--erased", help="File of erased users, an id or pseudonym a line: left out."),
+    ] = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Write a table of any size to a folder of columns, which the other verbs read in its place."""
-    from recprune.data import ingest
+    from recprune.crypto import Pseudonymiser
+    from recprune.data import ingest, ingest_sql
+
+    rows = chosen_rows(table, sql, sql_url_file)
+    if pseudonym_key_file is not None and not pseudonymise_users:
+        raise InputError("--pseudonym-key-file goes with --pseudonymise-users, which is not given.")
+    options: dict[str, Any] = {
+        "label": label,
+        "user": user,
+        "item": item,
+        "time": time,
+        "drop": tuple(drop or ()),
+        "schema": schema,
+        "pseudonyms": Pseudonymiser.read(pseudonym_key_file) if pseudonymise_users else None,
+        "erased": erased,
+    }
+    if isinstance(rows, Query):
+        if on_bad_rows != "error":
+            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
+        folder = ingest_sql(rows.text, rows.url(), output, **options)
+    else:
+        folder = ingest(rows, output, on_bad_rows=on_bad_rows, **options)
+    result = _result(folder)
+    emit(result, as_json, None if as_json else _summary(result))
+    return 0
+
+
+def _result(folder: Path) -> dict[str, Any]:
     from recprune.data.columns import ColumnStore
 
-    folder = ingest(table, output, label=label, user=user, item=item, time=time)
     store = ColumnStore(folder)
     columns = [
         {
@@ -36,16 +100,15 @@ def command(
         }
         for c in store.columns.values()
     ]
-    result = {
+    return {
         "data": str(folder),
         "rows": store.n_rows,
         "bytes": sum(f.stat().st_size for f in folder.iterdir()),
         "roles": store.roles,
+        "pseudonyms": store.pseudonyms,
         "columns": columns,
         "findings": [f.to_json() for f in store.findings],
     }
-    emit(result, as_json, None if as_json else _summary(result))
-    return 0
 
 
 def _summary(result: Mapping[str, Any]) -> RichTable:

@@ -11,6 +11,7 @@ from recprune.cli._options import (
     Drop,
     Json,
     Model,
+    OnBadRows,
     Output,
     Schema,
     Seed,
@@ -20,6 +21,7 @@ from recprune.cli._options import (
     TableOrSql,
     chosen_rows,
     emit,
+    keep_bad_rows,
     open_model,
     pairs,
 )
@@ -46,6 +48,7 @@ def command(
     split: Split = None,
     output: Output = Path("runs/small"),
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
@@ -55,13 +58,15 @@ def command(
         raise ParameterError.of("--bits", "prune", "fp32 or int8", bits)
     from recprune import pruning
     from recprune.artifact import stored_size
+    from recprune.data.bad_rows import BadRows
     from recprune.metrics import auc
     from recprune.pipeline import save_model
 
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
     methods = dict(pairs(method or [], "--method"))
     rows = chosen_rows(table, sql, sql_url_file)
-    ranker, data = open_model(model, rows, drop, schema, split, seed)
+    bad = BadRows.of(on_bad_rows)
+    ranker, data = open_model(model, rows, drop, schema, split, seed, bad)
     if dry_run:
         made = pruning.plan(ranker, data.tune, wanted, methods, seed or 0)
         result: dict[str, Any] = {
@@ -74,6 +79,7 @@ def command(
     if bits == "int8":
         small = pruning.encode(small)
     before, after = stored_size(ranker.artifact()), save_model(small, data, output)
+    keep_bad_rows(bad, output)
     tune = data.tune
     result = {
         "artifact": str(output),

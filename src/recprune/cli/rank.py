@@ -10,6 +10,7 @@ from recprune.cli._options import (
     Drop,
     Json,
     Model,
+    OnBadRows,
     Schema,
     Seed,
     Split,
@@ -17,6 +18,7 @@ from recprune.cli._options import (
     SqlUrlFile,
     TableOrSql,
     chosen_rows,
+    counted,
     emit,
     open_model,
 )
@@ -33,15 +35,18 @@ def command(
     schema: Schema = None,
     split: Split = None,
     seed: Seed = None,
+    on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Rank a saved model's fields by importance on held-out rows of the table."""
+    from recprune.data.bad_rows import BadRows
     from recprune.importance import rank_fields
 
     source = chosen_rows(table, sql, sql_url_file)
-    ranker, data = open_model(model, source, drop, schema, split, seed)
+    bad = BadRows.of(on_bad_rows)
+    ranker, data = open_model(model, source, drop, schema, split, seed, bad)
     rows = data.train if method == "dropout" else data.tune
     ranking = rank_fields(ranker, rows, method, seed or 0)
     result = {
@@ -50,6 +55,7 @@ def command(
             {"field": f, "score": float(s), "std": float(e)}
             for f, s, e in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
         ],
+        **counted(bad),
     }
     emit(result, as_json, _table(result))
     return 0

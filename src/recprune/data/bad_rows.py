@@ -9,7 +9,7 @@ from pathlib import Path
 from recprune.data.quality import Finding
 from recprune.errors import ParameterError
 
-__all__ = ["BadRow", "BadRows"]
+__all__ = ["BadRow", "BadRows", "bad_rows_file"]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,28 @@ class BadRows:
             found.append(Finding("short_rows", label, "warning", self.short, action))
         return tuple(found)
 
-    def write(self, path: Path) -> None:
-        """Write the rows that were left out as CSV: file, line, reason, text."""
+    def write(self, path: Path, with_text: bool = True) -> None:
+        """Write the rows that were left out as CSV, whole or not at all: file, line, reason, text.
+
+        Args:
+            path: the file.
+            with_text: False leaves the text empty, where it may hold an id that must not be kept.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
+        partial = path.with_name(f".{path.name}.partial")
+        with partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("file", "line", "reason", "text"))
-            writer.writerows((r.file, r.line, r.reason, r.text) for r in self.skipped)
+            for row in self.skipped:
+                writer.writerow((row.file, row.line, row.reason, row.text if with_text else ""))
+        partial.replace(path)
+
+
+def bad_rows_file(output: Path) -> Path:
+    """Return where the bad rows of an output folder are written.
+
+    >>> bad_rows_file(Path("/tmp/data.rp")).name
+    'data.rp.bad_rows.csv'
+    """
+    output = output.absolute()
+    return output.with_name(f"{output.name}.bad_rows.csv")

@@ -2,100 +2,133 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from recprune.data.bad_rows import BadRows
 from recprune.data.frames import plain
-from recprune.data.source_bytes import split_suffix, stream_lines
-from recprune.data.source_clicks import AVAZU
-from recprune.data.source_csv import Header, fault_in, scan_csv
-from recprune.data.source_typed import DAMAGED, unsound
-from recprune.data.sources import TEXT, read_table
-from recprune.errors import DataError, nearest
+from recprune.data.source_folder import check_columns, check_form
+from recprune.data.sources import open_streams
+from recprune.data.sql import stream_query
+from recprune.data.stream import Stream
+from recprune.errors import DataError
+from recprune.schema import Kind
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Batch", "Source", "open_query", "open_source"]
 
-#: Rows a batch.
-BATCH = 200_000
-PARQUET = (".parquet", ".pq")
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some rows, as plain columns (:func:`recprune.data.frames.plain`).
+
+    Args:
+        rows: the columns.
+        owner: what holds them, such as "file 'a.csv'".
+        before: rows of it that came before them.
+        places: the rows' places among those of the batch as read; None = all of them.
+    """
+
+    rows: pl.DataFrame
+    owner: str
+    before: int
+    places: NDArray[np.intp] | None = None
+
+    def place(self, at: int) -> str:
+        """Say where a row comes from.
+
+        >>> Batch(pl.DataFrame(), "file 'a.csv'", 200).place(4)
+        "row 205 of file 'a.csv'"
+        """
+        at = at if self.places is None else int(self.places[at])
+        return f"row {self.before + at + 1} of {self.owner}"
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Rows that can be read again and again.
+    """Rows of one or several files, or of a query.
 
     Args:
-        path: the file.
-        rows: a plan that reads them.
-        names: of the columns, in order.
-        from_text: all columns are text from a file, whose types are still to be read.
-        header: of a file of text that is read batch by batch.
+        streams: the files, in order.
+        once: the rows can be read only once; those of files as often as they are wanted.
     """
 
-    path: Path
-    rows: pl.LazyFrame
-    names: tuple[str, ...]
-    from_text: bool = False
-    header: Header | None = None
+    streams: Sequence[Stream]
+    once: bool = False
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows in order as plain columns (:func:`recprune.data.frames.plain`).
+    @property
+    def owner(self) -> str:
+        """What holds the rows, to begin a message."""
+        first, more = self.streams[0].owner, len(self.streams) - 1
+        return first[0].upper() + first[1:] + f" and {more} more" * (more > 0)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Columns in order; None where only all rows tell."""
+        return self.streams[0].names
+
+    @property
+    def from_text(self) -> bool:
+        """All columns are text, whose types are still to be read."""
+        return self.streams[0].from_text
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Column → what it holds, where the source's form says so."""
+        return self.streams[0].kinds
+
+    def batches(self, bad: BadRows | None) -> Iterator[Batch]:
+        """Yield all rows in order; ``bad`` collects bad rows, None = they were in an earlier reading.
 
         Raises:
-            DataError: a row that cannot be read; names the line where that can be known.
+            DataError: a row that cannot be read, or files that differ; names file and line where
+                that can be known.
         """
-        with self._faults():
-            batches = self.rows.collect_batches(
-                chunk_size=BATCH, maintain_order=True, engine="streaming"
-            )
-            for batch in batches:
-                yield plain(batch)
+        first: list[str] | None = None
+        for stream in self.streams:
+            if first is not None and stream.names is not None:
+                check_columns(self.streams[0].path, first, stream.path, stream.names)
+            seen: dict[str, None] = {}
+            before = 0
+            for rows in stream.read(bad):
+                seen |= dict.fromkeys(rows.columns)
+                if first is not None:
+                    rows = rows.select([name for name in first if name in rows.columns])
+                yield Batch(_plain(rows, stream), stream.owner, before)
+                before += len(rows)
+            if first is None:
+                first = list(seen)
+            elif stream.names is None:
+                check_columns(self.streams[0].path, first, stream.path, list(seen))
 
-    def check(self, roles: Mapping[str, str]) -> None:
-        """Refuse a role whose column is not there.
 
-        Raises:
-            DataError: names the role, the column and the nearest column.
-        """
-        for role, name in roles.items():
-            if name not in self.names:
-                raise DataError(
-                    f"File {str(self.path)!r} has no {role} column {name!r}."
-                    f"{nearest(name, self.names)}"
-                )
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGED as error:
-            if self.header is None:
-                raise unsound(self.path, "Parquet", str(error)) from error
-            raise fault_in(stream_lines(self.path), self.path, self.header, error) from error
+def _plain(rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
+    try:
+        return plain(rows)
+    except DataError as error:
+        owner = stream.owner
+        raise DataError(f"{owner[0].upper()}{owner[1:]}: {error}") from error
 
 
 def open_source(path: str | Path) -> Source:
     """Return the rows of whatever :func:`recprune.data.sources.read_table` reads.
 
-    CSV, TSV and Parquet files are read batch by batch; all other forms are read whole.
-
     Raises:
         DataError: see :func:`recprune.data.sources.read_table`.
     """
-    path = Path(path)
-    kind, packing = split_suffix(path)
-    if kind in TEXT and path.is_file():
-        rows, header = scan_csv(path, "\t" if kind == ".tsv" else ",")
-        if not set(AVAZU) <= set(header.names):
-            return Source(path, rows, header.names, True, header)
-    elif kind in PARQUET and not packing and path.is_file():
-        source = Source(path, pl.scan_parquet(path), ())
-        with source._faults():
-            names = tuple(source.rows.collect_schema().names())
-        return Source(path, source.rows, names)
-    frame, from_text = read_table(path)
-    return Source(path, frame.lazy(), tuple(frame.columns), from_text)
+    streams = open_streams(path)
+    first = streams[0]
+    for stream in streams[1:]:
+        if first.names is not None and stream.names is not None:
+            check_columns(first.path, first.names, stream.path, stream.names)
+        check_form(first.path, first.from_text, stream.path, stream.from_text)
+    return Source(streams)
+
+
+def open_query(query: str, connection: str) -> Source:
+    """Return the rows of a PostgreSQL query; see :func:`recprune.data.sql.stream_query`."""
+    return Source([stream_query(query, connection)], once=True)

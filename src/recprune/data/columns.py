@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 
 from recprune.data.quality import Finding
 from recprune.errors import ArtifactError, DataError, nearest
+from recprune.schema import Kind
 from recprune.texts import unpack_texts
 
 __all__ = ["ABOUT", "FORMAT", "PROTOCOL", "TEXTS", "ColumnStore", "StoredColumn", "holds_columns"]
@@ -81,6 +82,10 @@ class ColumnStore:
         self.roles: dict[str, str] = about["roles"]
         #: Whether the source was text, whose types are read from its values.
         self.from_text: bool = about["from_text"]
+        #: Column → what it holds, where the source's form or a schema said so.
+        self.kinds: dict[str, Kind] = about.get("kinds", {})
+        #: Of a column of pseudonyms, its name and the key's fingerprint; {} without one.
+        self.pseudonyms: dict[str, str] = about.get("pseudonyms", {})
         self.findings = tuple(Finding(**f) for f in about["findings"])
         self.columns = {c["name"]: StoredColumn(**c) for c in about["columns"]}
         self._files = {name: self.path / f"{i}.bin" for i, name in enumerate(self.columns)}
@@ -177,26 +182,16 @@ def holds_columns(path: str | Path) -> bool:
     return (Path(path) / ABOUT).is_file()
 
 
-def manifest(
-    rows: int,
-    from_text: bool,
-    columns: list[StoredColumn],
-    roles: Mapping[str, str],
-    findings: tuple[Finding, ...],
-    version: str,
-) -> str:
-    """Return the text of the manifest."""
-    about = {
+def manifest(about: Mapping[str, Any]) -> str:
+    """Return the text of the manifest: ``about``, with columns and findings as JSON."""
+    stated = {
         "format": FORMAT,
         "protocol": PROTOCOL,
-        "recprune": version,
-        "rows": rows,
-        "from_text": from_text,
-        "roles": dict(roles),
-        "columns": [asdict(c) for c in columns],
-        "findings": [f.to_json() for f in findings],
+        **about,
+        "columns": [asdict(c) for c in about["columns"]],
+        "findings": [f.to_json() for f in about["findings"]],
     }
-    return json.dumps(about, indent=1, ensure_ascii=False)
+    return json.dumps(stated, indent=1, ensure_ascii=False)
 
 
 def sha256_of(file: Path) -> str:

@@ -15,25 +15,23 @@ from numpy.typing import NDArray
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.disk_frame import Frame, disk_frame
-from recprune.data.encode import encode_frame
-from recprune.data.extras import read_extras
-from recprune.data.field_columns import as_fields
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
+from recprune.data.given import checked_frames, given_part
 from recprune.data.ids import read_id
 from recprune.data.interactions import with_negatives
-from recprune.data.labels import LabelRule, read_label
+from recprune.data.labels import LabelRule
 from recprune.data.negatives import Negatives
-from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, places, tune_and_gate
+from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_table, table_name
+from recprune.data.sources import read_source, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder
-from recprune.errors import DataError, nearest
+from recprune.errors import DataError
 from recprune.schema import Schema
 from recprune.users import Users
 
@@ -141,12 +139,14 @@ class Dataset:
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, found = disk_frame(store), store.from_text, store.findings
+            frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+            found = store.findings
         else:
-            frame, from_text = read_table(path, bad)
+            read = read_source(path, bad)
+            frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         how: Any = {"threshold": threshold, "negatives": negatives}
         spec = stated.with_roles(_names(drop), **how, **roles)
-        table = build_table(frame, spec, from_text)
+        table = build_table(frame, spec, from_text, kinds)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
@@ -201,47 +201,17 @@ class Dataset:
             seed: of the halves of ``valid``, *tune* and *gate*.
 
         Raises:
-            DataError: a column is absent, a label is not 0/1, a part lacks a class, or a row's
-                user (item) is not among ``users`` (``items``).
+            DataError: a column is absent, a label is not 0/1, a part lacks a class, a row's user
+                (item) is not among ``users`` (``items``), or a column that the schema does not name
+                holds e-mail addresses, phone or card numbers.
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
-        roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
-        roles += schema.other_labels
-        for part, frame in frames.items():
-            needed_here = [f.of if f.of and f.name not in frame else f.name for f in schema.fields]
-            for column in (*needed_here, *roles):
-                if column not in frame.columns:
-                    raise DataError(
-                        f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
-                    )
-        frames = {p: as_fields(f, schema) for p, f in frames.items()}
+        frames = checked_frames(frames, schema, items)
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
-        if items is not None and schema.item and schema.item not in items.columns:
-            raise DataError(
-                f"The items have no column {schema.item!r}.{nearest(schema.item, items.columns)}"
-            )
         item_ids = read_id(items[schema.item]) if items is not None and schema.item else None
-        parts = {}
-        for part, frame in frames.items():
-            label, found_here = read_label(frame[schema.label])
-            for finding in found_here:
-                if finding.kind == "missing label":
-                    raise DataError(
-                        f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
-                        "Drop them, or fill them in."
-                    )
-            kept = (*schema.names, schema.user, schema.item)
-            columns = frame.select(list(dict.fromkeys(c for c in kept if c)))
-            parts[part] = Split(
-                encode_frame(encoder, frame),
-                label,
-                encoder,
-                columns,
-                places(frame, schema.user, user_ids, part),
-                places(frame, schema.item, item_ids, part),
-                read_extras(frame, read_spec(schema), from_text=False),
-            )
+        ids = user_ids, item_ids
+        parts = {p: given_part(p, f, encoder, schema, ids) for p, f in frames.items()}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)

@@ -21,7 +21,7 @@ from recprune.data.roles import guess_sensitive, guess_sources
 from recprune.data.spec import Spec
 from recprune.dates import DATE_PARTS, DatePart
 from recprune.errors import DataError
-from recprune.schema import Field, Schema
+from recprune.schema import Field, Kind, Schema
 
 __all__ = ["FieldColumns", "as_fields"]
 
@@ -37,11 +37,13 @@ class FieldColumns:
         frame: the table's usable rows, as plain columns.
         spec: what is stated.
         from_text: all columns are text from a file, whose types are still to be read.
+        kinds: column → what it holds by the file's form, where the schema does not say.
     """
 
     frame: Frame
     spec: Spec
     from_text: bool
+    kinds: Mapping[str, Kind]
     #: Field → its column; and of a part of a date, the date's column and the part.
     columns: dict[str, Column] = field(default_factory=dict, init=False)
     dates: dict[str, tuple[str, DatePart]] = field(default_factory=dict, init=False)
@@ -95,6 +97,7 @@ class FieldColumns:
     def _column(self, name: str) -> Column:
         """Read one column for what it holds."""
         series, kind = self.frame[name], self.spec.fields.get(name, {}).get("kind")
+        kind = kind or self.kinds.get(name)
         if kind == "date":
             return Column(series, "date")
         separator = self.spec.rules.get(name, self.spec.rule).separator

@@ -246,12 +246,17 @@ def micros(series: pl.Series) -> pl.Series:
 
 def numbers_of(series: pl.Series) -> pl.Series:
     """Return text as float64, with null for what is no number."""
+    plain = series.cast(pl.Float64, strict=False)
+    if plain.null_count() == series.null_count():
+        return plain
     return series.str.strip_chars().cast(pl.Float64, strict=False).alias(series.name)
 
 
 def coded(series: pl.Series) -> bool:
     """Tell codes such as 02139 from numbers: a leading zero is lost in a number."""
-    return bool(series.str.contains(r"^\s*[-+]?0\d").any())
+    # Most numbers begin with another digit, and need no slow search.
+    odd = series.filter(~series.str.slice(0, 1).is_in(list("123456789")))
+    return bool(odd.str.contains(r"^\s*[-+]?0\d").any())
 
 
 def dates_of(series: pl.Series) -> pl.Series | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import polars as pl
 
+from recprune.data.stream import batches_of
 from recprune.errors import DataError
 
 __all__ = [
     "NotUtf8",
     "missing",
+    "raw_lines",
     "read_bytes",
     "read_lines",
     "read_rows",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 PACKED = (".gz", ".zst")
+BOM = "\ufeff"
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -84,30 +87,54 @@ def read_utf8(path: Path) -> bytes:
 
 
 def stream_lines(path: Path) -> Iterator[str]:
-    """Yield a text file's lines one after the other, in constant memory (.zst: all at once).
+    """Yield a text file's lines one after the other, in bounded memory.
 
     Raises:
         DataError: as :func:`read_utf8`, when the line at fault is reached.
     """
-    if split_suffix(path)[1] == ".zst":
-        yield from read_utf8(path).decode().splitlines(keepends=True)
-        return
-    packed = split_suffix(path)[1] == ".gz"
+    for number, line in enumerate(raw_lines(path), 1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            wide = number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            raise _not_utf8(path, number, line[error.start], wide) from error
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines as bytes, unpacked, without a byte order mark, in bounded memory.
+
+    Raises:
+        DataError: see :func:`read_bytes`; of a .zst also bytes that are not UTF-8.
+    """
+    packing = split_suffix(path)[1]
     try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as file:
+        if packing == ".zst":
+            yield from _zstd_lines(path)
+            return
+        with gzip.open(path, "rb") if packing else path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                wide = number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-                raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                try:
-                    yield raw.decode()
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(path, number, raw[error.start], wide) from error
+                yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
     except FileNotFoundError:
         raise missing(path) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _no_gzip(path, error) from error
     except OSError as error:
         raise DataError(f"File {str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+def _zstd_lines(path: Path) -> Iterator[bytes]:
+    """Yield unpacked lines; what comes before a fault too."""
+    with path.open("rb") as file:
+        if file.read(4) not in (ZSTD, b""):
+            raise _no_zstd(path, "its first bytes are others")
+    try:
+        for i, batch in enumerate(batches_of(pl.scan_lines(path, glob=False))):
+            for j, line in enumerate(batch.to_series()):
+                yield f"{line.removeprefix(BOM) if not i + j else line}\n".encode()
+    except OSError as error:
+        raise _no_zstd(path, str(error)) from error
+    except pl.exceptions.PolarsError as error:
+        raise _no_zstd_text(path, error) from error
 
 
 def read_lines(path: Path, latin: bool = False) -> pl.DataFrame:
@@ -197,14 +224,22 @@ def _unzstd(path: Path, data: bytes) -> bytes:
     except pl.exceptions.NoDataError:
         return b""
     except OSError as error:
-        raise DataError(
-            f"File {str(path)!r} is no sound zstd file ({error}): it is cut short or damaged. "
-            "Fetch it again."
-        ) from error
+        raise _no_zstd(path, str(error)) from error
     except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"File {str(path)!r} is no zstd file of UTF-8 text ({str(error).splitlines()[0]}). "
-            f"Unpack it with: zstd -d {path.name}, and read the unpacked file, whose errors name "
-            "the line."
-        ) from error
+        raise _no_zstd_text(path, error) from error
     return "\n".join(lines.to_series().fill_null("")).encode()
+
+
+def _no_zstd(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"File {str(path)!r} is no sound zstd file ({reason}): it is cut short or damaged. "
+        "Fetch it again."
+    )
+
+
+def _no_zstd_text(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"File {str(path)!r} is no zstd file of UTF-8 text ({str(error).splitlines()[0]}). "
+        f"Unpack it with: zstd -d {path.name}, and read the unpacked file, whose errors name "
+        "the line."
+    )

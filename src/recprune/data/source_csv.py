@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from recprune.data import stream
 from recprune.data.bad_rows import BadRow, BadRows
 from recprune.data.frames import check_names
-from recprune.data.source_bytes import NotUtf8, read_bytes, read_utf8, stream_lines
-from recprune.data.source_clicks import CRITEO, is_criteo
+from recprune.data.source_bytes import NotUtf8, raw_lines, read_utf8, split_suffix, stream_lines
+from recprune.data.source_clicks import CRITEO, click_kinds, is_avazu, is_criteo, read_hours
+from recprune.data.stream import DAMAGED, Stream, batches_of
 from recprune.errors import DataError
 
-__all__ = ["Header", "fault_in", "read_csv", "read_header", "scan_csv"]
+__all__ = ["Header", "read_csv", "read_header", "stream_csv"]
+
+#: A cell that is a number; a header of them all is a row, unless it counts (0, 1, 2, …).
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def read_csv(path: Path, separator: str, bad: BadRows | None = None) -> pl.DataFrame:
     """Return a table with a header line as columns of text; empty and absent cells are null.
 
-    A file of Criteo, which has no header, is known by its first row.
+    A file of Criteo, which has no header, is known by its first row; so is one whose first row is
+    numbers only: its columns are called ``column_1``, ``column_2``, ….
 
     Args:
         path: the file.
@@ -44,7 +51,7 @@ def read_csv(path: Path, separator: str, bad: BadRows | None = None) -> pl.DataF
     except NotUtf8:
         if not bad.skip:
             raise
-        return _sound_rows(path, separator, bad)
+        return pl.concat(_sound_rows(path, separator, bad))
     try:
         frame = pl.read_csv(
             io.BytesIO(data),
@@ -55,44 +62,129 @@ def read_csv(path: Path, separator: str, bad: BadRows | None = None) -> pl.DataF
         )
     except pl.exceptions.PolarsError as error:
         if bad.skip:
-            return _sound_rows(path, separator, bad)
-        raise fault_in(_lines(data), path, head, error) from error
+            return pl.concat(_sound_rows(path, separator, bad))
+        raise _fault_in(_lines(data), path, head, error) from error
     if not len(frame):
         raise DataError(f"File {str(path)!r} has a header and no rows.")
     if frame.width > 1 and frame[:, -1].null_count():
-        bad.add_short(path, _short(data, head))
+        bad.add_short(path, _short_lines(path, head))
     return frame
 
 
-def _short(data: bytes, head: Header) -> list[int]:
+def stream_csv(path: Path, separator: str) -> Stream:
+    """Return the rows of :func:`read_csv`, batch by batch; Avazu's with their hours read.
+
+    Where bad rows are to be skipped, the file is read once more to see whether there is one.
+
+    Raises:
+        DataError: see :func:`recprune.data.source_bytes.stream_lines`; also a header that cannot
+            be read.
+    """
+    head = read_header(stream_lines(path), path, separator)
+    rows = pl.scan_csv(
+        path,
+        has_header=head.given,
+        separator=head.separator,
+        infer_schema=False,
+        new_columns=list(head.names),
+        glob=False,
+    )
+    sound: list[bool] = []
+
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
+        if bad is not None and bad.skip and not sound:
+            sound.append(_is_sound(rows))
+        if sound == [False]:
+            yield from _sound_rows(path, separator, bad or BadRows(skip=True))
+            return
+        holes = False
+        try:
+            for batch in batches_of(rows):
+                holes = holes or (bad is not None and batch[:, -1].null_count() > 0)
+                yield batch
+        except DAMAGED as error:
+            raise _fault_in(stream_lines(path), path, head, error) from error
+        if bad is not None and holes and len(head.names) > 1:
+            bad.add_short(path, _short_lines(path, head))
+
+    def read_avazu(bad: BadRows | None) -> Iterator[pl.DataFrame]:
+        seen = 0
+        for batch in read(bad):
+            yield read_hours(path, batch, seen)
+            seen += len(batch)
+
+    avazu = _begins_as_avazu(rows)
+    kinds = click_kinds(head.names)
+    return Stream(path, head.names, read_avazu if avazu else read, not avazu, kinds)
+
+
+def _begins_as_avazu(rows: pl.LazyFrame) -> bool:
+    try:
+        first = rows.head(1).collect(engine="streaming")
+    except DAMAGED:  # told where it is, when all rows are read
+        return False
+    return len(first) > 0 and is_avazu(first)
+
+
+def _is_sound(rows: pl.LazyFrame) -> bool:
+    try:
+        for _ in batches_of(rows):
+            pass
+    except DAMAGED:
+        return False
+    return True
+
+
+def _short_lines(path: Path, head: Header) -> list[int]:
     """Return the lines of the rows with fewer cells than the header."""
-    width, short = len(head.names), []
-    if b'"' not in data:
-        separator = head.separator.encode()
-        for number, line in enumerate(io.BytesIO(data), 1):
-            if line.count(separator) < width - 1 and line.strip(b"\r\n"):
-                short.append(number)
-        return short
-    reader = csv.reader(_lines(data), delimiter=head.separator)
+    width = len(head.names)
+    if not split_suffix(path)[1] and _fills_all(path, head):
+        return []
+    lines = pl.scan_lines(path, name="text", row_index_name="line", row_index_offset=1)
+    text = pl.col("text").str.strip_suffix("\r")
+    few = (text.str.count_matches(head.separator, literal=True) < width - 1) & (text != "")
+    quotes = text.str.contains('"', literal=True).alias("quotes")
+    found = lines.filter(few | quotes).select("line", quotes).collect(engine="streaming")
+    if not found["quotes"].any():
+        return found["line"].to_list()
+    short: list[int] = []
+    reader = csv.reader(stream_lines(path), delimiter=head.separator)
     with contextlib.suppress(csv.Error):  # Polars read what this reader cannot
         short += [reader.line_num for row in reader if 0 < len(row) < width]
     return short
 
 
-def _sound_rows(path: Path, separator: str, bad: BadRows) -> pl.DataFrame:
-    """Return the rows that can be read, one by one: slow, and only for files with bad rows.
+def _fills_all(path: Path, head: Header) -> bool:
+    """Tell in a hurry whether a file has all separators that its lines need, and no quotes."""
+    block = bytearray(1 << 18)
+    bytes_ = np.frombuffer(block, np.uint8)
+    separators, lines, last = 0, 0, 10
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            if block.find(b'"', 0, size) >= 0:
+                return False
+            separators += int(np.count_nonzero(bytes_[:size] == ord(head.separator)))
+            lines += int(np.count_nonzero(bytes_[:size] == 10))
+            last = block[size - 1]
+    # No line has more than it needs: reading would have failed.
+    return bool(separators == (len(head.names) - 1) * (lines + (last != 10)))
+
+
+def _sound_rows(path: Path, separator: str, bad: BadRows) -> Iterator[pl.DataFrame]:
+    """Yield the rows that can be read, one by one: slow, and only for files with bad rows.
 
     Raises:
         DataError: the header is bad, a quote never closes, or no row is sound.
     """
     head = read_header(stream_lines(path), path, separator)
     width, rows, short = len(head.names), [], []
+    schema = dict.fromkeys(head.names, pl.String())
     since: list[bytes] = []  # the raw lines of the row that is being read
-    number = 0
+    number, any_sound = 0, False
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for line in io.BytesIO(read_bytes(path).removeprefix(codecs.BOM_UTF8)):
+        for line in raw_lines(path):
             number += 1
             since.append(line)
             yield line.decode(errors="surrogateescape")
@@ -117,6 +209,8 @@ def _sound_rows(path: Path, separator: str, bad: BadRows) -> pl.DataFrame:
         if not seen_header:
             seen_header = bool(raw.strip(b"\r\n "))  # blank lines may come before it
             continue
+        while len(row) > width and not row[-1] and any(row):
+            row.pop()  # separators at the line's end: nothing is lost
         if len(row) > width:
             reason = f"{len(row)} cells, but the header has {width} columns"
         elif any("\udc80" <= c <= "\udcff" for cell in row for c in cell):
@@ -128,32 +222,19 @@ def _sound_rows(path: Path, separator: str, bad: BadRows) -> pl.DataFrame:
             if len(row) < width:
                 short.append(first)
             rows.append([cell or None for cell in row] + [None] * (width - len(row)))
-    if not rows:
+            if len(rows) == stream.BATCH:
+                any_sound = True
+                yield pl.DataFrame(rows, schema=schema, orient="row")
+                rows = []
+    if rows:
+        yield pl.DataFrame(rows, schema=schema, orient="row")
+    elif not any_sound:
         first_bad = bad.skipped[before] if len(bad.skipped) > before else None
         raise DataError(
             f"File {str(path)!r} has no sound row"
             + (f"; line {first_bad.line}: {first_bad.reason}." if first_bad else ".")
         )
     bad.add_short(path, short)
-    return pl.DataFrame(rows, schema=dict.fromkeys(head.names, pl.String), orient="row")
-
-
-def scan_csv(path: Path, separator: str) -> tuple[pl.LazyFrame, Header]:
-    """Return a plan that reads the table batch by batch, as :func:`read_csv` reads it at once.
-
-    Raises:
-        DataError: see :func:`recprune.data.source_bytes.stream_lines`; also a header that cannot
-            be read. Later faults are raised by the plan; :func:`fault_in` tells where they are.
-    """
-    head = read_header(stream_lines(path), path, separator)
-    rows = pl.scan_csv(
-        path,
-        has_header=head.given,
-        separator=head.separator,
-        infer_schema=False,
-        new_columns=list(head.names),
-    )
-    return rows, head
 
 
 @dataclass(frozen=True)
@@ -179,6 +260,8 @@ def read_header(lines: Iterator[str], path: Path, separator: str) -> Header:
         return Header("\t", CRITEO, given=False)
     if separator not in first:
         separator = next((s for s in ",;\t" if s in first), separator)
+    if _is_row(cells := first.rstrip("\r\n").split(separator)):
+        return Header(separator, tuple(f"column_{i + 1}" for i in range(len(cells))), given=False)
     try:
         names = next(csv.reader(itertools.chain([first], lines), delimiter=separator))
     except csv.Error as error:
@@ -190,7 +273,15 @@ def read_header(lines: Iterator[str], path: Path, separator: str) -> Header:
     return Header(separator, tuple(n or f"column_{i}" for i, n in enumerate(names, 1)))
 
 
-def fault_in(lines: Iterator[str], path: Path, head: Header, error: Exception) -> DataError:
+def _is_row(cells: list[str]) -> bool:
+    """Tell a first line of numbers only, which names no columns, from a header that counts."""
+    if len(cells) < 2 or not all(NUMBER.fullmatch(cell) for cell in cells):
+        return False
+    values = [float(cell) for cell in cells]
+    return any(b - a != 1 for a, b in itertools.pairwise(values))
+
+
+def _fault_in(lines: Iterator[str], path: Path, head: Header, error: Exception) -> DataError:
     """Return the first line's fault: Polars tells that there is one, but not where."""
     reader = csv.reader(lines, delimiter=head.separator)
     width = len(head.names)

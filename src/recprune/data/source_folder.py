@@ -10,7 +10,7 @@ import polars as pl
 
 from recprune.errors import DataError
 
-__all__ = ["attach", "files_of", "is_glob", "stack"]
+__all__ = ["attach", "check_columns", "check_form", "files_of", "is_glob", "stack"]
 
 Read = tuple[pl.DataFrame, bool]
 
@@ -57,12 +57,8 @@ def stack(files: Sequence[Path], read: Callable[[Path], Read]) -> Read:
     frames = [first]
     for file in files[1:]:
         frame, as_text = read(file)
-        _same_columns(files[0], first, file, frame)
-        if as_text != from_text:
-            raise DataError(
-                f"File {str(file)!r} is of another form than {str(files[0])!r}: one knows the types "
-                f'of its columns, the other is text. Read one form, such as "*{file.suffix}".'
-            )
+        check_columns(files[0], first.columns, file, frame.columns)
+        check_form(files[0], from_text, file, as_text)
         frames.append(frame.select(first.columns))
     try:
         return pl.concat(frames, how="vertical_relaxed"), from_text
@@ -102,14 +98,32 @@ def attach(frame: pl.DataFrame, file: Path, side: pl.DataFrame, key: str) -> pl.
     return frame.join(side, on=key, how="left", maintain_order="left")
 
 
-def _same_columns(first: Path, known: pl.DataFrame, file: Path, frame: pl.DataFrame) -> None:
-    lacks = [c for c in known.columns if c not in frame.columns]
-    more = [c for c in frame.columns if c not in known.columns]
+def check_columns(first: Path, known: Sequence[str], file: Path, names: Sequence[str]) -> None:
+    """Refuse a file with other columns than the first one's.
+
+    Raises:
+        DataError: names both files and the columns.
+    """
+    lacks = [c for c in known if c not in names]
+    more = [c for c in names if c not in known]
     if lacks or more:
         words = [f"lacks {lacks}"] * bool(lacks) + [f"has {more} besides"] * bool(more)
         raise DataError(
             f"File {str(file)!r} {' and '.join(words)}, compared with {str(first)!r}. Files that are "
             "read together need the same columns: correct it, or leave it out."
+        )
+
+
+def check_form(first: Path, from_text: bool, file: Path, as_text: bool) -> None:
+    """Refuse a file of text beside one that knows its types.
+
+    Raises:
+        DataError: names both.
+    """
+    if as_text != from_text:
+        raise DataError(
+            f"File {str(file)!r} is of another form than {str(first)!r}: one knows the types of its "
+            f'columns, the other is text. Read one form, such as "*{file.suffix}".'
         )
 
 

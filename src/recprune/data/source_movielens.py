@@ -10,8 +10,9 @@ import polars as pl
 from recprune.data.source_bytes import read_lines, read_rows
 from recprune.data.source_csv import read_csv
 from recprune.data.source_folder import attach
+from recprune.schema import Kind
 
-__all__ = ["is_movielens", "read_movielens"]
+__all__ = ["MOVIELENS_KINDS", "is_movielens", "read_movielens"]
 
 RATING = ("user_id", "item_id", "rating", "timestamp")
 GENRES = [
@@ -35,6 +36,10 @@ GENRES = [
     "War",
     "Western",
 ]
+#: Columns that look like numbers and count nothing.
+MOVIELENS_KINDS: dict[str, Kind] = dict.fromkeys(
+    ("user_id", "item_id", "userId", "movieId", "zip_code"), "categorical"
+)
 #: What the codes of users.dat mean, by the README of the release: they count nothing.
 OCCUPATIONS = (
     "other",

@@ -10,8 +10,9 @@ from recprune.data.frames import check_names
 from recprune.data.source_bytes import read_lines, read_rows
 from recprune.data.source_folder import attach
 from recprune.errors import DataError
+from recprune.schema import Kind
 
-__all__ = ["is_recbole", "read_recbole"]
+__all__ = ["is_recbole", "read_recbole", "recbole_kinds"]
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 
@@ -49,6 +50,15 @@ def read_recbole(path: Path) -> pl.DataFrame:
             side = _read(file)
             frame = attach(frame, file, side, _key(file, side, frame))
     return frame
+
+
+def recbole_kinds(frame: pl.DataFrame) -> dict[str, Kind]:
+    """Return what the columns of :func:`read_recbole` hold: float is numeric, a token is a category.
+
+    >>> recbole_kinds(pl.DataFrame({"rating": [4.0], "age": ["24"]}))
+    {'rating': 'numeric', 'age': 'categorical'}
+    """
+    return {n: "numeric" if t == pl.Float64 else "categorical" for n, t in frame.schema.items()}
 
 
 def _read(path: Path) -> pl.DataFrame:

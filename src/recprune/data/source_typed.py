@@ -1,20 +1,27 @@
-"""Tables from files that know the types of their columns: Parquet, Arrow IPC and JSON lines."""
+"""Tables from files that know the types of their columns: Parquet and Arrow IPC."""
 
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 
-from recprune.data.source_bytes import missing, read_bytes, read_utf8
+from recprune.data.bad_rows import BadRows
+from recprune.data.source_bytes import missing, read_bytes
+from recprune.data.stream import DAMAGED, Stream, batches_of
 from recprune.errors import DataError
 
-__all__ = ["DAMAGED", "read_arrow", "read_json_lines", "read_parquet", "unsound"]
+__all__ = [
+    "common_type",
+    "narrow",
+    "read_arrow",
+    "read_parquet",
+    "stream_arrow",
+    "stream_parquet",
+]
 
-#: Polars panics on some damage, and a panic is no Exception.
-DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -31,7 +38,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path)
     except DAMAGED as error:
-        raise unsound(path, "Parquet", str(error)) from error
+        raise _unsound(path, "Parquet", str(error)) from error
     return _with_rows(path, frame)
 
 
@@ -52,65 +59,74 @@ def read_arrow(path: Path) -> pl.DataFrame:
     stream = data.startswith(STREAM_END[:4])
     # A stream cut between two batches reads without an error: only its end mark tells.
     if stream and not data.endswith(STREAM_END):
-        raise unsound(path, "Arrow", "the end mark of the stream is absent")
+        raise _unsound(path, "Arrow", "the end mark of the stream is absent")
     try:
         read = pl.read_ipc_stream if stream else pl.read_ipc
         frame = read(io.BytesIO(data))
     except DAMAGED as error:
-        raise unsound(path, "Arrow", str(error)) from error
+        raise _unsound(path, "Arrow", str(error)) from error
     return _with_rows(path, frame)
 
 
-def read_json_lines(path: Path) -> pl.DataFrame:
-    """Return the table of a file with one JSON object a line; absent keys are null.
+def stream_parquet(path: Path) -> Stream:
+    """Return the rows of :func:`read_parquet`, batch by batch."""
+    if not path.stat().st_size:
+        raise DataError(f"File {str(path)!r} is empty. It needs columns and rows.")
+    return _stream(path, "Parquet", pl.scan_parquet)
 
-    Integers that 64 bits do not hold are text.
 
-    Raises:
-        DataError: see :func:`recprune.data.source_bytes.read_utf8`; also a line that is no JSON
-            object, and a key whose values have no type in common.
+def stream_arrow(path: Path) -> Stream:
+    """Return the rows of :func:`read_arrow`, batch by batch; of Arrow's stream form all at once."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head != b"ARROW1":  # a stream, damaged, or of another version
+        frame = read_arrow(path)
+        return Stream(path, tuple(frame.columns), lambda bad: iter([frame]))
+    return _stream(path, "Arrow", pl.scan_ipc)
+
+
+def common_type(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+    """Return the type that holds the values of both, as ``pl.concat`` finds it; None = there is none.
+
+    >>> common_type(pl.Int64(), pl.Float32()), common_type(pl.Int64(), pl.List(pl.Int64))
+    (Float64, None)
     """
-    data = read_utf8(path)
+    if one == other:
+        return one
+    frames = [pl.DataFrame(schema={"x": kind}) for kind in (one, other)]
     try:
-        frame = pl.read_ndjson(io.BytesIO(data), infer_schema_length=None)
-    except pl.exceptions.PolarsError as error:
-        raise _broken_line(path, data) or DataError(
-            f"File {str(path)!r} cannot be read as JSON lines: {str(error).splitlines()[0]}. Give "
-            "each key values of one type: numbers, text, or true and false."
-        ) from error
-    if not frame.width:
-        raise DataError(f"File {str(path)!r} has no key in any line. Each needs its columns.")
-    return _narrow(frame)
+        return pl.concat(frames, how="vertical_relaxed").schema["x"]
+    except pl.exceptions.PolarsError:
+        return None
 
 
-def _broken_line(path: Path, data: bytes) -> DataError | None:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
+def _stream(path: Path, form: str, scan: Callable[..., pl.LazyFrame]) -> Stream:
+    rows = scan(path, glob=False)
+    try:
+        names = tuple(rows.collect_schema().names())
+    except DAMAGED as error:
+        raise _unsound(path, form, str(error)) from error
+
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
+        seen = 0
         try:
-            value = json.loads(line, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            return DataError(
-                f"File {str(path)!r}, line {number}: no sound JSON ({error}). Each line must be one "
-                "whole object; correct the line, or fetch the file again if it is the last."
-            )
-        if not isinstance(value, dict):
-            return DataError(
-                f"File {str(path)!r}, line {number}: a JSON {type(value).__name__}, but each line "
-                'must be an object such as {"user": 1, "clicked": 0}.'
-            )
-    return None
+            for batch in batches_of(rows):
+                seen += len(batch)
+                yield narrow(batch)
+        except DAMAGED as error:
+            raise _unsound(path, form, str(error), seen) from error
+        if not seen:
+            raise DataError(f"File {str(path)!r} has columns and no rows.")
+
+    return Stream(path, names, read)
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON; a missing number is null")
-
-
-def unsound(path: Path, form: str, reason: str) -> DataError:
+def _unsound(path: Path, form: str, reason: str, rows: int = 0) -> DataError:
     """Return the error for a file that is cut short or damaged."""
+    after = f" after row {rows}" if rows else ""
     first = (reason.splitlines() or ["unreadable"])[0]
     return DataError(
-        f"File {str(path)!r} is no sound {form} file ({first}): it is cut short or damaged. Write "
+        f"File {str(path)!r} is no sound {form} file ({first}){after}: it is cut short or damaged. Write "
         "or fetch it again."
     )
 
@@ -118,10 +134,10 @@ def unsound(path: Path, form: str, reason: str) -> DataError:
 def _with_rows(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     if not len(frame):
         raise DataError(f"File {str(path)!r} has columns and no rows.")
-    return _narrow(frame)
+    return narrow(frame)
 
 
-def _narrow(frame: pl.DataFrame) -> pl.DataFrame:
+def narrow(frame: pl.DataFrame) -> pl.DataFrame:
     """Spell out integers of 128 bits, as CSV does: NumPy has none, and rounded ids would merge."""
     wide = [name for name, kind in frame.schema.items() if str(kind) in ("Int128", "UInt128")]
     return frame.with_columns(pl.col(wide).cast(pl.String))

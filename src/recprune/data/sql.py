@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 
 from recprune._support import require
+from recprune.data.bad_rows import BadRows
+from recprune.data.stream import QUERY, Stream, batches_of
 from recprune.errors import DataError, ParameterError
 
-__all__ = ["read_query"]
+__all__ = ["read_query", "stream_query"]
 
 #: Characters that end the password, or begin another part of the URL, must be percent-encoded:
 #: otherwise libpq takes a piece of the password for the host, and names it.
@@ -42,6 +46,30 @@ def read_query(query: str, connection: str) -> pl.DataFrame:
         DataError: the database cannot be reached, refuses the query, or is lost on the way; there
             are no rows; a column's type is neither a number, text, a boolean nor a date.
     """
+    rows = [frame for frame in _run(query, connection, whole=True) if len(frame)]
+    if not rows:
+        raise DataError("The query gave no rows. Check its conditions.")
+    return rows[0]
+
+
+def stream_query(query: str, connection: str) -> Stream:
+    """Return the rows of :func:`read_query`, batch by batch; they can be read once.
+
+    A ``numeric`` column may come as Int64 in one batch and as Float64 in another.
+    """
+
+    def read(bad: BadRows | None) -> Iterator[pl.DataFrame]:
+        seen = 0
+        for frame in _run(query, connection, whole=False):
+            seen += len(frame)
+            yield frame
+        if not seen:
+            raise DataError("The query gave no rows. Check its conditions.")
+
+    return Stream(QUERY, None, read)
+
+
+def _run(query: str, connection: str, whole: bool) -> Iterator[pl.DataFrame]:
     if not query.strip():
         raise ParameterError.of("query", "read_sql", "one SELECT", query)
     url = URL.fullmatch(connection)
@@ -62,17 +90,29 @@ def read_query(query: str, connection: str) -> pl.DataFrame:
             "URL, and that the server runs."
         ) from None
     with database, database.cursor() as cursor:
-        frame = _rows(cursor, query, secrets, driver.Error)
-    if not frame.width or not len(frame):
-        raise DataError("The query gave no rows. Check its conditions.")
-    return _plain(frame)
+        frames = _rows(cursor, query, whole)
+        while True:
+            with _faults(secrets, driver.Error):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield _plain(frame)
 
 
-def _rows(cursor: Any, query: str, secrets: list[str], refused: type[Exception]) -> pl.DataFrame:
+def _rows(cursor: Any, query: str, whole: bool) -> Iterator[pl.DataFrame]:
+    cursor.execute("SET TRANSACTION READ ONLY")
+    cursor.execute(query)
+    rows = cursor.fetch_arrow()
+    if whole:
+        yield pl.DataFrame(rows)
+    else:
+        yield from batches_of(pl.scan_arrow_c_stream(rows))
+
+
+@contextlib.contextmanager
+def _faults(secrets: list[str], refused: type[Exception]) -> Iterator[None]:
     try:
-        cursor.execute("SET TRANSACTION READ ONLY")
-        cursor.execute(query)
-        return pl.DataFrame(cursor.fetch_arrow())
+        yield
     except pl.exceptions.DuplicateError as error:
         raise DataError(
             f"The query gives two columns of one name ({_reason(error, secrets)}). Rename one "

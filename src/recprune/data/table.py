@@ -24,7 +24,7 @@ from recprune.data.quality import Finding, duplicate_columns
 from recprune.data.rules import FieldRule
 from recprune.data.spec import Spec
 from recprune.errors import DataError
-from recprune.schema import Schema
+from recprune.schema import Kind, Schema
 
 __all__ = ["LEAST_ROWS", "Table", "build_table"]
 
@@ -76,13 +76,19 @@ class Table:
         return self.extras.time
 
 
-def build_table(frame: Frame, spec: Spec, from_text: bool = False) -> Table:
+def build_table(
+    frame: Frame,
+    spec: Spec,
+    from_text: bool = False,
+    kinds: Mapping[str, Kind] | None = None,
+) -> Table:
     """Check a frame against what is stated, infer the rest, and drop what cannot be used.
 
     Args:
         frame: columns of any types, in memory or on disk.
         spec: roles, dropped columns and stated properties.
         from_text: all columns are text from a file, whose types are still to be read.
+        kinds: column → what it holds by the file's form, where the schema does not say.
 
     Raises:
         DataError: see the messages: names that do not exist, labels that are not 0/1, too few
@@ -101,7 +107,7 @@ def build_table(frame: Frame, spec: Spec, from_text: bool = False) -> Table:
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     extras = replace(read_extras(frame, spec, from_text), time=time)
-    read = FieldColumns(frame, spec, from_text)
+    read = FieldColumns(frame, spec, from_text, kinds or {})
     frame = read.converted()
     fields = read.fields(frame)
     found += read.findings

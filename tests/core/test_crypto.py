@@ -1,0 +1,86 @@
+"""Pseudonyms: the same for the same key, unlinkable without it, and the key shown nowhere."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recprune.crypto import KEY_VARIABLE, Pseudonymiser, is_pseudonym
+from recprune.errors import InputError
+
+KEY = b"0123456789abcdef0123456789abcdef"
+KEYS = st.binary(min_size=32, max_size=100)
+
+
+def by_the_book(key: bytes, message: bytes) -> str:
+    """HMAC as RFC 2104 writes it down: H(K ^ opad, H(K ^ ipad, text))."""
+    key = hashlib.sha256(key).digest() if len(key) > 64 else key
+    padded = key.ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(b ^ 0x36 for b in padded) + message).digest()
+    return hashlib.sha256(bytes(b ^ 0x5C for b in padded) + inner).hexdigest()
+
+
+@given(KEYS, st.text())
+def test_a_pseudonym_is_128_bits_of_hmac_sha_256(key: bytes, text: str) -> None:
+    text = text.encode(errors="replace").decode()
+    made = Pseudonymiser(key).pseudonym(text)
+    assert made == "u" + by_the_book(key, b"user\0" + text.encode())[:32]
+    assert is_pseudonym(made)
+
+
+def test_other_ids_and_other_keys_give_other_pseudonyms() -> None:
+    one, other = Pseudonymiser(KEY), Pseudonymiser(KEY[::-1])
+    made = {people.pseudonym(str(i)) for people in (one, other) for i in range(5000)}
+    assert len(made) == 10_000
+    assert one.fingerprint != other.fingerprint == Pseudonymiser(KEY[::-1]).fingerprint
+
+
+def test_the_key_is_shown_nowhere() -> None:
+    people = Pseudonymiser(KEY)
+    for shown in (repr(people), str(vars(people)), people.fingerprint, people.pseudonym("a")):
+        assert KEY.decode() not in shown
+        assert KEY.hex() not in shown
+    for leak in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="not copied or stored"):
+            leak(people)
+
+
+def test_file_and_environment_give_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for ending in (b"", b"\n", b"\r\n"):
+        (tmp_path / "key").write_bytes(KEY + ending)
+        assert Pseudonymiser.read(tmp_path / "key").fingerprint == Pseudonymiser(KEY).fingerprint
+    monkeypatch.setenv(KEY_VARIABLE, KEY.decode())
+    assert Pseudonymiser.read().fingerprint == Pseudonymiser(KEY).fingerprint
+    (tmp_path / "key").write_bytes(b"another key of sufficient length!")
+    assert Pseudonymiser.read(tmp_path / "key").fingerprint != Pseudonymiser(KEY).fingerprint
+
+
+@pytest.mark.parametrize("key", ["", "short-secret", "31 bytes are one too few for it"])
+def test_short_keys_are_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    (tmp_path / "key").write_text(key + "\n")
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    for make in (lambda: Pseudonymiser.read(tmp_path / "key"), Pseudonymiser.read):
+        with pytest.raises(InputError, match="openssl rand -hex 32") as caught:
+            make()
+        assert not key or key not in str(caught.value)
+
+
+def test_no_key_names_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    with pytest.raises(InputError, match=rf"{KEY_VARIABLE}, or name a file"):
+        Pseudonymiser.read()
+    with pytest.raises(InputError, match=r"'.*nowhere' cannot be read"):
+        Pseudonymiser.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "u", "12", "u" + "0" * 31, "u" + "G" * 32, "v" + "0" * 32])
+def test_other_texts_are_no_pseudonyms(text: str) -> None:
+    assert not is_pseudonym(text)
