@@ -15,6 +15,7 @@ import contextlib
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,9 @@ def ingest(
         InputError: ``output`` cannot be written.
     """
     stated, opened = read_spec(schema), open_source(source)
-    given = {"label": label, "user": user, "item": item, "time": time}
-    known = {r: c for r, c in opened.roles.items() if not (given[r] or getattr(stated, r))}
-    spec = stated.with_roles(_names(drop), **(given | known))
+    spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
+    spec = replace(spec, **known)
     bad = BadRows.of(on_bad_rows)
     people = _people(spec, pseudonyms, erased, opened.pseudonyms)
     return _ingest(opened, Path(output), spec, bad, people)
