@@ -82,7 +82,7 @@ def ingest(
     stated, opened = read_spec(schema), open_source(source)
     spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
     known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
-    spec = replace(spec, **known)
+    spec = replace(spec, **known)  # type: ignore[arg-type]
     bad = BadRows.of(on_bad_rows)
     people = _people(spec, pseudonyms, erased, opened.pseudonyms)
     return _ingest(opened, Path(output), spec, bad, people)
