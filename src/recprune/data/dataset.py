@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
-from recprune.data.disk_frame import Frame, disk_frame
+from recprune.data.disk_frame import Frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
 from recprune.data.given import checked_frames, given_part
@@ -139,7 +139,7 @@ class Dataset:
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+            frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
             found = store.findings
         else:
             read = read_source(path, bad)
