@@ -181,7 +181,24 @@ def test_ratings_are_checked_without_a_label_and_it_says_so(shared_data: Path) -
     found = findings(ratings, "--label", "rating", "--user", "user", "--item", "item")
     kinds = {f["kind"]: f for f in found}
     assert kinds["refused"]["severity"] == "error"
-    assert "Map it to a column of 0 and 1" in kinds["refused"]["message"]
+    assert "--label-threshold" in kinds["refused"]["message"]
     items = pl.read_csv(ratings, separator="\t")["item"].value_counts()["count"]
     assert kinds["single_items"]["rows"] == int((items == 1).sum())
     assert not {"leak_suspect", "label_over_time"} & set(kinds)
+    read = findings(ratings, "--label", "rating", "--label-threshold", 8, "--user", "user")
+    assert "refused" not in {f["kind"] for f in read}
+
+
+def test_a_log_of_positives_is_checked_with_its_negatives(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(100), 8), rng.integers(0, 60, 800)
+    path = tmp_path / "log.csv"
+    log = pl.DataFrame({"user": users, "item": items, "kind": items % 7}).unique()
+    log.write_csv(path)
+    roles = ("--user", "user", "--item", "item")
+    done = check(path, *roles, "--negatives", "uniform", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["rows"] == len(log)
+    assert 0.15 < result["label_rate"] < 0.35
+    assert not {"refused", "leak_suspect"} & {f["kind"] for f in result["findings"]}

@@ -69,6 +69,22 @@ def test_short_rows_are_counted_and_read_as_missing(
     assert read_table(path)[0]["c"].to_list()[-1] is None
 
 
+@given(st.data())
+def test_short_rows_are_found_among_quotes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Whatever the cells hold: separators and line feeds in quotes, doubled quotes, no cells."""
+    cell = st.sampled_from(['"a,b"', '"say ""x"", y"', '"1\n2"', "plain", "", '""'])
+    rows = data.draw(st.lists(st.lists(cell, min_size=1, max_size=3), min_size=1, max_size=8))
+    rows = [row for row in rows if row != [""]]
+    path = write(
+        tmp_path_factory.mktemp("t") / "t.csv", *[",".join(r).encode() for r in rows], b"1,2,"
+    )
+    bad = BadRows()
+    read_table(path, bad)
+    assert bad.short == sum(len(row) < 3 for row in rows)
+
+
 def test_separators_at_the_end_of_a_line_lose_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", *[row + b",," for row in with_bad(b"1,x,0,7")])
     with pytest.raises(DataError, match="line 2: 5 cells"):

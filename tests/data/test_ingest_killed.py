@@ -30,7 +30,7 @@ def counted(owner, name):
         return whole(*arguments, **options)
     setattr(owner, name, call)
 
-counted(survey.ColumnSurvey, "add")
+counted(survey.ColumnSurvey, "begin")
 for name in ("add", "finish", "vocabulary"):
     counted(column_writer.ColumnWriter, name)
 for name in ("write_bytes", "write_text", "rename", "replace"):

@@ -142,6 +142,48 @@ def test_pseudonyms_that_could_match_nobody_are_refused(table: Path, tmp_path: P
     assert listed[0] not in store.texts("user").to_list()
 
 
+def test_a_folder_is_ingested_again_without_who_left(table: Path, tmp_path: Path) -> None:
+    roles = {"label": "y", "user": "user"}
+    out = ingest(table, tmp_path / "t.rp", **roles)
+    whole = {f.name: f.read_bytes() for f in out.iterdir()}
+    again = ingest(out, tmp_path / "again.rp")
+    assert {f.name: f.read_bytes() for f in again.iterdir()} == whole
+    less = ingest(out, out, erased=["customer-007"])
+    assert ColumnStore(less).roles == roles
+    direct = ingest(table, tmp_path / "direct.rp", **roles, erased=["customer-007"])
+    assert {f.name: f.read_bytes() for f in less.iterdir()} == {
+        f.name: f.read_bytes() for f in direct.iterdir()
+    }
+
+
+def test_what_was_repaired_is_not_forgotten(tmp_path: Path) -> None:
+    rows = [f"u{i},{i / 4}" for i in range(200)]
+    (tmp_path / "t.csv").write_text("\n".join(["user,x", *rows, "u7,broken"]))
+    out = ingest(tmp_path / "t.csv", tmp_path / "t.rp", user="user")
+    for _ in range(2):
+        out = ingest(out, out, erased=["u9"])
+    kinds = [f.kind for f in ColumnStore(out).findings]
+    assert kinds == ["mixed", "erased_users", "erased_users"]
+
+
+def test_a_folder_of_pseudonyms_is_ingested_again(table: Path, tmp_path: Path) -> None:
+    out = ingest(table, tmp_path / "t.rp", label="y", user="user", pseudonyms=PEOPLE)
+    listed = {"plain": ["customer-007"], "hashed": [PEOPLE.pseudonym("customer-007")]}
+    less = {}
+    for name, erased in listed.items():
+        less[name] = ingest(out, tmp_path / f"{name}.rp", pseudonyms=PEOPLE, erased=erased)
+    less["no key"] = ingest(out, tmp_path / "no_key.rp", erased=listed["hashed"])
+    stays = [PEOPLE.pseudonym(u) for u in shop()["user"] if u != "customer-007"]
+    for folder in less.values():
+        assert ColumnStore(folder).series("user").to_list() == stays
+        assert ColumnStore(folder).pseudonyms == {"column": "user", "key": PEOPLE.fingerprint}
+    assert ColumnStore(ingest(out, tmp_path / "u.rp")).pseudonyms["key"] == PEOPLE.fingerprint
+    with pytest.raises(DataError, match="holds pseudonyms: nobody could be found"):
+        ingest(out, tmp_path / "u.rp", erased=listed["plain"])
+    with pytest.raises(DataError, match="holds pseudonyms of the key"):
+        ingest(out, tmp_path / "u.rp", pseudonyms=Pseudonymiser(b"x" * 40))
+
+
 def test_rows_are_named_by_their_place_in_the_file(tmp_path: Path) -> None:
     rows = [f"u{i % 2},{i}" for i in range(400)]
     rows[301] = "u1,broken"

@@ -52,6 +52,24 @@ def test_an_unnamed_column_gets_a_name(tmp_path: Path) -> None:
     assert read_table(path)[0].columns == ["column_1", "y"]
 
 
+@pytest.mark.parametrize("suffix, separator", [(".txt", "\t"), (".csv", ","), (".tsv", "\t")])
+def test_rows_of_numbers_need_no_header(tmp_path: Path, suffix: str, separator: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.write_text(f"424{separator}-7.5{separator}1e3\n13{separator}2{separator}9\n")
+    frame, _ = read_table(path)
+    assert frame.columns == ["column_1", "column_2", "column_3"]
+    assert frame.rows() == [("424", "-7.5", "1e3"), ("13", "2", "9")]
+
+
+@pytest.mark.parametrize("header", ["0,1,2", "2021,2022,2023", "7", "1,b,3", "1,,3"])
+def test_headers_that_count_are_headers(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(header + "\n" + ",".join("x" * len(header.split(","))) + "\n")
+    frame, _ = read_table(path)
+    assert len(frame) == 1
+    assert frame.columns[0] == header.split(",")[0]
+
+
 BAD = {
     "empty.csv": (b"", "is empty"),
     "blank.csv": (b"\n\n", "is empty"),

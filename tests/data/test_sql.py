@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
 import secrets
 import shutil
 import subprocess
@@ -209,6 +210,25 @@ def test_ingest_asks_once_and_keeps_what_came(
 def test_ingest_of_a_database_lost_half_way(server: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lost while the query ran.*None of its rows.*Nothing was"):
         ingest_sql(LOST, server, tmp_path / "t.rp")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ingest_on_a_disk_that_fills(server: str, tmp_path: Path) -> None:
+    def few_bytes() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    query = "SELECT md5(i::text) AS word FROM generate_series(1, 5000) AS i"
+    out = str(tmp_path / "t.rp")
+    done = subprocess.run(
+        [sys.executable, "-m", "recprune", "ingest", "--sql", query, "-o", out],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RECPRUNE_SQL_URL": server},
+        timeout=300,
+        preexec_fn=few_bytes,
+    )
+    assert done.returncode == 2
+    assert f"Output {out!r} cannot be written: File too large" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,9 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    LabelThreshold,
+    NegativesBy,
+    NegativesPerPositive,
     OnBadRows,
     Query,
     Schema,
@@ -21,6 +24,7 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
+    chosen_negatives,
     chosen_rows,
     emit,
 )
@@ -39,6 +43,9 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 def command(
     table: TableOrSql = None,
     label: Label = None,
+    label_threshold: LabelThreshold = None,
+    negatives: NegativesBy = None,
+    negatives_per_positive: NegativesPerPositive = None,
     user: User = None,
     item: Item = None,
     time: Time = None,
@@ -61,7 +68,13 @@ def command(
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
     spec = read_spec(schema).with_roles(
-        tuple(drop or ()), label=label, user=user, item=item, time=time
+        tuple(drop or ()),
+        threshold=label_threshold,
+        negatives=chosen_negatives(negatives, negatives_per_positive),
+        label=label,
+        user=user,
+        item=item,
+        time=time,
     )
     how = (split or "auto", seed or 0)
     if isinstance(rows, Query):

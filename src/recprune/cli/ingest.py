@@ -125,6 +125,7 @@ def _summary(result: Mapping[str, Any]) -> RichTable:
         texts = "" if column["texts"] is None else f"{column['texts']:,}"
         name = column["name"]
         shown.add_row(name, column["content"], texts, f"{column['missing']:,}", roles.get(name, ""))
-    for finding in result["findings"]:
-        shown.caption = f"{shown.caption or ''}{finding['column']}: {finding['rows']:,} rows {finding['action']}. "
+    lines = [f"{f['column'] or 'rows'}: {f['rows']:,} {f['action']}" for f in result["findings"]]
+    if lines:
+        shown.caption, shown.caption_justify = "\n".join(lines), "left"
     return shown

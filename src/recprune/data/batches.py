@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
+from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.frames import plain
+from recprune.data.quality import Finding
 from recprune.data.source_folder import check_columns, check_form
 from recprune.data.sources import open_streams
 from recprune.data.sql import stream_query
@@ -55,10 +57,16 @@ class Source:
     Args:
         streams: the files, in order.
         once: the rows can be read only once; those of files as often as they are wanted.
+        roles: role → column, where the source says so.
+        pseudonyms: of a column of pseudonyms, its name and the key's fingerprint.
+        findings: what was repaired before.
     """
 
     streams: Sequence[Stream]
     once: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
+    pseudonyms: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -115,11 +123,18 @@ def _plain(rows: pl.DataFrame, stream: Stream) -> pl.DataFrame:
 
 
 def open_source(path: str | Path) -> Source:
-    """Return the rows of whatever :func:`recprune.data.sources.read_table` reads.
+    """Return the rows of whatever :func:`recprune.data.sources.read_table` reads, or of a folder that
+    was ingested before.
 
     Raises:
         DataError: see :func:`recprune.data.sources.read_table`.
+        ArtifactError: the folder is not sound.
     """
+    if holds_columns(path):
+        store = ColumnStore(path)
+        names = tuple(store.names)
+        stream = Stream(Path(path), names, lambda bad: store.blocks(), store.from_text, store.kinds)
+        return Source([stream], False, store.roles, store.pseudonyms, store.findings)
     streams = open_streams(path)
     first = streams[0]
     for stream in streams[1:]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recprune.data.bad_rows import BadRows
 from recprune.data.checks import Sheet, check_dataset, check_sheet, some_rows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.dataset import Dataset
-from recprune.data.disk_frame import Frame, disk_frame, keep
+from recprune.data.disk_frame import Frame, keep
 from recprune.data.draft import read_draft
 from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import identifier_findings
@@ -31,7 +33,8 @@ class Checked:
 
     Args:
         rows: of the table.
-        label_rate: share of label 1; None without a label of 0 and 1.
+        label_rate: share of label 1, among the negatives that are drawn; None without a label of
+            0 and 1.
         columns: one entry a column, in the table's order: ``name``, ``role`` (``"field"``,
             ``"label"``, ``"user"``, ``"item"``, ``"time"``, ``"weight"``, or ``"left out"`` of those that ``run``
             does not use), ``kind`` (``"date"`` = fields of its parts, None = no field), ``missing`` rows and ``distinct`` values.
@@ -83,9 +86,9 @@ def check_table(
     frame: Frame
     if holds_columns(path):
         store = ColumnStore(path)
-        roles = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
+        roles: Any = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
         spec, found = spec.with_roles((), **roles), store.findings
-        frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+        frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
     else:
         read = read_source(path, bad)
         frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
@@ -122,16 +125,18 @@ def check_frame(
     accepted = spec.with_roles(f.column for f in found)
     rate, of_fields = None, dict[str, str]()
     data = None
-    if spec.label is not None:
+    if spec.label is not None or spec.labels.negatives is not None:
         try:
             table = build_table(frame, accepted, from_text, kinds)
-            data = Dataset(table.schema, table.findings, "", table).split(split[0], seed=split[1])
+            whole = Dataset(table.schema, table.findings, "", table, labels=spec.labels)
+            data = whole.split(split[0], seed=split[1])
         except DataError as error:
             action = "the table is refused; what needs a label was not checked"
-            refused = Finding("refused", spec.label, "error", len(frame), action, str(error))
-            found = (*found, refused)
+            rows, column = len(frame), spec.label or ""
+            found = (*found, Finding("refused", column, "error", rows, action, str(error)))
     if data is not None:
-        rate = float(data.whole_table.label.mean())
+        label = np.concatenate([s.label for s in (data.train, data.valid, data.test)])
+        rate = float(label.mean(dtype=np.float64))
         of_fields = {f.name: str(f.kind) for f in data.whole_table.schema.fields}
         found = merged(found, check_dataset(data))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.columns import Content, StoredColumn, sha256_of
+from recprune.data.encode import vectors
 from recprune.data.infer import micros
 from recprune.data.survey import ColumnSurvey
 from recprune.scratch import forget
@@ -25,7 +27,14 @@ BLOCK = 1 << 20
 LEAST = np.iinfo(np.int64).min
 SHORT = np.iinfo(np.int32)
 #: Types that the contents' files begin with.
-DTYPES = {"text": "<i4", "number": "<f8", "boolean": "|i1", "time": "<i8"}
+DTYPES = {
+    "text": "<i4",
+    "number": "<f8",
+    "boolean": "|i1",
+    "time": "<i8",
+    "list": "<i8",
+    "vector": "<f8",
+}
 
 
 class ColumnWriter:
@@ -41,10 +50,14 @@ class ColumnWriter:
     def __init__(self, i: int, survey: ColumnSurvey, folder: Path, rows: int = 0) -> None:
         self.survey = survey
         self.path = folder / f"{i}.bin"
+        #: Codes of the elements of lists, which come behind the lists' ends when all are known.
+        self.elements = folder / f"{i}.elements"
         #: What the file holds; None until a value says so. Rows written, and missing ones.
         self.content: Content | None = None
         self.dtype = ""
         self.rows, self.missing = rows, 0
+        #: Elements of all lists, and numbers of a vector.
+        self.total, self.width = 0, 1
         # Codes come in the order of first use; a namespace of its own keeps them dense. Polars
         # forgets a namespace that no series refers to.
         self.categories = pl.Categorical(pl.Categories.random(f"column {i}"))
@@ -70,8 +83,10 @@ class ColumnWriter:
 
     def restart(self, files: contextlib.ExitStack) -> None:
         """Begin anew, as what the whole column holds."""
-        self.rows = self.missing = 0
+        self.rows = self.missing = self.total = 0
+        self.width = 1
         self.wrong = False
+        self.elements.unlink(missing_ok=True)
         self.open(files)
         self.begin(self.survey.content())
 
@@ -87,28 +102,40 @@ class ColumnWriter:
         kind = kinds.get(str(self.content))
         return None if kind is None else pl.col(series.name).cast(kind, strict=False)
 
-    def add(self, series: pl.Series) -> None:
-        """Append the next batch: codes that :meth:`reading` made, or values."""
+    def add(self, series: pl.Series, read: bool = False) -> None:
+        """Append the next batch: values, or what :meth:`reading` made of them (``read``)."""
         self.rows += len(series)
         if self.content is None or self.wrong:
             return
-        if self.content == "text" and series.dtype == pl.UInt32:
-            read = series
-        else:
-            read = self.survey.read(series, self.content)
+        values = series if read else self.survey.read(series, self.content)
         if self.content == "number":
-            read = read.cast(pl.Float64).fill_nan(None)
-        self.missing += read.null_count()
+            values = values.cast(pl.Float64).fill_nan(None)
+        self.missing += values.null_count()
         if self.content == "text":
-            codes = read.cast(self.categories).to_physical() if read.dtype == pl.String else read
+            codes = values if read else values.cast(self.categories).to_physical()
             array = codes.cast(pl.Int32).fill_null(-1).to_numpy()
         elif self.content == "number":
-            array = read.fill_null(np.nan).to_numpy()
+            array = values.fill_null(np.nan).to_numpy()
         elif self.content == "boolean":
-            array = read.cast(pl.Int8).fill_null(-1).to_numpy()
+            array = values.cast(pl.Int8).fill_null(-1).to_numpy()
+        elif self.content == "list":
+            array = self._lists(values)
+        elif self.content == "vector":
+            array = vectors(values)
+            self.width = array.shape[1]
         else:
-            array = self._whole(micros(read) if self.content == "time" else read)
+            array = self._whole(micros(values) if self.content == "time" else values)
         self.file.write(np.ascontiguousarray(array).data)
+
+    def _lists(self, lists: pl.Series) -> NDArray[np.int64]:
+        """Append lists' elements to their own file, and return the lists' ends."""
+        flat = lists.explode(empty_as_null=False, keep_nulls=False)
+        codes = flat.cast(self.categories).to_physical().cast(pl.Int32).to_numpy()
+        with self.elements.open("ab") as file:
+            file.write(np.ascontiguousarray(codes).data)
+        ends = self.total + np.cumsum(lists.list.len().fill_null(0).to_numpy().astype(np.int64))
+        self.total = int(ends[-1]) if len(ends) else self.total
+        return np.where(lists.is_null().to_numpy(), -1 - ends, ends)
 
     def _whole(self, read: pl.Series) -> NDArray[Any]:
         """Return integers as narrow as the file is, which is widened where they do not fit."""
@@ -152,7 +179,7 @@ class ColumnWriter:
         if not self.file.closed:
             self.file.flush()
         count = np.zeros(0, np.int64)
-        for block in self._blocks("<i4", "r"):
+        for block in self._blocks("<i4", "r", self._coded):
             here = np.bincount(block[block >= 0])
             count = np.pad(count, (0, max(0, len(here) - len(count))))
             count[: len(here)] += here
@@ -189,14 +216,20 @@ class ColumnWriter:
     def finish(self) -> StoredColumn:
         """Bring the file, which is closed, into its last form, and return its entry."""
         assert self.content is not None
-        if self.content == "text":
+        if self.content in ("text", "list"):
             self._renumber(*self.texts())
-        elif self.content == "number" and self._all(_single):
+        if self.content == "list" and self.elements.exists():
+            with self.path.open("ab") as file, self.elements.open("rb") as elements:
+                shutil.copyfileobj(elements, file)
+            self.elements.unlink()
+        elif self.content in ("number", "vector") and self._all(_single):
             self._rewrite("<f4", lambda block: block)
         elif self.content in ("integer", "date") and self.dtype == "<i8" and self._all(_short):
             self._rewrite("<i4", lambda block: np.where(block == LEAST, SHORT.min, block))
         digest = sha256_of(self.path)
-        return StoredColumn(self.survey.name, self.content, self.dtype, self.missing, digest)
+        return StoredColumn(
+            self.survey.name, self.content, self.dtype, self.missing, digest, self.width
+        )
 
     def _all(self, fits: Callable[[NDArray[Any]], bool]) -> bool:
         return all(fits(block) for block in self._blocks(self.dtype, "r"))
@@ -215,14 +248,22 @@ class ColumnWriter:
         new = np.empty(len(count) + 1, np.int32)
         new[self.ordered["old"].to_numpy()] = np.arange(len(count), dtype=np.int32)
         new[-1] = -1  # a missing value's code, −1, reads the last entry
-        for block in self._blocks("<i4", "r+"):
+        for block in self._blocks("<i4", "r+", self._coded):
             block[:] = new[block]
 
-    def _blocks(self, dtype: str, mode: Literal["r", "r+"]) -> Iterator[NDArray[Any]]:
-        size = self.path.stat().st_size // np.dtype(dtype).itemsize
+    @property
+    def _coded(self) -> Path:
+        """The file that holds codes."""
+        return self.elements if self.content == "list" else self.path
+
+    def _blocks(
+        self, dtype: str, mode: Literal["r", "r+"], path: Path | None = None
+    ) -> Iterator[NDArray[Any]]:
+        path = path or self.path
+        size = path.stat().st_size // np.dtype(dtype).itemsize if path.exists() else 0
         if not size:
             return
-        values = np.memmap(self.path, dtype, mode, shape=(size,))
+        values = np.memmap(path, dtype, mode, shape=(size,))
         for start in range(0, size, BLOCK):
             yield values[start : start + BLOCK]
             forget(values)

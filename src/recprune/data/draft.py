@@ -68,7 +68,7 @@ def read_draft(
     if spec.label is not None:
         raw = frame[spec.label]
         try:
-            label, found = read_label(typed(raw) if from_text else raw)
+            label, found = read_label(typed(raw) if from_text else raw, spec.labels)
         except DataError:
             label = None  # whoever builds the table from it says why
     time = None

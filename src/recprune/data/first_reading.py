@@ -60,12 +60,12 @@ def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter]) -> None:
         elif name not in read.columns:
             writer.add(rows[name])
         elif writer.content == "text":
-            writer.add(read[name])
+            writer.add(read[name], read=True)
         else:
             numbers = writer.survey.parse(rows[name], read[name], batch.place)
             if writer.content == "integer" and not writer.survey.whole:
                 writer.widen()
-            writer.add(numbers)
+            writer.add(numbers, read=True)
 
 
 def settle(writer: ColumnWriter, origins: Origins) -> None:

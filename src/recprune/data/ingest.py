@@ -15,6 +15,7 @@ import contextlib
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def ingest(
     """Write a source's columns to a folder that :meth:`Dataset.read` takes; return the folder.
 
     Args:
-        source: a file, folder or pattern as :meth:`Dataset.read` takes.
+        source: a file, folder or pattern as :meth:`Dataset.read` takes; also a folder that was
+            ingested before, with the roles named there, to leave out users erased since.
         output: the folder, ``data.rp`` by custom: written whole or not at all; the same source
             gives the same bytes.
         label, user, item, time: columns in these roles, kept in the folder, so that they need not
@@ -77,9 +79,13 @@ def ingest(
         ParameterError: pseudonyms or erased users without a user column; another ``on_bad_rows``.
         InputError: ``output`` cannot be written.
     """
-    spec = read_spec(schema).with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    stated, opened = read_spec(schema), open_source(source)
+    spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
+    spec = replace(spec, **known)  # type: ignore[arg-type]
     bad = BadRows.of(on_bad_rows)
-    return _ingest(open_source(source), Path(output), spec, bad, _people(spec, pseudonyms, erased))
+    people = _people(spec, pseudonyms, erased, opened.pseudonyms)
+    return _ingest(opened, Path(output), spec, bad, people)
 
 
 def ingest_sql(
@@ -103,7 +109,7 @@ def ingest_sql(
     :func:`ingest` for the rest.
     """
     spec = read_spec(schema).with_roles(_names(drop), label=label, user=user, item=item, time=time)
-    people = _people(spec, pseudonyms, erased)
+    people = _people(spec, pseudonyms, erased, {})
     return _ingest(open_query(query, connection), Path(output), spec, BadRows(), people)
 
 
@@ -122,7 +128,8 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
         tensors = {f"{i}.{k}": array for i, v in enumerate(vocabularies) for k, array in v.items()}
         (folder / TEXTS).write_bytes(save(tensors))
         surveys = {writer.survey.name: writer.survey for writer in writers}
-        found = [*bad.findings(spec.label or ""), *(people.findings() if people else ())]
+        found = [*source.findings, *bad.findings(spec.label or "")]
+        found += people.findings() if people else []
         found += [f for survey in surveys.values() for f in survey.findings()]
         about = {
             "recprune": __version__,
@@ -130,7 +137,7 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
             "from_text": source.from_text,
             "roles": reading.roles,
             "kinds": {n: k for n, k in reading.kinds.items() if n in surveys},
-            "pseudonyms": people.about() if people else {},
+            "pseudonyms": people.about() if people else dict(source.pseudonyms),
             "columns": columns,
             "findings": found,
         }
@@ -152,6 +159,7 @@ def _people(
     spec: Spec,
     pseudonyms: Pseudonymiser | None,
     erased: str | Path | Collection[str] | None,
+    already: Mapping[str, str],
 ) -> People | None:
     if pseudonyms is None and erased is None:
         return None
@@ -159,7 +167,8 @@ def _people(
         what = "pseudonyms" if pseudonyms is not None else "erased"
         raise ParameterError.of(what, "ingest", "given together with a user column", "no user")
     listed = read_erased(Path(erased)) if isinstance(erased, str | Path) else erased or ()
-    return People(spec.user, pseudonyms, listed)
+    key = already.get("key", "") if already.get("column") == spec.user else ""
+    return People(spec.user, pseudonyms, listed, key)
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

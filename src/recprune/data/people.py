@@ -36,14 +36,36 @@ class People:
         column: of the user ids.
         pseudonyms: makes pseudonyms; None = ids stay as they are.
         erased: ids, or pseudonyms of one key.
+        already: fingerprint of the key that made the ids; "" = they are plain.
+
+    Raises:
+        DataError: the ids are pseudonyms of another key, or the erased users cannot be told among
+            them without the key.
     """
 
     def __init__(
-        self, column: str, pseudonyms: Pseudonymiser | None, erased: Collection[str] = ()
+        self,
+        column: str,
+        pseudonyms: Pseudonymiser | None,
+        erased: Collection[str] = (),
+        already: str = "",
     ) -> None:
-        self.column, self.pseudonyms = column, pseudonyms
+        self.column, self.pseudonyms, self.already = column, pseudonyms, already
         self.erased = frozenset(erased)
+        if already and pseudonyms is not None and already != pseudonyms.fingerprint:
+            raise DataError(
+                f"Column {column!r} holds pseudonyms of the key {already}, but the key given is "
+                f"{pseudonyms.fingerprint}. Give the first one, or ingest the plain ids."
+            )
+        if already and pseudonyms is None and not all(map(is_pseudonym, self.erased)):
+            raise DataError(
+                f"The list of erased users has plain ids, but column {column!r} holds pseudonyms: "
+                "nobody could be found. Give the key too (--pseudonymise-users), or list pseudonyms."
+            )
         self._known: dict[str, str] = {}
+        self._listed = list(self.erased)
+        if pseudonyms is not None:
+            self._listed += [pseudonyms.pseudonym(id_) for id_ in self.erased]
         #: Rows left out, and users that had some.
         self.rows = 0
         self.met: set[str] = set()
@@ -61,12 +83,12 @@ class People:
             DataError: the list has pseudonyms, the ids are none, and there is no key to tell.
         """
         ids = id_texts_of(frame[self.column])
-        shown = self._shown(ids) if self.pseudonyms else ids
+        shown = self._shown(ids)
         places = None
         if self.erased:
             self._check(ids)
-            listed = list(self.erased)
-            gone = (ids.str.strip_chars().is_in(listed) | shown.is_in(listed)).fill_null(False)
+            there = ids.str.strip_chars().is_in(self._listed) | shown.is_in(self._listed)
+            gone = there.fill_null(False)
             if gone.any():
                 if count:
                     self.rows += int(gone.sum())
@@ -79,9 +101,8 @@ class People:
 
     def about(self) -> dict[str, str]:
         """Return what the manifest says of pseudonyms: the column, and the key's fingerprint."""
-        if self.pseudonyms is None:
-            return {}
-        return {"column": self.column, "key": self.pseudonyms.fingerprint}
+        key = self.pseudonyms.fingerprint if self.pseudonyms is not None else self.already
+        return {"column": self.column, "key": key} if key else {}
 
     def findings(self) -> list[Finding]:
         """Return how many rows were left out, and whether ids were replaced; no id is named."""
@@ -94,7 +115,8 @@ class People:
         return found
 
     def _shown(self, ids: pl.Series) -> pl.Series:
-        assert self.pseudonyms is not None
+        if self.pseudonyms is None or self.already:
+            return ids
         distinct = ids.drop_nulls().unique()
         for value in distinct:
             if value not in self._known:
@@ -104,7 +126,7 @@ class People:
 
     def _check(self, ids: pl.Series) -> None:
         """Refuse pseudonyms that could match nothing: erased users would come back unseen."""
-        if self.pseudonyms is not None or not any(map(is_pseudonym, self.erased)):
+        if self.pseudonyms is not None or self.already or not any(map(is_pseudonym, self.erased)):
             return
         first = ids.drop_nulls().head(1)
         if len(first) and not is_pseudonym(first[0]):

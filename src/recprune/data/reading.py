@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,7 @@ class Reading:
         spelt = self.kinds.get(name) == "categorical"
         spelt |= name in (self.roles.get("user"), self.roles.get("item"))
         survey = ColumnSurvey(name, self.source.from_text, spelt, rows)
+        survey.kind = self.kinds.get(name)
         return ColumnWriter(i, survey, folder, rows)
 
     def _write_again(self, wrong: dict[str, ColumnWriter], rows: int) -> None:
@@ -112,8 +114,10 @@ class Reading:
 
     def _keep(self, rows: pl.DataFrame, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._spool.append(folder / f"{len(self._spool)}.parquet")
-        rows.write_parquet(self._spool[-1])
+        self._spool.append(folder / f"{len(self._spool)}.arrow")
+        # Through memory: of a full disk, Polars says it in an error of its own.
+        rows.write_ipc(packed := io.BytesIO(), compression="zstd")
+        self._spool[-1].write_bytes(packed.getbuffer())
 
     def again(self) -> Iterator[Batch]:
         """Yield the same rows once more."""
@@ -121,7 +125,7 @@ class Reading:
             yield from self._batches(None)
             return
         for file in self._spool:
-            yield Batch(pl.read_parquet(file), self.source.owner, 0)
+            yield Batch(pl.read_ipc(file), self.source.owner, 0)
 
     def _batches(self, bad: BadRows | None) -> Iterator[Batch]:
         for batch in self.source.batches(bad):

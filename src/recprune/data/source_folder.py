@@ -107,11 +107,17 @@ def check_columns(first: Path, known: Sequence[str], file: Path, names: Sequence
     lacks = [c for c in known if c not in names]
     more = [c for c in names if c not in known]
     if lacks or more:
-        words = [f"lacks {lacks}"] * bool(lacks) + [f"has {more} besides"] * bool(more)
+        words = [f"lacks {_listed(lacks)}"] * bool(lacks)
+        words += [f"has {_listed(more)} besides"] * bool(more)
         raise DataError(
             f"File {str(file)!r} {' and '.join(words)}, compared with {str(first)!r}. Files that are "
             "read together need the same columns: correct it, or leave it out."
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"{list(names[:6])}{more}"
 
 
 def check_form(first: Path, from_text: bool, file: Path, as_text: bool) -> None:

@@ -12,9 +12,11 @@ from recprune.data.columns import Content
 from recprune.data.frames import as_text
 from recprune.data.identifiers import SAMPLE
 from recprune.data.infer import SLIPS, coded, numbers_of
+from recprune.data.nested import is_vector, lengths_of, read_dense, read_sequence
 from recprune.data.quality import Finding
 from recprune.data.source_typed import common_type
 from recprune.errors import DataError
+from recprune.schema import Kind
 
 __all__ = ["ColumnSurvey"]
 
@@ -44,6 +46,9 @@ class ColumnSurvey:
         self.large = False
         self.coded = False
         self.booleans = 0
+        #: Lengths of lists, and what the schema says that they are.
+        self.lengths: set[int] = set()
+        self.kind: Kind | None = None
         #: The first value that is no number, and where it stands.
         self.slip: tuple[str, str] | None = None
         self.dtype: pl.DataType | None = None
@@ -79,6 +84,8 @@ class ColumnSurvey:
         self.empty += series.null_count()
         if series.dtype.is_numeric():
             self._measure(series.drop_nulls())
+        elif series.dtype.is_nested():
+            self.lengths |= lengths_of(series)
 
     @property
     def typed(self) -> bool:
@@ -116,7 +123,9 @@ class ColumnSurvey:
         if self.slip is None and known < len(series) - series.null_count():
             at = int((numbers.is_null() & series.is_not_null()).arg_true()[0])
             self.slip = series[at], place(at)
-        self.coded = self.coded or coded(series)
+        # What was read as it stands begins with a digit or a sign: few texts need a closer look.
+        odd = series.filter(series < "1") if numbers is read else series
+        self.coded = self.coded or coded(odd.filter(odd != "0"))
         return numbers
 
     def weigh(
@@ -185,6 +194,8 @@ class ColumnSurvey:
             return "date"
         if kind == pl.Time or (kind.is_integer() and self.large):
             return "text"
+        if kind.is_nested():
+            return "vector" if is_vector(kind, self.lengths, self.kind) else "list"
         if kind.is_temporal():
             return "time"
         return "number" if kind.is_float() else "integer"
@@ -203,6 +214,10 @@ class ColumnSurvey:
         """Return a batch of the column as a content's values."""
         if self.dtype is not None and series.dtype != self.dtype:
             series = series.cast(self.dtype)
+        if content == "list":
+            return read_sequence(series)
+        if content == "vector":
+            return read_dense(series)
         if content == "text" and series.dtype != pl.String:
             return as_text(series)
         if series.dtype != pl.String or content == "text":
