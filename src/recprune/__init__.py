@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from recprune.data import Dataset
+    from recprune.data import Dataset, Negatives
     from recprune.errors import RecpruneError, RecpruneWarning
     from recprune.evaluation import compare, verdict
     from recprune.importance import FieldRanking, rank_fields
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Dataset": "data",
+    "Negatives": "data",
     "RecpruneError": "errors",
     "RecpruneWarning": "errors",
     "compare": "evaluation",
@@ -54,6 +55,7 @@ __all__ = [
     "Field",
     "FieldRanking",
     "Layout",
+    "Negatives",
     "Penalty",
     "Plan",
     "RecpruneError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.data.history import History
-from recprune.data.negatives import sample_negatives
+from recprune.data.negatives import Drawn, Negatives, sample_negatives
 from recprune.errors import DataError
 
 EVENTS = st.lists(
@@ -99,6 +100,10 @@ def test_a_missing_event_column_is_named() -> None:
         History(frame([]), "user", "when", BY)
 
 
+def sample(users: Any, items: Any, popularity: Any, how: Negatives, seed: int = 0) -> Drawn:
+    return sample_negatives(users, items, popularity, how, np.random.default_rng(seed))
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=20),
     st.lists(st.integers(0, 5), min_size=10, max_size=10).filter(any),
@@ -110,25 +115,24 @@ def test_negatives_are_never_positives(
 ) -> None:
     users, items = np.array(pairs).T
     weight = np.array(popularity, float)
-    drawn = list(
-        zip(
-            *(a.tolist() for a in sample_negatives(users, items, weight, each, 0.75, seed)),
-            strict=True,
-        )
-    )
+    found = sample(users, items, weight, Negatives(each), seed)
+    drawn = list(zip(found.users.tolist(), found.items.tolist(), strict=True))
     assert drawn == sorted(set(drawn))
     assert not set(drawn) & set(pairs)
-    for user in range(5):
+    unobserved = 0
+    for user in {u for u, _ in pairs}:
         own = {i for u, i in pairs if u == user}
         free = sum(w > 0 and i not in own for i, w in enumerate(popularity))
         assert sum(u == user for u, _ in drawn) == min(each * len(own), free)
+        unobserved += free
+    assert found.unobserved == unobserved
     assert all(popularity[i] for _, i in drawn)
 
 
 def test_negatives_follow_popularity_to_the_power() -> None:
     users = np.arange(40_000)
     weight = np.array([1.0, 16.0, 81.0, 0.0])
-    _, items = sample_negatives(users, np.full(40_000, 3), weight, 1, 0.75, seed=0)
+    items = sample(users, np.full(40_000, 3), weight, Negatives(1)).items
     shares = np.bincount(items, minlength=4) / len(items)
     assert shares == pytest.approx(np.array([1, 8, 27, 0]) / 36, abs=0.01)
 
@@ -136,13 +140,13 @@ def test_negatives_follow_popularity_to_the_power() -> None:
 def test_negatives_repeat_with_their_seed() -> None:
     users, items = np.arange(100) % 7, np.arange(100) % 50
     first, again, other = (
-        sample_negatives(users, items, np.arange(1.0, 201), 3, 0.75, s) for s in (1, 1, 2)
+        sample(users, items, np.arange(1.0, 201), Negatives(3), s) for s in (1, 1, 2)
     )
-    assert np.array_equal(first[1], again[1])
-    assert not np.array_equal(first[1], other[1])
+    assert np.array_equal(first.items, again.items)
+    assert not np.array_equal(first.items, other.items)
 
 
 @pytest.mark.parametrize("weight", [[0.0, 0.0], [1.0, -1.0], [1.0, float("nan")]])
 def test_negatives_refuse_bad_popularity(weight: list[float]) -> None:
     with pytest.raises(DataError, match="Popularity"):
-        sample_negatives(np.array([0]), np.array([0]), np.array(weight), 1, 0.75, 0)
+        sample(np.array([0]), np.array([0]), np.array(weight), Negatives(1))

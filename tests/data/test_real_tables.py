@@ -76,7 +76,7 @@ def test_ratings_and_views_are_no_labels(shared_data: Path) -> None:
             user="visitorid",
             item="itemid",
         )
-    with pytest.raises(DataError, match="Map it to a column of 0 and 1"):
+    with pytest.raises(DataError, match="--label-threshold"):
         Dataset.read(shared_data / "book_crossing_subset/book_ratings.tsv.gz", label="rating")
     with pytest.raises(DataError, match="Did you mean ' income'"):
         Dataset.read(shared_data / "adult_income/income_evaluation.csv.gz", label="income")

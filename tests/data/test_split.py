@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
 from recprune.data import Dataset
 from recprune.data.fit import fit_knots
+from recprune.errors import DataError, ParameterError
 from recprune.lookups import Knots, Vocabulary
 
 
@@ -29,10 +32,10 @@ def interactions(n: int = 3000, seed: int = 0) -> pl.DataFrame:
     )
 
 
-def data(by: str = "auto", seed: int = 0, frame: pl.DataFrame | None = None) -> Dataset:
+def data(by: str = "auto", seed: int = 0, frame: pl.DataFrame | None = None, n: int = 1) -> Dataset:
     table = interactions() if frame is None else frame
     whole = Dataset.from_frame(table, label="bought", user="user", item="item", time="day")
-    return whole.split(by, seed=seed)
+    return whole.split(by, seed=seed, n=n)
 
 
 def split_rows(table: pl.DataFrame, by: str, seed: int = 0) -> dict[str, set[int]]:
@@ -77,6 +80,37 @@ def test_users_stay_together() -> None:
     assert not owners[0] & owners[2]
 
 
+def test_the_last_rows_of_every_user_and_who_has_too_few() -> None:
+    table = interactions()
+    lone = table.head(4).with_columns(user=pl.Series([900, 900, 901, 902]))
+    split = data("last-n", frame=pl.concat([table, lone]))
+    assert split.split_by == "last-1"
+    assert len(split.test) == len(split.valid) == table["user"].n_unique()
+    (note,) = [f for f in split.findings if f.kind == "few rows"]
+    assert (note.column, note.severity, note.rows) == ("user", "info", 4)
+    assert "3 users have fewer than 3 rows" in note.action
+    three = data("last-n", frame=table, n=3)
+    assert three.test.columns.equals(data("last-3", frame=table).test.columns)
+    assert len(three.test) == 3 * table["user"].n_unique()
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"by": "last-n", "n": 0}, ParameterError, "'n'.*an int ≥ 1. Got 0"),
+        ({"by": "last-n", "n": 2.0}, ParameterError, "'n'.*Got 2.0"),
+        ({"by": "last-0"}, ParameterError, "'by'.*'last-n'.*Got 'last-0'"),
+        ({"by": "last"}, ParameterError, "'by'.*or 'last-3'. Got 'last'"),
+        ({"by": "last-n", "n": 9999}, DataError, "No user has 19999 rows.*a smaller n"),
+    ],
+)
+def test_last_n_refuses(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Dataset.from_frame(interactions(), label="bought", user="user").split(**options)
+    with pytest.raises(DataError, match="no user column"):
+        Dataset.from_frame(interactions(), label="bought").split("last-n")
+
+
 def test_strata_have_equal_rates() -> None:
     split = data("stratified")
     rates = [s.label.mean() for s in (split.train, split.valid, split.test)]
@@ -104,7 +138,7 @@ def test_few_heavy_times_still_leave_three_parts() -> None:
     assert (len(split.train), len(split.valid), len(split.test)) == (2900, 50, 50)
 
 
-@pytest.mark.parametrize("by", ["time", "user", "random"])
+@pytest.mark.parametrize("by", ["time", "user", "last-n", "random"])
 def test_vocabularies_and_knots_come_from_training_rows_alone(by: str) -> None:
     table = interactions()
     rows = split_rows(table, by)

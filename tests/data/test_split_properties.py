@@ -39,7 +39,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 
 @given(
     tables(),
-    st.sampled_from(["time", "user", "random", "stratified"]),
+    st.sampled_from(["time", "user", "last-n", "last-3", "random", "stratified"]),
     st.sampled_from([(0.15, 0.15), (0.3, 0.3), (0.1, 0.4), (0.49, 0.49)]),
     st.integers(0, 5),
     st.booleans(),
@@ -47,12 +47,12 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 def test_what_holds_of_every_split(
     table: pl.DataFrame, by: str, shares: tuple[float, float], seed: int, owned: bool
 ) -> None:
-    user = "user" if owned or by == "user" else None
+    user = "user" if owned or by.startswith(("user", "last")) else None
     options: dict[str, Any] = {"label": "y", "user": user, "time": "time"}
     try:
         split = Dataset.from_frame(table, **options).split(by, *shares, seed)
     except DataError as error:
-        known = ("both classes", "different values", "one class")
+        known = ("both classes", "different values", "one class", "No user has")
         if not any(word in str(error) for word in known):
             raise
         return
@@ -75,6 +75,8 @@ def test_what_holds_of_every_split(
     elif by == "time":
         assert time[at["train"]].max() < time[at["valid"]].min()
         assert time[at["valid"]].max() < time[at["test"]].min()
+    elif by.startswith("last"):
+        assert_last(owner, time, at, 3 if by == "last-3" else 1)
     else:
         for part, share in zip(PARTS[1:], shares, strict=True):
             assert abs(len(at[part]) - share * len(table)) <= 2
@@ -86,8 +88,19 @@ def test_what_holds_of_every_split(
     assert np.array_equal(codes == 1, unseen)
 
 
+def assert_last(owner: Any, time: Any, at: dict[str, Any], n: int) -> None:
+    """A plain loop over users: the last n rows test, the n before validate, the rest train."""
+    part = {row: p for p in PARTS for row in at[p].tolist()}
+    for user in set(owner.tolist()):
+        rows = sorted(np.flatnonzero(owner == user).tolist(), key=lambda r: (time[r], r))
+        short = len(rows) < 2 * n + 1
+        expected = ["train"] * (len(rows) - (0 if short else 2 * n))
+        expected += [] if short else ["valid"] * n + ["test"] * n
+        assert [part[r] for r in rows] == expected
+
+
 @settings(max_examples=20)
-@given(tables(), st.sampled_from(["user", "random", "stratified"]), st.integers(0, 3))
+@given(tables(), st.sampled_from(["user", "last-n", "random", "stratified"]), st.integers(0, 3))
 def test_a_seed_draws_the_same_parts_again(table: pl.DataFrame, by: str, seed: int) -> None:
     try:
         data = Dataset.from_frame(table, label="y", user="user")
@@ -111,7 +124,23 @@ def test_halves_have_like_sizes_where_users_allow(rows: list[tuple[int, bool]]) 
     assert abs(len(tune) - len(gate)) <= 2 * heaviest
 
 
-@pytest.mark.parametrize("by", ["time", "user", "random", "stratified"])
+@settings(max_examples=25)
+@given(tables(), st.sampled_from(["time", "user", "last-2"]), st.integers(0, 10**6))
+def test_an_order_of_rows_changes_no_part(table: pl.DataFrame, by: str, seed: int) -> None:
+    # Distinct times: rows of one time stay in their order, which is another after shuffling.
+    table = table.with_columns(time=pl.col("number"))
+    parts = []
+    for frame in (table, table.sample(fraction=1.0, shuffle=True, seed=seed)):
+        try:
+            split = Dataset.from_frame(frame, label="y", user="user", time="time").split(by)
+        except DataError as error:
+            parts.append(type(error))
+            continue
+        parts.append([set(getattr(split, p).columns["number"].to_list()) for p in PARTS])
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("by", ["time", "user", "last-n", "random", "stratified"])
 def test_an_order_of_columns_changes_no_part(by: str) -> None:
     table = interactions()
     parts = []

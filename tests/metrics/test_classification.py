@@ -183,6 +183,15 @@ def test_group_auc_is_the_auc_of_each_group(table: list[tuple[int, float, int]])
         assert metrics.gauc(label, score, users) == pytest.approx(expected)
 
 
+@given(st.floats(1e-6, 1 - 1e-6), st.floats(1e-3, 1), st.floats(1e-3, 1))
+def test_undoing_a_sampling_is_bayes_rule(base: float, rate: float, other: float) -> None:
+    sampled = base / (base + (1 - base) * rate)  # the rate of positives once negatives are dropped
+    back = metrics.undo_sampling([sampled], rate)
+    assert back == pytest.approx([base], rel=1e-6)
+    twice = metrics.undo_sampling(metrics.undo_sampling([base], rate), other)
+    assert twice == pytest.approx(metrics.undo_sampling([base], rate * other), rel=1e-9)
+
+
 def test_calibration_against_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     prob = rng.random(2000)
@@ -288,6 +297,10 @@ def test_every_metric_refuses_what_it_cannot_judge(
         (lambda: metrics.average_precision([0, 0], [0.1, 0.2]), "a positive row"),
         (lambda: metrics.gauc([0, 1], [0.1, 0.2], [7, 8]), "both classes for some user"),
         (lambda: metrics.calibration_curve([0, 1], [0.1, 0.2], bins=0), "'bins'"),
+        (lambda: metrics.undo_sampling([0.1], 0.0), "a number in (0, 1]. Got 0.0"),
+        (lambda: metrics.undo_sampling([0.1], 1.1), "Got 1.1"),
+        (lambda: metrics.undo_sampling([0.1], True), "Got True"),
+        (lambda: metrics.undo_sampling([1.5], 0.5), "'prob'"),
     ],
 )
 def test_bad_input_is_named(call: object, words: str) -> None:

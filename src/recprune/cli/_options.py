@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from recprune.artifact import Artifact
-    from recprune.data import Dataset
+    from recprune.data import Dataset, Spec
     from recprune.data.bad_rows import BadRows
+    from recprune.data.negatives import Negatives
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
@@ -29,7 +31,10 @@ __all__ = [
     "Item",
     "Json",
     "Label",
+    "LabelThreshold",
     "Model",
+    "NegativesBy",
+    "NegativesPerPositive",
     "OnBadRows",
     "Output",
     "Part",
@@ -44,6 +49,7 @@ __all__ = [
     "TableOrSql",
     "Time",
     "User",
+    "chosen_negatives",
     "chosen_rows",
     "counted",
     "emit",
@@ -87,6 +93,21 @@ OnBadRows = Annotated[
     ),
 ]
 Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
+LabelThreshold = Annotated[
+    float | None,
+    typer.Option("--label-threshold", help="From this value up the label is 1, as for ratings."),
+]
+NegativesBy = Annotated[
+    str | None,
+    typer.Option(
+        "--negatives",
+        help="popularity or uniform: for rows that are all 1, draw items that the user did not take.",
+    ),
+]
+NegativesPerPositive = Annotated[
+    int | None,
+    typer.Option("--negatives-per-positive", help="How many for each item taken; default 4."),
+]
 User = Annotated[str | None, typer.Option("--user", help="Column of user ids.")]
 Item = Annotated[str | None, typer.Option("--item", help="Column of item ids; none = rank rows.")]
 Time = Annotated[str | None, typer.Option("--time", help="Column that orders the rows in time.")]
@@ -97,7 +118,8 @@ Schema = Annotated[
     Path | None, typer.Option("--schema", help="schema.toml that overrides guesses.")
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", help="auto, time, user, random or stratified.")
+    str | None,
+    typer.Option("--split", help="auto, time, user, last-n (as last-1), random or stratified."),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML of settings, as run.toml.")]
 Set = Annotated[
@@ -159,21 +181,38 @@ def chosen_rows(table: Path | None, sql: str | None, url_file: Path | None) -> P
     return table if table is not None else Query(str(sql), url_file)
 
 
+def chosen_negatives(by: str | None, per_positive: int | None) -> Negatives | None:
+    """Return how negatives are drawn; None = not at all."""
+    if by is None and per_positive is not None:
+        raise InputError("--negatives-per-positive goes with --negatives, which is not given.")
+    if by is None:
+        return None
+    from recprune.data.negatives import Negatives
+
+    # A wrong word is refused by the record itself.
+    how: dict[str, Any] = {"by": by}
+    return Negatives(**how) if per_positive is None else Negatives(per_positive, **how)
+
+
 def read_data(
     table: Path | Query,
     label: str | None,
     columns: Mapping[str, str | None],
     drop: Sequence[str] | None,
-    schema: Path | None,
+    schema: Path | Spec | None,
     bad: BadRows | None = None,
+    threshold: float | None = None,
+    negatives: Negatives | None = None,
 ) -> Dataset:
     """Read a table or a query's rows; ``columns`` names the user, item and time columns.
 
-    ``bad`` collects a table's bad rows; see :class:`recprune.data.bad_rows.BadRows`.
+    ``threshold`` and ``negatives`` are those of :meth:`recprune.Dataset.read`; ``bad`` collects a
+    table's bad rows (:class:`recprune.data.bad_rows.BadRows`).
     """
     from recprune.data import Dataset
 
     stated: dict[str, Any] = {**columns, "drop": tuple(drop or ()), "schema": schema}
+    stated |= {"threshold": threshold, "negatives": negatives}
     if isinstance(table, Query):
         if bad is not None and bad.skip:
             raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
@@ -221,10 +260,8 @@ def open_model(
     from recprune.artifact import read_artifact
     from recprune.models import ranker_of
 
-    ranker = ranker_of(read_artifact(model))
-    meta = ranker.encoder.schema
-    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
-    data = read_data(table, meta.label, columns, drop, schema, bad)
+    artifact = read_artifact(model)
+    ranker, data = ranker_of(artifact), _read_again(artifact, table, drop, schema, bad)
     return ranker, data.split(by=split or "auto", seed=seed or 0)
 
 
@@ -245,9 +282,7 @@ def open_scored(
     from recprune.runtime import Scorer
 
     artifacts = [read_artifact(path) for path in models]
-    meta = artifacts[0].encoder.schema
-    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
-    data = read_data(table, meta.label, columns, drop, schema, bad)
+    data = _read_again(artifacts[0], table, drop, schema, bad)
     rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
     logits = []
     for artifact in artifacts:
@@ -258,6 +293,26 @@ def open_scored(
         }
         logits.append(Scorer(artifact).logits(artifact.encoder.encode(raw)))
     return artifacts[-1], logits, rows.label, rows
+
+
+def _read_again(
+    artifact: Artifact,
+    table: Path | Query,
+    drop: Sequence[str] | None,
+    schema: Path | None,
+    bad: BadRows | None,
+) -> Dataset:
+    """Read a table as when the model was trained: same roles, same labels."""
+    from recprune.data import read_spec
+    from recprune.data.labels import LabelRule
+
+    meta = artifact.encoder.schema
+    rule = LabelRule.from_json(artifact.meta.get("labels") or {"column": meta.label})
+    if rule.negatives is not None:
+        rule = replace(rule, negative_rate=None)  # measured anew
+    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
+    spec = replace(read_spec(schema), label=rule.column, labels=rule)
+    return read_data(table, rule.column, columns, drop, spec, bad)
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

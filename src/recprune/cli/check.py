@@ -12,6 +12,9 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    LabelThreshold,
+    NegativesBy,
+    NegativesPerPositive,
     OnBadRows,
     Schema,
     Seed,
@@ -21,6 +24,7 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
+    chosen_negatives,
     chosen_rows,
     emit,
     read_data,
@@ -32,6 +36,9 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 def command(
     table: TableOrSql = None,
     label: Label = None,
+    label_threshold: LabelThreshold = None,
+    negatives: NegativesBy = None,
+    negatives_per_positive: NegativesPerPositive = None,
     user: User = None,
     item: Item = None,
     time: Time = None,
@@ -53,7 +60,9 @@ def command(
 
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
-    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
+    drawn = chosen_negatives(negatives, negatives_per_positive)
+    roles = {"user": user, "item": item, "time": time}
+    data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
     found = check(data, split or "auto", seed or 0)
     counts = Counter(f.severity for f in found)
     result: dict[str, Any] = {

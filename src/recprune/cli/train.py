@@ -13,6 +13,9 @@ from recprune.cli._options import (
     Item,
     Json,
     Label,
+    LabelThreshold,
+    NegativesBy,
+    NegativesPerPositive,
     OnBadRows,
     Output,
     Schema,
@@ -24,6 +27,7 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
+    chosen_negatives,
     chosen_rows,
     emit,
     keep_bad_rows,
@@ -38,6 +42,9 @@ MODELS = ("deepfm", "fm", "lr")
 def command(
     table: TableOrSql = None,
     label: Label = None,
+    label_threshold: LabelThreshold = None,
+    negatives: NegativesBy = None,
+    negatives_per_positive: NegativesPerPositive = None,
     user: User = None,
     item: Item = None,
     time: Time = None,
@@ -64,7 +71,9 @@ def command(
     chosen = read_config(config, settings, seed=seed, split=split)
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
-    data = read_data(rows, label, {"user": user, "item": item, "time": time}, drop, schema, bad)
+    drawn = chosen_negatives(negatives, negatives_per_positive)
+    roles = {"user": user, "item": item, "time": time}
+    data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
     data = data.split(by=chosen.split, seed=chosen.seed)
     training = chosen.training()
     ranker: Ranker = DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from recprune.data.disk_frame import DiskFrame
+from recprune.data.nested import lists_of
 from recprune.data.quality import Finding
 from recprune.errors import ArtifactError, DataError, nearest
 from recprune.schema import Kind
@@ -32,7 +34,7 @@ ABOUT, TEXTS = "data.json", "vocab.safetensors"
 #: Rows decoded or hashed at once.
 BLOCK = 1 << 18
 
-Content = Literal["text", "integer", "number", "boolean", "date", "time"]
+Content = Literal["text", "integer", "number", "boolean", "date", "time", "list", "vector"]
 DTYPES = {
     "text": ("<i4",),
     "integer": ("<i4", "<i8"),
@@ -40,6 +42,8 @@ DTYPES = {
     "boolean": ("|i1",),
     "date": ("<i4",),
     "time": ("<i8",),
+    "list": ("<i8",),
+    "vector": ("<f4", "<f8"),
 }
 
 
@@ -50,11 +54,12 @@ class StoredColumn:
     Args:
         name: of the column.
         content: what it holds: text (codes), integers, numbers, booleans, dates in days or times in
-            microseconds since 1970.
-        dtype: of the file, little-endian. A missing value is −1 (text, boolean), the least value
+            microseconds since 1970, lists of texts, or vectors of numbers.
+        dtype: of the file, little-endian; of a list's ends. A missing value is −1 (text, boolean), the least value
             of the type (integer, date, time) or NaN (number).
         missing: number of missing values.
         sha256: of the file.
+        width: numbers of a vector; 1 of all else.
     """
 
     name: str
@@ -62,6 +67,7 @@ class StoredColumn:
     dtype: str
     missing: int
     sha256: str
+    width: int = 1
 
 
 class ColumnStore:
@@ -96,7 +102,9 @@ class ColumnStore:
             ):
                 raise _unsound(self.path, f"column {name!r} is said to hold {column.content!r}")
             file = self._files[name]
-            expected = self.n_rows * np.dtype(column.dtype).itemsize
+            expected = self.n_rows * np.dtype(column.dtype).itemsize * column.width
+            if column.content == "list" and file.is_file() and file.stat().st_size >= expected:
+                expected += 4 * int(_end(self.raw(name)[-1:]).sum())
             if not file.is_file() or file.stat().st_size != expected:
                 raise _unsound(self.path, f"file {file.name!r} should have {expected} bytes")
 
@@ -106,14 +114,18 @@ class ColumnStore:
         return list(self.columns)
 
     def raw(self, name: str) -> NDArray[Any]:
-        """Return a column as stored, memory-mapped, shape ``(n_rows,)``.
+        """Return a column as stored, memory-mapped, shape ``(n_rows,)``; a vector's with its width.
+
+        Of lists, it is where each ends among the elements; −1 less than minus that = missing.
 
         Raises:
             DataError: there is no such column; the nearest is named.
         """
         if name not in self.columns:
             raise DataError(f"The data has no column {name!r}.{nearest(name, self.names)}")
-        return np.memmap(self._files[name], self.columns[name].dtype, "r", shape=(self.n_rows,))
+        column = self.columns[name]
+        shape = (self.n_rows,) if column.content != "vector" else (self.n_rows, column.width)
+        return np.memmap(self._files[name], column.dtype, "r", shape=shape)
 
     def texts(self, name: str) -> pl.Series:
         """Return the texts of a column, most frequent first, ties by text."""
@@ -126,6 +138,12 @@ class ColumnStore:
     def series(self, name: str, start: int = 0, stop: int | None = None) -> pl.Series:
         """Return rows ``start`` to ``stop`` (exclusive; None = the end) of a column, decoded."""
         raw, column = np.asarray(self.raw(name)[start:stop]), self.columns[name]
+        if column.content == "list":
+            return self._lists(name, raw, start)
+        if column.content == "vector":
+            vectors = pl.Series(name, raw.astype(np.float64))
+            missing = pl.Series(np.isnan(raw).all(axis=1))
+            return pl.select(pl.when(~missing).then(vectors).alias(name)).to_series()
         values = pl.Series(name, raw)
         if column.content == "number":
             return values.cast(pl.Float64).fill_nan(None)
@@ -138,9 +156,24 @@ class ColumnStore:
         kinds = {"date": pl.Date(), "time": pl.Datetime("us")}
         return values.cast(kinds.get(column.content, pl.Int64()))
 
+    def _lists(self, name: str, raw: NDArray[Any], start: int) -> pl.Series:
+        ends = _end(raw)
+        first = int(_end(self.raw(name)[start - 1 : start]).sum()) if start else 0
+        size = int(ends[-1]) - first if len(ends) else 0
+        codes = np.empty(0, np.int32)
+        if size:
+            place = 8 * self.n_rows + 4 * first
+            codes = np.asarray(np.memmap(self._files[name], "<i4", "r", place, (size,)))
+        texts = self.texts(name).gather(pl.Series(codes, dtype=pl.UInt32))
+        return lists_of(texts, np.diff(ends, prepend=first), pl.Series(raw < 0)).alias(name)
+
     def frame(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
         """Return rows ``start`` to ``stop`` (exclusive; None = the end) of all columns."""
         return pl.DataFrame([self.series(name, start, stop) for name in self.columns])
+
+    def lazy(self) -> DiskFrame:
+        """Return all columns, each to be read when it is asked for."""
+        return DiskFrame({name: partial(self.series, name) for name in self.columns}, self.n_rows)
 
     def blocks(self, rows: int = BLOCK) -> Iterator[pl.DataFrame]:
         """Yield all rows in order, so many at once."""
@@ -175,6 +208,11 @@ class ColumnStore:
             }
             cache[i] = pl.Series(unpack_texts(packed), dtype=pl.String)
         return cache[i]
+
+
+def _end(raw: NDArray[Any]) -> NDArray[np.int64]:
+    """Return where lists end, missing ones too."""
+    return np.where(raw < 0, -1 - raw, raw)
 
 
 def holds_columns(path: str | Path) -> bool:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
-from recprune.data.disk_frame import Frame, disk_frame
-from recprune.data.encode import encode_frame
-from recprune.data.extras import read_extras
-from recprune.data.field_columns import as_fields
+from recprune.data.disk_frame import Frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
-from recprune.data.identifiers import refuse_identifiers
-from recprune.data.ids import positions, read_id
-from recprune.data.labels import read_label
-from recprune.data.parts import Fitted, Split, all_ids, places, tune_and_gate
+from recprune.data.given import checked_frames, given_part
+from recprune.data.ids import read_id
+from recprune.data.interactions import with_negatives
+from recprune.data.labels import LabelRule
+from recprune.data.negatives import Negatives
+from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, tune_and_gate
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_source, table_name
@@ -32,7 +31,7 @@ from recprune.data.split import assign, check_classes
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder
-from recprune.errors import DataError, nearest
+from recprune.errors import DataError
 from recprune.schema import Schema
 from recprune.users import Users
 
@@ -47,6 +46,9 @@ PARTS = ("train", "valid", "test")
 class Dataset:
     """A table with a label, its schema, and (after :meth:`split`) encoded parts.
 
+    ``labels`` says how rows come by their label; after a split, also the rate of the negatives
+    that were drawn.
+
     Make one with :meth:`from_frame`, :meth:`read`, :meth:`read_sql` or :meth:`from_splits`.
 
     >>> frame = pl.DataFrame({"colour": ["red", "blue", "red"] * 20, "y": [1, 0, 1] * 20})
@@ -60,6 +62,7 @@ class Dataset:
     name: str = ""
     table: Table | None = None
     fitted: Fitted | None = field(default=None, repr=False)
+    labels: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
     @classmethod
     def from_frame(
@@ -70,6 +73,8 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
@@ -81,18 +86,22 @@ class Dataset:
             user: column of user ids; rows then belong to users.
             item: column of item ids; items can then be ranked for users.
             time: column that orders the rows: dates or numbers.
+            threshold: from this value up the label is 1, as for ratings.
+            negatives: for a log of positives alone, how :meth:`split` draws the others; see
+                :mod:`recprune.data.interactions`. The label may then be left out.
             schema: overrides for what is inferred; see :func:`recprune.data.spec.read_spec`.
             drop: columns to leave out.
 
         Raises:
-            DataError: a column that does not exist, a label that is not two-valued, fewer than 30
-                usable rows, no usable column, two columns of one name.
+            DataError: a column that does not exist, a label that is not two-valued (with negatives:
+                one that is), fewer than 30 usable rows, no usable column, two columns of one name.
             SchemaError: a schema with an unknown key, or that contradicts itself.
         """
         stated = read_spec(schema)
-        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+        how: Any = {"threshold": threshold, "negatives": negatives}
+        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time, **how)
         table = build_table(to_polars(frame), spec)
-        return cls(table.schema, table.findings, "", table)
+        return cls(table.schema, table.findings, "", table, labels=spec.labels)
 
     @classmethod
     def read(
@@ -103,6 +112,8 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
         on_bad_rows: str | BadRows = "error",
@@ -122,23 +133,24 @@ class Dataset:
         """
         bad = BadRows.of(on_bad_rows) if isinstance(on_bad_rows, str) else on_bad_rows
         stated = read_spec(schema)
-        roles = {"label": label, "user": user, "item": item, "time": time}
+        roles: Any = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
         frame: Frame
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
-            frame, from_text, kinds = disk_frame(store), store.from_text, dict(store.kinds)
+            frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
             found = store.findings
         else:
             read = read_source(path, bad)
             frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
-        spec = stated.with_roles(_names(drop), **roles)
+        how: Any = {"threshold": threshold, "negatives": negatives}
+        spec = stated.with_roles(_names(drop), **how, **roles)
         table = build_table(frame, spec, from_text, kinds)
         table = replace(
             table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
         )
-        return cls(table.schema, table.findings, table_name(path), table)
+        return cls(table.schema, table.findings, table_name(path), table, labels=spec.labels)
 
     @classmethod
     def read_sql(
@@ -150,14 +162,17 @@ class Dataset:
         user: str | None = None,
         item: str | None = None,
         time: str | None = None,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
     ) -> Dataset:
         """Read the rows of a PostgreSQL query; see :func:`recprune.data.sql.read_query` for
         ``query``, ``connection`` and their errors, and :meth:`from_frame` for the rest.
         """
-        roles = {"label": label, "user": user, "item": item, "time": time}
-        data = cls.from_frame(read_query(query, connection), schema=schema, drop=drop, **roles)
+        roles: Any = {"label": label, "user": user, "item": item, "time": time, "drop": drop}
+        roles |= {"threshold": threshold, "negatives": negatives}
+        data = cls.from_frame(read_query(query, connection), schema=schema, **roles)
         return replace(data, name="query")
 
     @classmethod
@@ -191,62 +206,29 @@ class Dataset:
                 holds e-mail addresses, phone or card numbers.
         """
         frames = {p: plain(to_polars(f)) for p, f in zip(PARTS, (train, valid, test), strict=True)}
-        roles = [c for c in (schema.label, schema.user, schema.item, schema.weight) if c]
-        roles += schema.other_labels
-        for part, frame in frames.items():
-            needed_here = [f.of if f.of and f.name not in frame else f.name for f in schema.fields]
-            for column in (*needed_here, *roles):
-                if column not in frame.columns:
-                    raise DataError(
-                        f"The {part} rows have no column {column!r}.{nearest(column, frame.columns)}"
-                    )
-        known = {*schema.names, *roles, *(c for f in schema.fields for c in (f.by, f.of) if c)}
-        for given in [*frames.values(), *([] if items is None else [items])]:
-            refuse_identifiers(given, known)
-        frames = {p: as_fields(f, schema) for p, f in frames.items()}
+        frames = checked_frames(frames, schema, items)
         encoder, found = fit_encoder(frames["train"], schema)
         user_ids = pl.Series(users.ids) if users is not None else all_ids(frames, schema.user)
-        if items is not None and schema.item and schema.item not in items.columns:
-            raise DataError(
-                f"The items have no column {schema.item!r}.{nearest(schema.item, items.columns)}"
-            )
         item_ids = read_id(items[schema.item]) if items is not None and schema.item else None
-        parts = {}
-        for part, frame in frames.items():
-            label, found_here = read_label(frame[schema.label])
-            for finding in found_here:
-                if finding.kind == "missing label":
-                    raise DataError(
-                        f"The {part} rows have {finding.rows} without a label ({finding.column!r}). "
-                        "Drop them, or fill them in."
-                    )
-            kept = (*schema.names, schema.user, schema.item)
-            columns = frame.select(list(dict.fromkeys(c for c in kept if c)))
-            parts[part] = Split(
-                encode_frame(encoder, frame),
-                label,
-                encoder,
-                columns,
-                places(frame, schema.user, user_ids, part),
-                places(frame, schema.item, item_ids, part),
-                read_extras(frame, read_spec(schema), from_text=False),
-            )
+        ids = user_ids, item_ids
+        parts = {p: given_part(p, f, encoder, schema, ids) for p, f in frames.items()}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
-        return cls(encoder.schema, tuple(found), name, None, fitted)
+        return cls(encoder.schema, tuple(found), name, None, fitted, LabelRule(schema.label))
 
     def split(
-        self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0
+        self, by: str = "auto", valid: float = 0.15, test: float = 0.15, seed: int = 0, n: int = 1
     ) -> Dataset:
         """Return the data set split and encoded; *valid* is halved into *tune* and *gate*.
 
         Args:
-            by: ``"time"``, ``"user"``, ``"random"``, ``"stratified"`` or ``"auto"``: time if
-                there is a time column, else user if users have several rows, else stratified.
+            by: ``"time"``, ``"user"``, ``"last-n"``, ``"random"``, ``"stratified"`` or ``"auto"``;
+                see :func:`recprune.data.split.assign`.
             valid: share of the rows that validate.
             test: share of the rows that test.
             seed: of the draw.
+            n: rows of a user that test, and that validate, by ``"last-n"``.
 
         Vocabularies and knots are those of the training rows; users' columns, histories and seen
         items are as of the test.
@@ -255,16 +237,16 @@ class Dataset:
             ParameterError: an unknown ``by``, or shares out of range.
             DataError: no column to split by, or a part that lacks a class.
         """
-        table = self._table("split")
+        source = self._table("split")
         user, item = self.schema.user, self.schema.item
-        user_ids = table.frame[user].unique().sort() if user is not None else None
-        owner = positions(table.frame[user], user_ids) if user and user_ids is not None else None
-        by, index = assign(table, owner, by, (valid, test), seed)
+        user_ids = source.frame[user].unique().sort() if user is not None else None
+        owner = place_of(source.frame, user, user_ids)
+        by, index, notes = assign(source, owner, by, (valid, test), seed, n)
+        table, index, rate, drawn = with_negatives(source, self.labels.negatives, index, seed)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
-        items = build_items(table)
-        place = positions(table.frame[item], items[item]) if item and items is not None else None
-        rows = encode_frame(encoder, table.frame)
-        whole = Split(rows, table.label, encoder, table.frame, owner, place, table.extras)
+        items = build_items(source)
+        item_ids = items[item] if item and items is not None else None
+        whole = encoded(table, encoder, user_ids, item_ids)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
@@ -272,12 +254,12 @@ class Dataset:
         if user_ids is not None:
             known = np.ones(len(whole), np.bool_)
             known[index[2]] = False
-            users = build_users(table, user_ids, known, items)
+            users = build_users(source, user_ids, known[: len(source.label)], items)
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
-        return replace(
-            self, schema=encoder.schema, findings=(*self.findings, *found), fitted=fitted
-        )
+        labels = self.labels if rate is None else replace(self.labels, negative_rate=rate)
+        findings = (*self.findings, *notes, *drawn, *found)
+        return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 
     @property
     def train(self) -> Split:
@@ -345,15 +327,7 @@ class Dataset:
             unsplit = replace(self._table("only"), schema=schema)
             return replace(self, schema=schema, table=unsplit)
         encoder = self.encoder.take(schema.names, {})
-        codes, shares = self.encoder.columns_of(schema.names)
-        parts = {
-            part: replace(
-                split,
-                rows=split.rows.select(codes, shares),
-                encoder=encoder,
-            )
-            for part, split in self.fitted.parts.items()
-        }
+        parts = {part: split.only(encoder) for part, split in self.fitted.parts.items()}
         table = None if self.table is None else replace(self.table, schema=schema)
         return replace(self, schema=schema, table=table, fitted=replace(self.fitted, parts=parts))
 
@@ -365,15 +339,15 @@ class Dataset:
 
     def all_rows(self) -> Split:
         """Return all rows of the table as one part, encoded by themselves: for scoring a saved
-        model, which encodes the raw columns by its own vocabularies, never for training.
+        model, which encodes the raw columns by its own vocabularies, never for training. For a log
+        of positives with negatives, which are drawn as for one window.
         """
         table = self._table("all_rows")
+        table = with_negatives(table, self.labels.negatives, [np.arange(len(table.label))], 0).table
         encoder, _ = fit_encoder(table.frame, table.schema, table.rules)
         user, item = table.schema.user, table.schema.item
-        users = positions(table.frame[user], table.frame[user].unique().sort()) if user else None
-        items = positions(table.frame[item], table.frame[item].unique().sort()) if item else None
-        rows = encode_frame(encoder, table.frame)
-        return Split(rows, table.label, encoder, table.frame, users, items, table.extras)
+        users = table.frame[user].unique().sort() if user else None
+        return encoded(table, encoder, users, table.frame[item].unique().sort() if item else None)
 
     @property
     def whole_table(self) -> Table:

@@ -17,7 +17,7 @@ from recprune._support import require, stream
 from recprune.data.dataset import Dataset
 from recprune.data.history import History, cross_fields
 from recprune.data.ids import id_texts
-from recprune.data.negatives import sample_negatives
+from recprune.data.negatives import Negatives, sample_negatives
 from recprune.data.profiles import raw_column
 from recprune.errors import ParameterError
 from recprune.schema import Field, Schema
@@ -162,9 +162,10 @@ class _Window:
         )
         user, item = (bought[c].to_numpy().astype(np.int64) for c in ("user", "item"))
         popularity = self.shop.buyers.astype(np.float64)
-        other = sample_negatives(user, item, popularity, negatives, ALPHA, seed)
-        users, items = np.concatenate([user, other[0]]), np.concatenate([item, other[1]])
-        label = np.repeat([1, 0], [len(user), len(other[0])])
+        how, draws = Negatives(negatives, alpha=ALPHA), stream(seed, "negatives")
+        other = sample_negatives(user, item, popularity, how, draws)
+        users, items = np.concatenate([user, other.users]), np.concatenate([item, other.items])
+        label = np.repeat([1, 0], [len(user), len(other.users)])
         order = np.lexsort((items, users))
         sides = [self.users[users[order]], self.items[items[order]]]
         pairs = pl.concat([*sides, pl.DataFrame({LABEL: label[order]})], how="horizontal")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.columns import ColumnStore
-
-__all__ = ["DiskFrame", "Frame", "disk_frame", "keep"]
+__all__ = ["DiskFrame", "Frame", "keep"]
 
 Index = NDArray[np.int64]
 Reader = Callable[[], pl.Series]
@@ -77,11 +74,6 @@ class DiskFrame:
 
 
 Frame = pl.DataFrame | DiskFrame
-
-
-def disk_frame(store: ColumnStore) -> DiskFrame:
-    """Return the columns of a folder of data."""
-    return DiskFrame({name: partial(store.series, name) for name in store.names}, store.n_rows)
 
 
 def keep(frame: Frame, names: Sequence[str]) -> Frame:

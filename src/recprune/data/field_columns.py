@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from recprune.data.binding import bind_to_items
 from recprune.data.date_fields import expand_date, moments, part_of
 from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.data.frames import widened
@@ -65,6 +66,10 @@ class FieldColumns:
         """Return the fields, with what is not stated guessed from ``frame``, which has them all."""
         spec = self.spec
         sources = guess_sources(frame, list(self.columns), spec.user, spec.item)
+        if spec.labels.negatives is not None:
+            stated = [n for n, f in spec.fields.items() if f.get("source") or f.get("by")]
+            sources, found = bind_to_items(frame, sources, str(spec.item), stated)
+            self.findings.extend(found)
         return tuple(
             self._field(name, column, sources[name]) for name, column in self.columns.items()
         )

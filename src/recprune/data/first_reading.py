@@ -52,18 +52,20 @@ def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter]) -> None:
             writer.wrong |= survey.turn is not None or writer.content != survey.content()
     # All texts at once: Polars then works on several columns side by side.
     ways = [way for name in rows.columns if (way := writers[name].reading(rows[name])) is not None]
-    codes = rows.select(ways) if ways else rows.select([])
+    read = rows.select(ways)
     for name, writer in writers.items():
         if name not in rows.columns:
             writer.survey.skip(len(rows))
             writer.add(writer.survey.nothing(len(rows)))
-            continue
-        series = codes[name] if name in codes.columns else rows[name]
-        if writer.survey.typed and writer.content in ("integer", "number"):
-            series = writer.survey.parse(series, batch.place)
+        elif name not in read.columns:
+            writer.add(rows[name])
+        elif writer.content == "text":
+            writer.add(read[name], read=True)
+        else:
+            numbers = writer.survey.parse(rows[name], read[name], batch.place)
             if writer.content == "integer" and not writer.survey.whole:
                 writer.widen()
-        writer.add(series)
+            writer.add(numbers, read=True)
 
 
 def settle(writer: ColumnWriter, origins: Origins) -> None:

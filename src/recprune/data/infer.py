@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from recprune.data.frames import as_text, comparable, widened
-from recprune.data.nested import read_dense, read_sequence
+from recprune.data.nested import is_vector, lengths_of, read_dense, read_sequence
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 from recprune.schema import Kind
@@ -191,11 +191,7 @@ def _nested(series: pl.Series, wanted: Kind | None) -> Column:
             f"Column {series.name!r} is {wanted} by the schema, and holds {series.dtype} values. Give "
             'it kind = "sequence" or "dense".'
         )
-    inner = series.dtype.inner  # type: ignore[attr-defined]
-    lengths = set(series.cast(pl.List(inner)).list.len().drop_nulls().unique())
-    vector = series.dtype == pl.Array or inner.is_float()
-    alike = len(lengths) == 1 and max(lengths) > 1
-    if wanted == "dense" or (wanted is None and vector and alike):
+    if is_vector(series.dtype, lengths_of(series), wanted):
         return Column(read_dense(series), "dense")
     lists = read_sequence(series)
     if not lists.list.len().sum():
@@ -255,7 +251,7 @@ def numbers_of(series: pl.Series) -> pl.Series:
 def coded(series: pl.Series) -> bool:
     """Tell codes such as 02139 from numbers: a leading zero is lost in a number."""
     # Most numbers begin with another digit, and need no slow search.
-    odd = series.filter(~series.str.slice(0, 1).is_in(list("123456789")))
+    odd = series.filter((series < "1") | (series >= ":"))
     return bool(odd.str.contains(r"^\s*[-+]?0\d").any())
 
 

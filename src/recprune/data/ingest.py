@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from recprune._support import progress
 from recprune.crypto import Pseudonymiser
 from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
+from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.people import People, read_erased
 from recprune.data.reading import Reading
@@ -32,6 +35,9 @@ from recprune.folders import folder_written_whole
 from recprune.schema import Schema
 
 __all__ = ["ingest", "ingest_sql"]
+
+#: Columns that are brought into their last form at once.
+FINISHERS = 4
 
 Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 
@@ -74,9 +80,9 @@ def ingest(
         InputError: ``output`` cannot be written.
     """
     stated, opened = read_spec(schema), open_source(source)
-    given = {"label": label, "user": user, "item": item, "time": time}
-    known = {r: c for r, c in opened.roles.items() if not (given[r] or getattr(stated, r))}
-    spec = stated.with_roles(_names(drop), **(given | known))
+    spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
+    spec = replace(spec, **known)  # type: ignore[arg-type]
     bad = BadRows.of(on_bad_rows)
     people = _people(spec, pseudonyms, erased, opened.pseudonyms)
     return _ingest(opened, Path(output), spec, bad, people)
@@ -114,10 +120,12 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
     with folder_written_whole(output) as folder, _nothing_kept(output):
         rows, writers = reading.write(bad, folder)
         shutil.rmtree(folder / "rows", ignore_errors=True)
-        columns, tensors = [], {}
-        for i, writer in enumerate(progress(writers, "finishing")):
-            columns.append(writer.finish())
-            tensors.update({f"{i}.{key}": array for key, array in writer.vocabulary().items()})
+        with ThreadPoolExecutor(FINISHERS) as pool:
+            columns = list(
+                progress(pool.map(ColumnWriter.finish, writers), "finishing", len(writers))
+            )
+        vocabularies = [writer.vocabulary() for writer in writers]
+        tensors = {f"{i}.{k}": array for i, v in enumerate(vocabularies) for k, array in v.items()}
         (folder / TEXTS).write_bytes(save(tensors))
         surveys = {writer.survey.name: writer.survey for writer in writers}
         found = [*source.findings, *bad.findings(spec.label or "")]

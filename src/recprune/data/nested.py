@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recprune.data.frames import as_text
 from recprune.errors import DataError
+from recprune.schema import Kind
 
-__all__ = ["read_dense", "read_sequence", "split_texts"]
+__all__ = ["is_vector", "lengths_of", "lists_of", "read_dense", "read_sequence"]
 
 
-def split_texts(series: pl.Series, separator: str) -> pl.Series:
-    """Return texts as lists.
+def lengths_of(series: pl.Series) -> set[int]:
+    """Return the lengths that the lists of a column have."""
+    lists = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
+    return set(lists.list.len().drop_nulls().unique())
 
-    >>> split_texts(pl.Series(["a|b", None]), "|").to_list()
-    [['a', 'b'], None]
+
+def is_vector(dtype: pl.DataType, lengths: set[int], stated: Kind | None = None) -> bool:
+    """Tell vectors, whose numbers are all there in every row, from lists of categories."""
+    if stated is not None:
+        return stated == "dense"
+    inner = dtype.inner  # type: ignore[attr-defined]
+    numbers = inner.is_float() or (dtype == pl.Array and inner.is_numeric())
+    return bool(numbers) and len(lengths) == 1 and max(lengths) > 1
+
+
+def lists_of(flat: pl.Series, sizes: NDArray[np.int64], missing: pl.Series) -> pl.Series:
+    """Return elements that stand one after the other as lists.
+
+    >>> lists_of(pl.Series(["a", "b"]), np.array([2, 0, 0]), pl.Series([False, False, True])).to_list()
+    [['a', 'b'], [], None]
     """
-    return series.str.split(separator)
+    rows = np.arange(len(sizes), dtype=np.uint32)
+    elements = pl.DataFrame({"row": np.repeat(rows, sizes), "text": flat})
+    lists = elements.group_by("row", maintain_order=True).agg("text")
+    table = pl.DataFrame({"row": rows, "missing": missing})
+    joined = table.join(lists, "row", "left", maintain_order="left")
+    empty = pl.lit(pl.Series([[]], dtype=pl.List(flat.dtype)))
+    filled = pl.when(~pl.col("missing")).then(pl.col("text").fill_null(empty))
+    return joined.select(filled).to_series()
 
 
 def read_sequence(series: pl.Series) -> pl.Series:
@@ -26,21 +51,13 @@ def read_sequence(series: pl.Series) -> pl.Series:
     [['1'], []]
     """
     lists = series.cast(pl.List(series.dtype.inner)) if series.dtype == pl.Array else series  # type: ignore[attr-defined]
-    flat = lists.list.drop_nulls().explode(empty_as_null=False, keep_nulls=False)
+    sizes = lists.list.len().fill_null(0).to_numpy()
+    flat = lists.explode(empty_as_null=False, keep_nulls=False)
     texts = flat if flat.dtype == pl.String else as_text(flat)
-    sizes = lists.list.drop_nulls().list.len()
-    owner = pl.Series(range(len(lists)), dtype=pl.UInt32)
-    table = pl.DataFrame(
-        {"row": owner.repeat_by(sizes.fill_null(0)).explode(empty_as_null=False), "text": texts}
-    )
-    table = table.filter(pl.col("text").is_not_null() & (pl.col("text") != ""))
-    grouped = table.group_by("row", maintain_order=True).agg("text")
-    empty = pl.Series("empty", [[]], dtype=pl.List(pl.String))
-    joined = pl.DataFrame({"row": owner, "known": lists.is_not_null()}).join(
-        grouped, "row", "left", maintain_order="left"
-    )
-    filled = pl.when("known").then(pl.col("text").fill_null(empty.first()))
-    return joined.select(filled.alias(series.name)).to_series()
+    owner = np.repeat(np.arange(len(lists)), sizes)
+    kept = (texts.is_not_null() & (texts != "")).fill_null(False).to_numpy()
+    counts = np.bincount(owner[kept], minlength=len(lists))
+    return lists_of(texts.filter(pl.Series(kept)), counts, lists.is_null()).alias(series.name)
 
 
 def read_dense(series: pl.Series) -> pl.Series:

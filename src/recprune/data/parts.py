@@ -11,14 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.disk_frame import Frame
+from recprune.data.encode import encode_frame
 from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.split import halves
+from recprune.data.table import Table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
 from recprune.users import Users
 
-__all__ = ["Fitted", "Split", "all_ids", "places", "tune_and_gate"]
+__all__ = ["Fitted", "Split", "all_ids", "encoded", "place_of", "places", "tune_and_gate"]
 
 Index = NDArray[np.int64]
 
@@ -61,6 +63,11 @@ class Split:
             extras=self.extras.take(at),
         )
 
+    def only(self, encoder: Encoder) -> Split:
+        """Return the rows with the fields of a part of their own encoder: same codes."""
+        codes, shares = self.encoder.columns_of(encoder.schema.names)
+        return replace(self, rows=self.rows.select(codes, shares), encoder=encoder)
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -72,6 +79,21 @@ class Fitted:
     exclude_seen: bool
     by: str
     seed: int
+
+
+def encoded(
+    table: Table, encoder: Encoder, users: pl.Series | None, items: pl.Series | None
+) -> Split:
+    """Return all rows of a table as one part; ``users`` and ``items`` are the ids to place them by."""
+    frame, schema = table.frame, table.schema
+    owner, place = place_of(frame, schema.user, users), place_of(frame, schema.item, items)
+    rows = encode_frame(encoder, frame)
+    return Split(rows, table.label, encoder, frame, owner, place, table.extras)
+
+
+def place_of(frame: Frame, column: str | None, ids: pl.Series | None) -> Index | None:
+    """Return each row's position among the ids of a column; None without a column."""
+    return None if column is None or ids is None else positions(frame[column], ids)
 
 
 def tune_and_gate(valid: Split, seed: int) -> dict[str, Split]:

@@ -92,6 +92,7 @@ class Reading:
         spelt = self.kinds.get(name) == "categorical"
         spelt |= name in (self.roles.get("user"), self.roles.get("item"))
         survey = ColumnSurvey(name, self.source.from_text, spelt, rows)
+        survey.kind = self.kinds.get(name)
         return ColumnWriter(i, survey, folder, rows)
 
     def _write_again(self, wrong: dict[str, ColumnWriter], rows: int) -> None:

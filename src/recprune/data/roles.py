@@ -66,6 +66,7 @@ def guess_sources(
     context. One that is both belongs to the side with fewer ids, where more rows bear it out: a
     table with one row a user says nothing against an item's attribute.
 
+    >>> import polars as pl
     >>> frame = pl.DataFrame({"u": [1, 1, 2], "i": [7, 8, 7], "age": [30, 30, 40], "x": [1, 2, 3]})
     >>> guess_sources(frame, ["age", "x"], "u", "i")
     {'age': 'user', 'x': 'context'}

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from recprune.data.feature_map import read_feature_map
+from recprune.data.labels import LabelRule
+from recprune.data.negatives import Negatives
 from recprune.data.rules import RULES, FieldRule
 from recprune.dates import DATE_PARTS
-from recprune.errors import DataError, SchemaError, nearest
+from recprune.errors import DataError, InputError, SchemaError, nearest
 from recprune.schema import Field, Schema
 
 __all__ = ["Spec", "read_spec"]
 
 ROLES = ("label", "user", "item", "time", "weight")
-KEYS = (*ROLES, "other_labels", "drop", "fields", *RULES)
+LABELS = ("label_threshold", "negative_rate", "negatives")
+KEYS = (*ROLES, "other_labels", "drop", "fields", *RULES, *LABELS)
 PROPERTIES = ("kind", "source", "sensitive", "cost", "by", "of", "part")
 FIELD_KEYS = (*PROPERTIES, "parts", *RULES)
 
@@ -35,6 +38,7 @@ class Spec:
         rules: field → which values get an embedding row of their own.
         rule: the same for all other fields.
         whole: ``fields`` are all fields; other columns are left out.
+        labels: how rows come by their 0 and 1.
     """
 
     label: str | None = None
@@ -48,11 +52,25 @@ class Spec:
     rules: Mapping[str, FieldRule] = field(default_factory=dict)
     rule: FieldRule = FieldRule()  # noqa: RUF009 (frozen)
     whole: bool = False
+    labels: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
-    def with_roles(self, drop: Iterable[str], **roles: str | None) -> Spec:
-        """Return the spec with roles given by arguments, which win over the file's."""
+    def with_roles(
+        self,
+        drop: Iterable[str],
+        *,
+        threshold: float | None = None,
+        negatives: Negatives | None = None,
+        **roles: str | None,
+    ) -> Spec:
+        """Return the spec with roles and labels given by arguments, which win over the file's."""
         given = {name: value for name, value in roles.items() if value is not None}
-        return replace(self, drop=(*self.drop, *drop), **given)  # type: ignore[arg-type]
+        labels = self.labels
+        if threshold is not None:
+            labels = replace(labels, threshold=threshold)
+        if negatives is not None:
+            labels = replace(labels, negatives=negatives)
+        labels = replace(labels, column=given.get("label", self.label))
+        return replace(self, drop=(*self.drop, *drop), labels=labels, **given)  # type: ignore[arg-type]
 
     def check(self, columns: Iterable[str]) -> None:
         """Refuse names that the table does not have, and one column in two roles.
@@ -61,10 +79,7 @@ class Spec:
             DataError: names the role, the column and the nearest column of the table.
         """
         columns = list(columns)
-        if self.label is None:
-            raise DataError(
-                "No label column is named. Name it with label=…, with --label at the command line, or in schema.toml."
-            )
+        self.labels.check(self.label, self.user, self.item)
         roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, name in roles.items():
             if name not in columns:
@@ -98,7 +113,9 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
             ``kind``, ``source``, ``sensitive``, ``cost``, ``by`` and the keys of
             :class:`recprune.data.rules.FieldRule` for each named field; the rest is inferred. A
             ``kind`` of ``"date"`` is read as its ``parts`` (hour, weekday, month, age). The rules'
-            keys at the top hold for all fields. A path that ends in .json is FuxiCTR's
+            keys at the top hold for all fields. ``label_threshold``, ``negative_rate`` and
+            ``negatives``, a table of :class:`Negatives`' arguments, say how rows come by their label
+            (:class:`recprune.data.labels.LabelRule`). A path that ends in .json is FuxiCTR's
             ``feature_map.json``: exactly its fields.
 
     Raises:
@@ -153,7 +170,11 @@ def _parse(data: Mapping[str, Any], owner: str) -> Spec:
         rules[name] = FieldRule.read(stated, f"{owner}, field {name!r}").over(rule)
     roles: dict[str, Any] = {role: data.get(role) for role in ROLES}
     named: dict[str, Any] = {key: tuple(names) for key, names in lists.items()}
-    return Spec(**roles, **named, fields=fields, rules=rules, rule=rule)
+    try:
+        labels = LabelRule.stated(data)
+    except InputError as error:
+        raise SchemaError(f"{owner}: {error}") from error
+    return Spec(**roles, **named, fields=fields, rules=rules, rule=rule, labels=labels)
 
 
 def _known(given: Mapping[str, Any], keys: tuple[str, ...], owner: str) -> None:

@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import stream
+from recprune.data.quality import Finding
 from recprune.data.table import Table
 from recprune.errors import DataError, ParameterError
 
-__all__ = ["SplitBy", "assign", "check_classes", "halves"]
+__all__ = ["Assigned", "assign", "check_classes", "halves"]
 
-SplitBy = Literal["auto", "time", "user", "random", "stratified"]
+WAYS = ("auto", "time", "user", "last-n", "random", "stratified")
 Index = NDArray[np.int64]
 PARTS = ("train", "valid", "test")
 
 
+class Assigned(NamedTuple):
+    """How rows were split, the rows of train, valid and test (sorted), and what was found."""
+
+    by: str
+    rows: list[Index]
+    findings: tuple[Finding, ...] = ()
+
+
 def assign(
-    table: Table, users: Index | None, by: str, shares: tuple[float, float], seed: int
-) -> tuple[str, list[Index]]:
-    """Return the way the rows were split, and the rows of train, valid and test (sorted).
+    table: Table, users: Index | None, by: str, shares: tuple[float, float], seed: int, n: int = 1
+) -> Assigned:
+    """Deal the rows to train, valid and test.
 
     Args:
         table: the table.
         users: each row's user, shape ``(n,)``, or None.
         by: ``"time"``: cut where the time column passes a quantile, rows of equal time together.
-            ``"user"``: all rows of a user together. ``"random"``; ``"stratified"``: random with
-            equal label rates. ``"auto"``: time if there is a time column, else user if users have
-            several rows, else stratified.
-        shares: shares of the rows that validate and test.
+            ``"user"``: all rows of a user together. ``"last-n"``: of every user the last ``n``
+            rows test, the ``n`` before validate, the rest train; a user with fewer than
+            2 ``n`` + 1 rows trains only. Rows are ordered by time, without a time column as they
+            stand, and rows of one time too. ``"last-3"`` is ``"last-n"`` with ``n`` = 3.
+            ``"random"``; ``"stratified"``: random with equal label rates. ``"auto"``: time if
+            there is a time column, else user if users have several rows, else stratified.
+        shares: shares of the rows that validate and test; without effect on ``"last-n"``.
         seed: of the draw.
+        n: of ``"last-n"``.
+
+    With ``"last-n"`` no row of a user trains that comes after one that tests, but rows of other
+    users do (Ji et al. 2023, "A Critical Study on Data Leakage in Recommender System Offline
+    Evaluation"): where popularity changes with time, ``"time"`` is the stricter way.
 
     Raises:
-        ParameterError: an unknown ``by``, or shares that leave no training rows.
-        DataError: the table has no time (user) column, or too few times (users).
+        ParameterError: an unknown ``by``, an ``n`` below 1, or shares that leave no training rows.
+        DataError: the table has no time (user) column, or too few times (users, rows of a user).
     """
-    if by not in get_args(SplitBy):
-        options = ", ".join(map(repr, get_args(SplitBy)))
-        raise ParameterError.of("by", "Dataset.split", f"one of {options}", by)
+    by, n = _way(by, n)
     for name, share in zip(("valid", "test"), shares, strict=True):
         if not (isinstance(share, float) and 0 < share < 1):
             raise ParameterError.of(name, "Dataset.split", "a float in (0, 1)", share)
@@ -49,15 +65,18 @@ def assign(
     if by == "auto":
         repeated = users is not None and len(users) > len(np.unique(users))
         by = "time" if table.time is not None else "user" if repeated else "stratified"
+    found: tuple[Finding, ...] = ()
     if by == "time":
         part = _by_time(table, shares)
+    elif by.startswith("last-"):
+        part, found = _by_last(table, users, n)
     else:
         if by == "user":
             part = _by_user(table, users, shares, seed)
         else:
             strata = table.label if by == "stratified" else np.zeros(len(table.label))
             part = _deal(strata, np.ones(len(strata)), _three(shares), seed, "rows")
-    return by, [np.flatnonzero(part == i) for i in range(len(PARTS))]
+    return Assigned(by, [np.flatnonzero(part == i) for i in range(len(PARTS))], found)
 
 
 def halves(label: NDArray[np.float32], users: Index | None, seed: int) -> tuple[Index, Index]:
@@ -88,6 +107,18 @@ def check_classes(labels: dict[str, NDArray[np.float32]], how: str) -> None:
             )
 
 
+def _way(by: str, n: int) -> tuple[str, int]:
+    """Check the way and ``n``; return ``"last-n"`` with the number in place."""
+    last = re.fullmatch(r"last-([1-9]\d{0,8})", by)
+    if last is None and by not in WAYS:
+        options = ", ".join(map(repr, WAYS))
+        raise ParameterError.of("by", "Dataset.split", f"one of {options}, or 'last-3'", by)
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ParameterError.of("n", "Dataset.split", "an int ≥ 1", n)
+    n = int(last[1]) if last is not None else n
+    return (f"last-{n}" if by.startswith("last-") else by), n
+
+
 def _by_time(table: Table, shares: tuple[float, float]) -> NDArray[Any]:
     if table.time is None:
         raise DataError(
@@ -107,13 +138,42 @@ def _by_time(table: Table, shares: tuple[float, float]) -> NDArray[Any]:
     return np.searchsorted(times[[first, second]], table.time, side="right")
 
 
-def _by_user(
-    table: Table, users: Index | None, shares: tuple[float, float], seed: int
-) -> NDArray[Any]:
+def _by_last(table: Table, users: Index | None, n: int) -> tuple[NDArray[Any], tuple[Finding, ...]]:
+    users = _owned(users)
+    # A stable sort: rows of one time (or of none) keep their order.
+    keys = (users,) if table.time is None else (table.time, users)
+    order = np.lexsort(keys)
+    rows = np.bincount(users)
+    from_end = np.empty(len(users), np.int64)
+    from_end[order] = np.cumsum(rows)[users[order]] - 1 - np.arange(len(users))
+    part = np.where(from_end < n, 2, np.where(from_end < 2 * n, 1, 0))
+    short = rows <= 2 * n
+    if short.all():
+        raise DataError(
+            f"No user has {2 * n + 1} rows, as a split by last-{n} needs (one or more to train, {n} "
+            f"to validate, {n} to test). Split by another way (by=…), or take a smaller n."
+        )
+    alone = short[users]
+    if not alone.any():
+        return part, ()
+    count = int((short & (rows > 0)).sum())
+    action = f"used for training alone: {count} users have fewer than {2 * n + 1} rows"
+    found = Finding("few rows", str(table.schema.user), "info", int(alone.sum()), action)
+    return np.where(alone, 0, part), (found,)
+
+
+def _owned(users: Index | None) -> Index:
     if users is None:
         raise DataError(
             "There is no user column to split by. Name it with user=…, or split by another way."
         )
+    return users
+
+
+def _by_user(
+    table: Table, users: Index | None, shares: tuple[float, float], seed: int
+) -> NDArray[Any]:
+    users = _owned(users)
     return _deal_users(table.label, users, _three(shares), seed, "users")
 
 

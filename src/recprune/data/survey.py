@@ -12,9 +12,11 @@ from recprune.data.columns import Content
 from recprune.data.frames import as_text
 from recprune.data.identifiers import SAMPLE
 from recprune.data.infer import SLIPS, coded, numbers_of
+from recprune.data.nested import is_vector, lengths_of, read_dense, read_sequence
 from recprune.data.quality import Finding
 from recprune.data.source_typed import common_type
 from recprune.errors import DataError
+from recprune.schema import Kind
 
 __all__ = ["ColumnSurvey"]
 
@@ -37,13 +39,16 @@ class ColumnSurvey:
     def __init__(self, name: str, from_text: bool, spelt: bool = False, rows: int = 0) -> None:
         self.name, self.from_text, self.spelt = name, from_text, spelt
         self.rows = self.empty = rows
-        #: Text values that are numbers; all of them whole, as short, or exact in 32 bits.
+        #: Text values that are numbers, and whether all of them are whole.
         self.numbers = 0
-        self.whole = self.short = self.single = True
+        self.whole = True
         #: Whether 64 bits do not hold all of them.
         self.large = False
         self.coded = False
         self.booleans = 0
+        #: Lengths of lists, and what the schema says that they are.
+        self.lengths: set[int] = set()
+        self.kind: Kind | None = None
         #: The first value that is no number, and where it stands.
         self.slip: tuple[str, str] | None = None
         self.dtype: pl.DataType | None = None
@@ -79,6 +84,8 @@ class ColumnSurvey:
         self.empty += series.null_count()
         if series.dtype.is_numeric():
             self._measure(series.drop_nulls())
+        elif series.dtype.is_nested():
+            self.lengths |= lengths_of(series)
 
     @property
     def typed(self) -> bool:
@@ -97,22 +104,28 @@ class ColumnSurvey:
             return "text"
         return "integer" if _whole(texts).null_count() == 0 else "number"
 
-    def parse(self, series: pl.Series, place: Callable[[int], str]) -> pl.Series:
-        """Return the numbers of a batch of texts, whole ones as integers, and learn what they are."""
-        whole = _whole(series)
-        if whole.null_count() == series.null_count():
-            numbers = whole
-            self._measure(whole.drop_nulls())
-        else:
-            numbers = numbers_of(series)
-            self.whole = False
-            self._measure(numbers.drop_nulls())
+    def parse(self, series: pl.Series, read: pl.Series, place: Callable[[int], str]) -> pl.Series:
+        """Return the numbers of a batch of texts, whole ones as integers, and learn what they are.
+
+        Args:
+            series: the texts.
+            read: the same cast to integers or numbers, null where that failed.
+            place: says where one of the rows comes from.
+        """
+        numbers = read
+        if read.null_count() > series.null_count():
+            whole = _whole(series)
+            numbers = whole if whole.null_count() == series.null_count() else numbers_of(series)
+        self.whole = self.whole and numbers.dtype.is_integer()
+        self._measure(numbers.drop_nulls())
         known = len(series) - numbers.null_count()
         self.numbers += known
         if self.slip is None and known < len(series) - series.null_count():
             at = int((numbers.is_null() & series.is_not_null()).arg_true()[0])
             self.slip = series[at], place(at)
-        self.coded = self.coded or coded(series)
+        # What was read as it stands begins with a digit or a sign: few texts need a closer look.
+        odd = series.filter(series < "1") if numbers is read else series
+        self.coded = self.coded or coded(odd.filter(odd != "0"))
         return numbers
 
     def weigh(
@@ -164,18 +177,10 @@ class ColumnSurvey:
     def _measure(self, values: pl.Series) -> None:
         if values.dtype.is_float():
             self.whole = False
-            if self.single:
-                back = values.cast(pl.Float32, strict=False).cast(pl.Float64)
-                self.single = bool((back.eq_missing(values) | values.is_nan()).all())
             return
         low, high = values.min(), values.max()
-        limit = np.iinfo(np.int32)
         if low is not None and high is not None:
             self.large = self.large or int(high) > LARGEST or int(low) < -LARGEST  # type: ignore[arg-type]
-            self.short = self.short and limit.min < int(low) and int(high) <= limit.max  # type: ignore[arg-type]
-            if self.single:
-                back = values.cast(pl.Float32).cast(values.dtype, strict=False)
-                self.single = bool(back.eq_missing(values).all())
 
     def content(self) -> Content:
         """Return what the column is stored as."""
@@ -189,6 +194,8 @@ class ColumnSurvey:
             return "date"
         if kind == pl.Time or (kind.is_integer() and self.large):
             return "text"
+        if kind.is_nested():
+            return "vector" if is_vector(kind, self.lengths, self.kind) else "list"
         if kind.is_temporal():
             return "time"
         return "number" if kind.is_float() else "integer"
@@ -207,6 +214,10 @@ class ColumnSurvey:
         """Return a batch of the column as a content's values."""
         if self.dtype is not None and series.dtype != self.dtype:
             series = series.cast(self.dtype)
+        if content == "list":
+            return read_sequence(series)
+        if content == "vector":
+            return read_dense(series)
         if content == "text" and series.dtype != pl.String:
             return as_text(series)
         if series.dtype != pl.String or content == "text":

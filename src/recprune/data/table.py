@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -18,7 +19,7 @@ from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import refuse_identifiers
 from recprune.data.ids import read_id
 from recprune.data.infer import read_time, typed
-from recprune.data.labels import read_label
+from recprune.data.labels import check_label, read_label
 from recprune.data.quality import Finding, duplicate_columns
 from recprune.data.rules import FieldRule
 from recprune.data.spec import Spec
@@ -29,6 +30,8 @@ __all__ = ["LEAST_ROWS", "Table", "build_table"]
 
 #: Fewer rows cannot be split into train, tune, gate and test with both classes in each.
 LEAST_ROWS = 30
+#: Of a log of positives that names no label.
+MADE_LABEL = "taken"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Table:
 
     Args:
         frame: plain columns, in memory or read when asked for: fields, ids, and the columns that cross fields are indexed by.
-        label: 0 or 1, shape ``(n,)``.
+        label: 0 or 1, shape ``(n,)``; all 1 where negatives are still to be drawn.
         schema: its fields and roles.
         rules: field → which values get a row of their own.
         findings: what was found and done.
@@ -93,6 +96,7 @@ def build_table(
             neither a role nor named by the schema.
     """
     spec.check(frame.columns)
+    frame, spec = _with_label(frame, spec)
     roles = [r for r in (spec.user, spec.item, spec.time, spec.weight) if r is not None]
     roles += spec.other_labels
     left_out = set(spec.drop)
@@ -104,9 +108,9 @@ def build_table(
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     extras = replace(read_extras(frame, spec, from_text), time=time)
     read = FieldColumns(frame, spec, from_text, kinds or {})
-    found += read.findings
     frame = read.converted()
     fields = read.fields(frame)
+    found += read.findings
     if not fields:
         raise DataError(
             "No usable field is left: every column is a role, dropped, constant or empty. "
@@ -122,13 +126,28 @@ def build_table(
     return Table(keep(frame, list(kept)), label, schema, rules, tuple(found), extras)
 
 
+def _with_label(frame: Frame, spec: Spec) -> tuple[Frame, Spec]:
+    """Give a log of positives that has no label a column of 1, under a name that is free."""
+    if spec.label is not None:
+        return frame, spec
+    name = MADE_LABEL
+    while name in frame.columns:
+        name += "_"
+    spec = replace(spec, label=name)
+    if not isinstance(frame, DiskFrame):
+        return frame.with_columns(pl.lit(1).alias(name)), spec
+    as_they_are = {n: partial(frame.__getitem__, n) for n in frame.columns}
+    ones = partial(pl.Series, name, np.ones(len(frame), np.int8))
+    return frame.derived({**as_they_are, name: ones}), spec
+
+
 def _usable_rows(
     frame: Frame, spec: Spec, from_text: bool
 ) -> tuple[Frame, NDArray[np.float32], NDArray[Any] | None, list[Finding]]:
     if len(frame) < LEAST_ROWS:
         raise DataError(_too_few(len(frame), []))
     raw = frame[str(spec.label)]
-    label, found = read_label(typed(raw) if from_text else raw)
+    label, found = read_label(typed(raw) if from_text else raw, spec.labels)
     usable, time = ~np.isnan(label), None
     for role in ("user", "item", "time"):
         name = getattr(spec, role)
@@ -146,11 +165,7 @@ def _usable_rows(
         time = None if time is None else time[usable]
     if len(label) < LEAST_ROWS:
         raise DataError(_too_few(len(label), found))
-    if label.min() == label.max():
-        raise DataError(
-            f"Label {spec.label!r} has one class only among the {len(label)} usable rows. Ranking "
-            "needs rows of both classes."
-        )
+    check_label(str(spec.label), label, spec.labels)
     return frame, label, time, found
 
 

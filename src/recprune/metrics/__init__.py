@@ -10,7 +10,12 @@ from recprune.metrics.beyond import (
     personalisation,
     user_coverage,
 )
-from recprune.metrics.calibration import brier, calibration_curve, calibration_error
+from recprune.metrics.calibration import (
+    brier,
+    calibration_curve,
+    calibration_error,
+    undo_sampling,
+)
 from recprune.metrics.classification import (
     accuracy,
     best_threshold,
@@ -64,5 +69,6 @@ __all__ = [
     "recall",
     "recall_at_k",
     "top_k",
+    "undo_sampling",
     "user_coverage",
 ]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from recprune.errors import ParameterError
 from recprune.metrics._checks import binary, probabilities
 
-__all__ = ["brier", "calibration_curve", "calibration_error"]
+__all__ = ["brier", "calibration_curve", "calibration_error", "undo_sampling"]
 
 
 def brier(label: ArrayLike, prob: ArrayLike) -> float:
@@ -71,3 +71,32 @@ def calibration_error(label: ArrayLike, prob: ArrayLike, bins: int = 10) -> floa
     """
     mean, rate, count = calibration_curve(label, prob, bins)
     return float(np.average(np.abs(mean - rate), weights=count))
+
+
+def undo_sampling(prob: ArrayLike, negative_rate: float) -> NDArray[np.float64]:
+    """Return what probabilities are where all negatives are counted, not a sample of them.
+
+    A model that trained on all positives and a share w of the negatives has odds 1 / w times too
+    high, whatever its features: p / (p + (1 − p) / w) puts them right (He et al. 2014, "Practical
+    Lessons from Predicting Clicks on Ads at Facebook", section 6.3; King & Zeng 2001, "Logistic
+    Regression in Rare Events Data", prior correction: in log-odds a shift of ln w). The order of the
+    rows stays.
+
+    Args:
+        prob: of a positive among the sampled rows, in [0, 1], any shape.
+        negative_rate: w, the share of the negatives that were kept, in (0, 1]; each with the same
+            chance. Negatives drawn by popularity were not: one share cannot put them right.
+
+    Raises:
+        ParameterError: a probability is outside [0, 1], or the rate outside (0, 1].
+
+    >>> undo_sampling([0.0, 0.5, 1.0], negative_rate=0.25).tolist()
+    [0.0, 0.2, 1.0]
+    """
+    owner = "undo_sampling"
+    number = isinstance(negative_rate, int | float | np.number)
+    if not number or isinstance(negative_rate, bool) or not 0 < negative_rate <= 1:
+        raise ParameterError.of("negative_rate", owner, "a number in (0, 1]", negative_rate)
+    p = np.asarray(prob, np.float64)
+    probabilities(p.ravel(), p.size, owner)
+    return np.asarray(p / (p + (1 - p) / negative_rate))

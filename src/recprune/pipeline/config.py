@@ -25,7 +25,7 @@ class RunConfig(BaseModel):
     seed: int = 0
     """Of everything that is drawn: the split, the weights, shuffles and resamples."""
     split: str = "auto"
-    """How rows are split: auto, time, user, random or stratified."""
+    """How rows are split: auto, time, user, last-n (as last-1), random or stratified."""
     dim: Positive = 16
     """Dims of every field's embedding in the full model."""
     hidden: tuple[Positive, ...] = (128, 64)

@@ -37,7 +37,8 @@ def ship(folder: Path, model: Ranker, data: Dataset) -> tuple[Artifact, int]:
         columns = {name: data.items[name].to_list() for name in data.items.columns}
         ids = [text(value) for value in columns[data.schema.item]]
         catalogue = Catalogue.build(model.encoder, columns, ids, _defaults(data)).tensors()
-    artifact = model.artifact(catalogue=catalogue, meta={"threshold": float(threshold)})
+    meta = {"threshold": float(threshold), "labels": data.labels.to_json()}
+    artifact = model.artifact(catalogue=catalogue, meta=meta)
     return artifact, write_artifact(folder, artifact, __version__)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
-from recprune.errors import DataError, InputError, ParameterError
+from recprune.errors import ArtifactError, DataError, InputError, ParameterError
 from recprune.runtime.ranking import Ranking
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.weights import F32, Weights
@@ -98,18 +98,43 @@ class Scorer:
             logits[part] = head(block(codes[part], shares[part]))
         return logits
 
-    def score(self, columns: Any) -> F32:
+    def score(self, columns: Any, *, calibrated: bool = False) -> F32:
         """Return the probability of each row, shape ``(n,)``.
 
         Args:
             columns: column name → values, one a row (or a data frame). Unknown columns are
                 ignored; absent ones count as missing; unseen and pruned values are answered by
                 the trained unknown row.
+            calibrated: whether the probability is among all rows, those that training left out
+                included: the logit is moved by ln of the share of negatives that training had
+                (He et al. 2014, section 6.3), and the order of the rows stays. Where negatives
+                were drawn for a log of positives, it is the probability that a user takes an item
+                in a window as long as the training rows'; the number of negatives goes by the
+                user's positives, so that it holds for the average user.
 
         Raises:
             DataError: columns of two lengths, or a value that is not a number in a numeric field.
+            InputError: ``calibrated``, and negatives were drawn by popularity: each item then has
+                a share of its own.
         """
-        return _probability(self.logits(self._request.table(columns)))
+        logits = self.logits(self._request.table(columns))
+        return _probability(logits + self._shift() if calibrated else logits)
+
+    def _shift(self) -> np.float32:
+        """Return what all logits are too high by: ln of the share of negatives in training."""
+        labels = self.meta.get("labels") or {}
+        drawn, rate = labels.get("negatives") or {}, labels.get("negative_rate") or 1.0
+        if drawn and drawn.get("by") != "uniform" and drawn.get("alpha"):
+            raise InputError(
+                "This model's negatives were drawn by popularity, so that its probabilities cannot "
+                "be calibrated by one rate. Train with Negatives(by='uniform'), or --negatives "
+                "uniform."
+            )
+        if not isinstance(rate, int | float) or not 0 < rate <= 1:
+            raise ArtifactError(
+                f"The artefact's rate of negatives must be in (0, 1]. Got {rate!r}."
+            )
+        return np.float32(np.log(rate))
 
     def recommend(
         self,
