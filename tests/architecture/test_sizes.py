@@ -25,6 +25,7 @@ RECORDS = {
     "Candidate",  # one round of the search, as it is reported
     "Field",  # one column of a schema: a name, a kind, and what is left at its default
     "FieldRule",  # one field's table in schema.toml
+    "Finding",  # one line of what the checks found
     "Schema",  # the columns of a table by their roles
     "Section",  # one section of the report's page
     "Shape",  # what a network is built from, written by one function

@@ -12,7 +12,7 @@ import pytest
 from recprune.data import Dataset, ingest
 from recprune.data.columns import ColumnStore
 from recprune.data.identifiers import identifier_of
-from recprune.data.roles import guess_sensitive
+from recprune.data.personal import guess_sensitive
 from recprune.errors import DataError
 from recprune.schema import Field, Schema
 

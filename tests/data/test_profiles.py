@@ -8,7 +8,7 @@ import pytest
 
 from recprune.catalogue import Catalogue
 from recprune.data import Dataset
-from recprune.data.roles import guess_sensitive
+from recprune.data.personal import guess_sensitive
 from recprune.errors import DataError
 from recprune.schema import Field, Schema
 from recprune.texts import text
@@ -38,7 +38,7 @@ def test_a_table_with_one_row_a_user_has_user_attributes_and_no_id_field() -> No
     data = Dataset.from_frame(table, label="bought", user="user")
     assert {f.source for f in data.schema.fields} == {"user"}
     assert "user" not in data.schema.names
-    assert [f.kind for f in data.findings] == ["rare ids"]
+    assert [f.kind for f in data.findings] == ["rare ids", "sensitive_guess"]
     split = data.split()
     assert split.items is None
     assert split.users is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 import recprune as rp
 from recprune.artifact import read_artifact
 from recprune.data import Dataset
-from recprune.errors import InputError, RecpruneWarning
+from recprune.data.checks import check_dataset
+from recprune.errors import DataError, InputError, RecpruneWarning
 from recprune.pipeline import RunConfig, run
 from recprune.users import Users
 from tests.planted import planted_frame
@@ -93,6 +95,23 @@ def test_the_report_holds_every_promised_key(made) -> None:
     assert names == {"importance ranking", "L1", "L2", "Dropout", "ReLU", "combination"}
     assert json.loads((out / "report.json").read_text()) == report
     assert [r["chosen"] for r in report["rounds"]].count(True) == 1
+
+
+def test_the_report_holds_the_findings_of_recprune_check(made) -> None:
+    out, report, data = made
+    assert report["findings"] == [f.to_json() for f in check_dataset(data)]
+    age = next(f for f in report["findings"] if f["column"] == "age")
+    assert age["kind"] == "sensitive_guess"
+    assert age["message"] in html.unescape((out / "report.html").read_text("utf-8"))
+
+
+def test_strict_refuses_before_anything_is_trained(tmp_path: Path) -> None:
+    frame = planted_frame(3000, noise=1).with_columns(after=pl.col("y") * 7)
+    data = Dataset.from_frame(frame, label="y").split(by="random")
+    strict = QUICK.model_copy(update={"strict": True})
+    with pytest.raises(DataError, match=r"1 warning.*leak_suspect of 'after'.*recprune check"):
+        run(data, tmp_path / "a", strict)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_bytes_are_those_of_the_files(made) -> None:

@@ -45,6 +45,7 @@ __all__ = [
     "Split",
     "Sql",
     "SqlUrlFile",
+    "Strict",
     "Table",
     "TableOrSql",
     "Time",
@@ -91,6 +92,9 @@ OnBadRows = Annotated[
         "--on-bad-rows",
         help="error, or skip: leave out rows of CSV and TSV that cannot be read, and count them.",
     ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit 2 if the table has a warning or an error.")
 ]
 Label = Annotated[str | None, typer.Option("--label", help="Column to predict: 0/1, or yes/no.")]
 LabelThreshold = Annotated[

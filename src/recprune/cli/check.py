@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from recprune.cli._options import (
     Drop,
@@ -16,20 +14,29 @@ from recprune.cli._options import (
     NegativesBy,
     NegativesPerPositive,
     OnBadRows,
+    Query,
     Schema,
     Seed,
     Split,
     Sql,
     SqlUrlFile,
+    Strict,
     TableOrSql,
     Time,
     User,
     chosen_negatives,
     chosen_rows,
     emit,
-    read_data,
 )
+from recprune.errors import InputError
 
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from recprune.data.check import Checked
+
+#: So many columns are listed on a screen.
+MOST_COLUMNS = 60
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -45,9 +52,7 @@ def command(
     drop: Drop = None,
     schema: Schema = None,
     split: Split = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 2 if there is a warning or an error.")
-    ] = False,
+    strict: Strict = False,
     seed: Seed = None,
     on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
@@ -56,35 +61,60 @@ def command(
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
     from recprune.data.bad_rows import BadRows
-    from recprune.data.checks import check
+    from recprune.data.check import check_frame, check_table
+    from recprune.data.spec import read_spec
+    from recprune.data.sql import read_query
 
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
-    drawn = chosen_negatives(negatives, negatives_per_positive)
-    roles = {"user": user, "item": item, "time": time}
-    data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
-    found = check(data, split or "auto", seed or 0)
-    counts = Counter(f.severity for f in found)
-    result: dict[str, Any] = {
-        "rows": len(data.whole_table.label),
-        "columns": len(data.schema.names),
-        "label_rate": float(data.whole_table.label.mean()),
-        "findings": [f.to_json() for f in found],
-    }
-    emit(result, as_json, None if as_json else _summary(result))
-    return 2 if strict and (counts["error"] or counts["warning"]) else 0
+    spec = read_spec(schema).with_roles(
+        tuple(drop or ()),
+        threshold=label_threshold,
+        negatives=chosen_negatives(negatives, negatives_per_positive),
+        label=label,
+        user=user,
+        item=item,
+        time=time,
+    )
+    how = (split or "auto", seed or 0)
+    if isinstance(rows, Query):
+        if bad.skip:
+            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
+        checked = check_frame(read_query(rows.text, rows.url()), spec, how)
+    else:
+        checked = check_table(rows, spec, bad, how)
+    emit(checked.to_json(), as_json, None if as_json else _summary(checked))
+    return 2 if strict and not checked.sound else 0
 
 
-def _summary(result: dict[str, Any]) -> Any:
+def _summary(checked: Checked) -> Group:
+    from rich.console import Group
     from rich.table import Table as RichTable
+    from rich.text import Text
 
-    title = f"{result['rows']:,} rows, {result['columns']} fields, label rate {result['label_rate']:.4f}"
-    shown = RichTable(title=title, title_justify="left")
-    for heading in ("severity", "kind", "column", "rows", "what run does"):
-        shown.add_column(heading, justify="right" if heading == "rows" else "left")
-    for f in result["findings"]:
-        cells = (f["kind"], f["column"], f"{f['rows']:,}", f["action"])
-        shown.add_row(f["severity"], *cells, style=STYLES[f["severity"]])
-    if not result["findings"]:
-        shown.caption = "Nothing was found."
-    return shown
+    # Names and values come from the table: as Text, rich reads no mark-up in them.
+    counts = Counter(f.severity for f in checked.findings)
+    rate = "no label of 0 and 1" if checked.label_rate is None else f"{checked.label_rate:.4f}"
+    title = (
+        f"{checked.rows:,} rows, {len(checked.columns)} columns, label rate: {rate}. "
+        f"Errors: {counts['error']}, warnings: {counts['warning']}, notes: {counts['info']}."
+    )
+    found = RichTable(title=title, title_justify="left")
+    for heading in ("severity", "finding", "what was found, and what run does"):
+        found.add_column(heading, overflow="fold")
+    for f in checked.findings:
+        what = f"{f.kind}\n{f.column or 'whole table'}\nrows: {f.rows:,}"
+        said = f"{f.message}\nRun: {f.action}.".lstrip()
+        found.add_row(Text(f.severity, style=STYLES[f.severity]), Text(what), Text(said))
+    if not checked.findings:
+        found.caption = "Nothing was found."
+    if len(checked.columns) > MOST_COLUMNS:
+        return Group(found, f"--json lists the {len(checked.columns):,} columns.")
+    listed = RichTable(title="Columns", title_justify="left")
+    for heading in ("column", "role", "kind", "missing", "distinct values"):
+        right = heading in ("missing", "distinct values")
+        listed.add_column(heading, justify="right" if right else "left")
+    for c in checked.columns:
+        about = (c["name"], c["role"], c["kind"] or "", f"{c['missing']:,}", f"{c['distinct']:,}")
+        listed.add_row(*map(Text, about))
+    return Group(found, listed)

@@ -21,6 +21,7 @@ from recprune.cli._options import (
     Split,
     Sql,
     SqlUrlFile,
+    Strict,
     TableOrSql,
     Time,
     User,
@@ -50,6 +51,7 @@ def command(
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
+    strict: Strict = False,
     on_bad_rows: OnBadRows = "error",
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
@@ -60,7 +62,7 @@ def command(
     from recprune.pipeline import run
     from recprune.report import summary
 
-    chosen = read_config(config, settings, seed=seed, split=split)
+    chosen = read_config(config, settings, seed=seed, split=split, strict=strict or None)
     bad = BadRows.of(on_bad_rows)
     rows = chosen_rows(table, sql, sql_url_file)
     drawn = chosen_negatives(negatives, negatives_per_positive)

@@ -28,6 +28,7 @@ from recprune.data.quality import Finding
 from recprune.data.sources import read_source, table_name
 from recprune.data.spec import Spec, read_spec
 from recprune.data.split import assign, check_classes
+from recprune.data.split_leaks import given_leaks, split_leaks
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder
@@ -214,6 +215,7 @@ class Dataset:
         parts = {p: given_part(p, f, encoder, schema, ids) for p, f in frames.items()}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
+        found += given_leaks(frames, schema)
         fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
         return cls(encoder.schema, tuple(found), name, None, fitted, LabelRule(schema.label))
 
@@ -231,7 +233,8 @@ class Dataset:
             n: rows of a user that test, and that validate, by ``"last-n"``.
 
         Vocabularies and knots are those of the training rows; users' columns, histories and seen
-        items are as of the test.
+        items are as of the test. Every split is tested for leaks, which are findings: training rows
+        that are later than their user's test rows, rows that both train and test.
 
         Raises:
             ParameterError: an unknown ``by``, or shares out of range.
@@ -242,6 +245,7 @@ class Dataset:
         user_ids = source.frame[user].unique().sort() if user is not None else None
         owner = place_of(source.frame, user, user_ids)
         by, index, notes = assign(source, owner, by, (valid, test), seed, n)
+        leaks = split_leaks(source, owner, index, by)
         table, index, rate, drawn = with_negatives(source, self.labels.negatives, index, seed)
         encoder, found = fit_encoder(table.frame[index[0]], table.schema, table.rules)
         items = build_items(source)
@@ -258,7 +262,7 @@ class Dataset:
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
         labels = self.labels if rate is None else replace(self.labels, negative_rate=rate)
-        findings = (*self.findings, *notes, *drawn, *found)
+        findings = (*source.findings, *notes, *leaks, *drawn, *found)
         return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 
     @property

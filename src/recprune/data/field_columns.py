@@ -14,10 +14,12 @@ from recprune.data.date_fields import expand_date, moments, part_of
 from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.data.frames import widened
 from recprune.data.ids import read_id
+from recprune.data.impossible_dates import impossible_dates, impossible_times
 from recprune.data.infer import Column, read_column
 from recprune.data.nested import read_dense, read_sequence
+from recprune.data.personal import sensitive_guess
 from recprune.data.quality import Finding
-from recprune.data.roles import guess_sensitive, guess_sources
+from recprune.data.roles import guess_sources
 from recprune.data.spec import Spec
 from recprune.dates import DATE_PARTS, DatePart
 from recprune.errors import DataError
@@ -48,10 +50,14 @@ class FieldColumns:
     columns: dict[str, Column] = field(default_factory=dict, init=False)
     dates: dict[str, tuple[str, DatePart]] = field(default_factory=dict, init=False)
     findings: list[Finding] = field(default_factory=list, init=False)
+    #: Columns that are taken for personal attributes.
+    personal: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         spec, names = self.spec, self.frame.columns
         roles = (spec.label, spec.weight, *spec.other_labels)
+        if spec.time is not None:
+            self.findings.extend(impossible_times(self.frame[spec.time]))
         for name in names:
             stated = spec.fields.get(name)
             if name in (spec.user, spec.item):
@@ -134,6 +140,8 @@ class FieldColumns:
     def _add(self, name: str) -> None:
         stated, column = self.spec.fields.get(name), self._column(name)
         self.findings.extend(column.findings)
+        if name != self.spec.time:
+            self.findings.extend(impossible_dates(column))
         if column.kind == "date":
             parts = (stated or {}).get("parts", DATE_PARTS)
             self._add_date(column.series, {f"{name}.{part}": part for part in parts})
@@ -142,7 +150,15 @@ class FieldColumns:
         if problem:
             self.findings.append(Finding(*problem, len(column.series), "dropped"))
         else:
+            self._guess(column.series)
             self._keep(name, column)
+
+    def _guess(self, series: pl.Series) -> None:
+        """Take a column for personal if it looks so, and ask, unless the schema says what it is."""
+        found = sensitive_guess(series)
+        if found is not None and self.spec.fields.get(series.name, {}).get("sensitive") is None:
+            self.personal.add(series.name)
+            self.findings.append(found)
 
     def _add_date(self, series: pl.Series, parts: Mapping[str, DatePart]) -> None:
         """Add the parts of a date that vary; ``parts`` names each part's field."""
@@ -153,6 +169,8 @@ class FieldColumns:
             if name not in self.frame.columns:
                 self._keep(name, column)
                 self.dates[name] = (series.name, part)
+        if added and all(self.spec.fields.get(n, {}).get("sensitive") is None for n in parts):
+            self._guess(series)
         what = ", ".join(part for part, _ in added.values())
         action = f"read as fields of its {what}" if what else "dropped: it does not vary"
         self.findings.append(Finding("date", series.name, "info", len(series), action))
@@ -162,7 +180,7 @@ class FieldColumns:
         of, part = self.dates.get(name, (None, None))
         owner = name if of is None or name in spec.fields else of
         given: dict[str, Any] = {"kind": column.kind, "source": source, "of": of, "part": part}
-        given["sensitive"] = guess_sensitive(owner)
+        given["sensitive"] = (owner if of is None else of) in self.personal
         kept = {k: v for k, v in spec.fields.get(owner, {}).items() if v is not None}
         stated = {k: v for k, v in kept.items() if k not in ("kind", "parts", "of", "part")}
         if stated.get("by") is not None:

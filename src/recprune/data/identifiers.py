@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from recprune.data.disk_frame import Frame
+from recprune.data.quality import Finding
 from recprune.errors import DataError
 
-__all__ = ["identifier_of", "refuse_identifiers"]
+__all__ = ["identifier_findings", "identifier_of", "refuse_identifiers"]
 
 SAMPLE = 1000
 #: Fewer different values are categories, such as the shop's own three addresses.
@@ -38,15 +39,26 @@ def refuse_identifiers(frame: Frame, allowed: Collection[str]) -> None:
     Raises:
         DataError: names the column, what it holds, and the two ways out; never a value of it.
     """
-    for name in frame.columns:
-        what = None if name in allowed else identifier_of(frame[name])
-        if what is not None:
-            raise DataError(
-                f"Column {name!r} holds {what}, which name a person directly: a model would learn "
-                "people by heart and carry the values in its vocabulary. Leave the column out "
-                f"(drop={[name]!r}, or --drop {name!r}); or, if it may be used, name it as a field "
-                f'in the schema: [fields.{_key(name)}] with kind = "categorical".'
-            )
+    for name, what in _identifiers(frame, allowed):
+        raise DataError(
+            f"Column {name!r} holds {what}, which name a person directly: a model would learn "
+            "people by heart and carry the values in its vocabulary. Leave the column out "
+            f"(drop={[name]!r}, or --drop {name!r}); or, if it may be used, name it as a field "
+            f'in the schema: [fields.{_key(name)}] with kind = "categorical".'
+        )
+
+
+def identifier_findings(frame: Frame, allowed: Collection[str]) -> tuple[Finding, ...]:
+    """Return all that :func:`refuse_identifiers` refuses, as errors; the arguments are the same."""
+    found = []
+    for name, what in _identifiers(frame, allowed):
+        message = f"{name!r} holds {what}, which name a person directly."
+        action = (
+            f"the table is refused; leave it out with --drop {name!r}, or name it in the schema"
+        )
+        rows = len(frame) - frame[name].null_count()
+        found.append(Finding("direct_identifier", name, "error", rows, action, message))
+    return tuple(found)
 
 
 def identifier_of(series: pl.Series) -> str | None:
@@ -70,6 +82,13 @@ def identifier_of(series: pl.Series) -> str | None:
         if sum(map(fits, values)) >= MOST * len(values):
             return what
     return None
+
+
+def _identifiers(frame: Frame, allowed: Collection[str]) -> Iterator[tuple[str, str]]:
+    for name in frame.columns:
+        what = None if name in allowed else identifier_of(frame[name])
+        if what is not None:
+            yield name, what
 
 
 def _sample(series: pl.Series) -> list[str]:

@@ -1,8 +1,7 @@
-"""Whose attribute a column is, and whether it is a personal one: guesses that a schema overrides."""
+"""Whose attribute a column is: a guess that a schema overrides."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,49 +11,10 @@ from recprune.data.frames import comparable
 from recprune.data.ids import positions
 from recprune.schema import Source
 
-__all__ = ["guess_sensitive", "guess_sources"]
-
-PERSONAL = frozenset(
-    {
-        "age",
-        "ages",
-        "birth",
-        "birthdate",
-        "birthday",
-        "birthyear",
-        "children",
-        "citizenship",
-        "disability",
-        "dob",
-        "ethnic",
-        "ethnicity",
-        "gender",
-        "income",
-        "kids",
-        "marital",
-        "married",
-        "nationality",
-        "pregnant",
-        "race",
-        "religion",
-        "salary",
-        "sex",
-        "wage",
-    }
-)
+__all__ = ["guess_sources"]
 
 #: Rows that rule most columns out before all rows are read.
 SAMPLE = 50_000
-
-
-def guess_sensitive(name: str) -> bool:
-    """Tell whether a column's name names a personal attribute.
-
-    >>> [guess_sensitive(n) for n in ("age_group", "maritalStatus", "has_children", "page", "wages")]
-    [True, True, True, False, False]
-    """
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
-    return any(word.lower() in PERSONAL for word in words)
 
 
 def guess_sources(

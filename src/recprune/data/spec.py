@@ -72,14 +72,26 @@ class Spec:
         labels = replace(labels, column=given.get("label", self.label))
         return replace(self, drop=(*self.drop, *drop), labels=labels, **given)  # type: ignore[arg-type]
 
-    def check(self, columns: Iterable[str]) -> None:
+    def used(self, columns: Iterable[str]) -> list[str]:
+        """Return the columns of a table that are not left out, in its order."""
+        roles = [getattr(self, role) for role in ROLES]
+        sources = [f.get(key) for f in self.fields.values() for key in ("by", "of")]
+        stated = {*self.fields, *roles, *self.other_labels, *sources}
+        return [c for c in columns if c not in self.drop and (not self.whole or c in stated)]
+
+    def check(self, columns: Iterable[str], needs_label: bool = True) -> None:
         """Refuse names that the table does not have, and one column in two roles.
+
+        Args:
+            columns: the table's.
+            needs_label: whether a label must be named.
 
         Raises:
             DataError: names the role, the column and the nearest column of the table.
         """
         columns = list(columns)
-        self.labels.check(self.label, self.user, self.item)
+        if needs_label:
+            self.labels.check(self.label, self.user, self.item)
         roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, name in roles.items():
             if name not in columns:

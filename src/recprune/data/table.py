@@ -99,11 +99,7 @@ def build_table(
     frame, spec = _with_label(frame, spec)
     roles = [r for r in (spec.user, spec.item, spec.time, spec.weight) if r is not None]
     roles += spec.other_labels
-    left_out = set(spec.drop)
-    if spec.whole:
-        sources = {f[k] for f in spec.fields.values() for k in ("by", "of") if f.get(k)}
-        left_out |= set(frame.columns) - {*spec.fields, *roles, *sources, str(spec.label)}
-    frame = plain(keep(frame, [c for c in frame.columns if c not in left_out]))
+    frame = plain(keep(frame, spec.used(frame.columns)))
     refuse_identifiers(frame, {*roles, str(spec.label), *spec.fields})
     frame, label, time, found = _usable_rows(frame, spec, from_text)
     extras = replace(read_extras(frame, spec, from_text), time=time)

@@ -26,6 +26,8 @@ class RunConfig(BaseModel):
     """Of everything that is drawn: the split, the weights, shuffles and resamples."""
     split: str = "auto"
     """How rows are split: auto, time, user, last-n (as last-1), random or stratified."""
+    strict: bool = False
+    """Whether a warning or an error that the table's checks find ends the run before it trains."""
     dim: Positive = 16
     """Dims of every field's embedding in the full model."""
     hidden: tuple[Positive, ...] = (128, 64)

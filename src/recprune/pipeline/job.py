@@ -16,6 +16,8 @@ from recprune import __version__
 from recprune._support import logger
 from recprune.artifact import Artifact, folder_written_whole
 from recprune.data import Dataset, Split
+from recprune.data.checks import check_dataset
+from recprune.data.quality import refuse_grave
 from recprune.evaluation import Verdict, evaluate, paired_latency_us
 from recprune.metrics import calibration_curve
 from recprune.models import DeepFM, Ranker
@@ -73,8 +75,14 @@ def run(
 
     Returns:
         The report: what ``report.json`` holds.
+
+    Raises:
+        DataError: ``config.strict`` is set and the table has a warning or an error.
     """
     config, start = config or RunConfig(), time.perf_counter()
+    findings = check_dataset(data)
+    if config.strict:
+        refuse_grave(findings)
     with folder_written_whole(Path(out)) as folder:
         full = DeepFM(
             dim=config.dim,
@@ -129,7 +137,7 @@ def run(
             "recommendations": attribute_groups(
                 data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
             ),
-            "findings": [asdict(f) for f in data.findings],
+            "findings": [f.to_json() for f in findings],
             "history": {"full": [asdict(e) for e in full.history]},
             "config": config.model_dump(mode="json"),
         }

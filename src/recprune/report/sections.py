@@ -14,6 +14,7 @@ from recprune.report.facts import (
     records,
     summary_rows,
 )
+from recprune.report.findings import findings_section
 from recprune.report.plots import willingness_name
 from recprune.report.style import Picture
 from recprune.report.wording import (
@@ -47,7 +48,7 @@ def sections(report: Report, pictures: Pictures) -> list[Section]:
         _recommendations(report, pictures),
         _slices(report, pictures),
         _scores(report, pictures),
-        _findings(report),
+        findings_section(report),
         _reproduce(report),
     ]
     return [section for section in made if not section.empty]
@@ -302,23 +303,6 @@ def _scores(report: Report, pictures: Pictures) -> Section:
     )
     found = _some(pictures, "scores", "calibration", "learning")
     return Section("scores", "Scores, calibration and training", lead, found)
-
-
-def _findings(report: Report) -> Section:
-    columns = _columns("Column:code", "Finding", "Severity", "Rows:number", "What was done")
-    rows = [
-        (
-            clean(r.get("column") or "whole table"),
-            clean(r.get("kind")),
-            clean(r.get("severity") or MISSING),
-            count_text(r.get("rows")),
-            clean(r.get("action") or MISSING),
-        )
-        for r in records(report, "findings")
-    ]
-    lead = "What was found in the table, and what was done about it. Nothing was repaired silently."
-    table = Table("Findings in the data", columns, rows)
-    return Section("findings", "The data as it came", lead, tables=[table])
 
 
 def _reproduce(report: Report) -> Section:
