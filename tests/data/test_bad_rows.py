@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,26 @@ def test_the_program_stores_them_beside_the_output(
     check = ["check", str(path), "--label", "y", "--on-bad-rows", "skip", "--json"]
     assert app(check, standalone_mode=False) == 0
     assert '"bad_rows"' in capsys.readouterr().out
+
+
+def test_verbs_that_open_a_model_count_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = write(tmp_path / "t.csv", *with_bad(b"1,x,0,7", b"1,\xe9,0"))
+    model, small = str(tmp_path / "model"), tmp_path / "small"
+    skip = ["--on-bad-rows", "skip", "--json"]
+    quick = ["--set", "epochs=1", "--set", "hidden=[4]", "--set", "dim=2"]
+    train = ["train", str(path), "--label", "y", "-o", model, *quick, *skip]
+    assert app(train, standalone_mode=False) == 0
+    capsys.readouterr()
+    for verb in (["rank", model], ["evaluate", model], ["compare", model, model]):
+        with pytest.raises(DataError, match="line 6"):
+            app([*verb, str(path)], standalone_mode=False)
+        assert app([*verb, str(path), *skip], standalone_mode=False) in (0, 3)
+        assert json.loads(capsys.readouterr().out)["bad_rows"] == 2
+    prune = ["prune", model, str(path), "--keep", "neurons=0.5", "-o", str(small)]
+    with pytest.raises(DataError, match="line 6"):
+        app(prune, standalone_mode=False)
+    assert app([*prune, *skip], standalone_mode=False) == 0
+    assert len((tmp_path / "small.bad_rows.csv").read_text().splitlines()) == 3

@@ -215,4 +215,6 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, form: str) -> None:
             check=True,
         )
         peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] < 1.5 * peaks[0], f"kB at 1 and at 5 million rows: {peaks}"
+    # Read whole, five times the rows take three times the memory and more; pages of the column that is
+    # being finished count here too.
+    assert peaks[1] < 2 * peaks[0], f"kB at 1 and at 5 million rows: {peaks}"

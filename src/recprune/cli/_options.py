@@ -73,7 +73,7 @@ Table = Annotated[
 TableOrSql = Annotated[
     Path | None,
     typer.Argument(
-        help="CSV, TSV or Parquet file (.gz too), or a folder that ingest wrote; or use --sql."
+        help="A table in any form that is read, or a folder that ingest wrote; or use --sql."
     ),
 ]
 Sql = Annotated[

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
+import itertools
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +28,6 @@ __all__ = [
 ]
 
 PACKED = (".gz", ".zst")
-BOM = "\ufeff"
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -50,17 +51,15 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: the file is missing, cannot be read, or is cut short or damaged.
     """
+    packing = split_suffix(path)[1]
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if packing != ".zst" else b"".join(_unzstd(path))
     except FileNotFoundError:
         raise missing(path) from None
     except OSError as error:
         raise DataError(f"File {str(path)!r} cannot be read: {error.strerror}.") from error
-    packing = split_suffix(path)[1]
-    if not data or not packing:
+    if not data or packing != ".gz":
         return data
-    if packing == ".zst":
-        return _unzstd(path, data)
     try:
         return gzip.decompress(data)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -109,7 +108,9 @@ def raw_lines(path: Path) -> Iterator[bytes]:
     packing = split_suffix(path)[1]
     try:
         if packing == ".zst":
-            yield from _zstd_lines(path)
+            lines = itertools.chain.from_iterable(map(io.BytesIO, _unzstd(path)))
+            for number, line in enumerate(lines, 1):
+                yield line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             return
         with gzip.open(path, "rb") if packing else path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -122,15 +123,18 @@ def raw_lines(path: Path) -> Iterator[bytes]:
         raise DataError(f"File {str(path)!r} cannot be read: {error.strerror}.") from error
 
 
-def _zstd_lines(path: Path) -> Iterator[bytes]:
-    """Yield unpacked lines; what comes before a fault too."""
+def _unzstd(path: Path) -> Iterator[bytes]:
+    """Yield a text file unpacked, in pieces of whole lines; what comes before a fault too.
+
+    Polars unpacks zstd; the standard library does not.
+    """
     with path.open("rb") as file:
         if file.read(4) not in (ZSTD, b""):
             raise _no_zstd(path, "its first bytes are others")
     try:
-        for i, batch in enumerate(batches_of(pl.scan_lines(path, glob=False))):
-            for j, line in enumerate(batch.to_series()):
-                yield f"{line.removeprefix(BOM) if not i + j else line}\n".encode()
+        for batch in batches_of(pl.scan_lines(path, glob=False)):
+            piece: str = batch.to_series().str.join("\n").item()
+            yield f"{piece}\n".encode()
     except OSError as error:
         raise _no_zstd(path, str(error)) from error
     except pl.exceptions.PolarsError as error:
@@ -211,23 +215,6 @@ def _not_utf8(path: Path, line: int, byte: int, wide: bool) -> NotUtf8:
         f"File {str(path)!r}, line {line}: byte 0x{byte:02x} is not UTF-8. Convert the file, for "
         f"example with: iconv -f {'utf-16' if wide else 'latin1'} -t utf-8 {path.name}"
     )
-
-
-def _unzstd(path: Path, data: bytes) -> bytes:
-    # Polars unpacks zstd, the standard library does not; NUL parts no column of any text.
-    try:
-        if not data.startswith(ZSTD):
-            raise OSError("its first bytes are others")
-        lines = pl.read_csv(
-            data, has_header=False, separator="\0", quote_char=None, infer_schema=False
-        )
-    except pl.exceptions.NoDataError:
-        return b""
-    except OSError as error:
-        raise _no_zstd(path, str(error)) from error
-    except pl.exceptions.PolarsError as error:
-        raise _no_zstd_text(path, error) from error
-    return "\n".join(lines.to_series().fill_null("")).encode()
 
 
 def _no_zstd(path: Path, reason: str) -> DataError:
