@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from recprune.data.disk_frame import DiskFrame, Reader
+from recprune.data.disk_frame import Digest, DiskFrame, Reader
 from recprune.data.nested import lists_of
 from recprune.data.quality import Finding
 from recprune.errors import ArtifactError, DataError, nearest
@@ -173,10 +173,33 @@ class ColumnStore:
 
     def lazy(self) -> DiskFrame:
         """Return all columns, each to be read when it is asked for."""
-        readers = {
-            n: Reader(partial(self.series, n), partial(self.series, n)) for n in self.columns
-        }
-        return DiskFrame(readers, self.n_rows)
+        return DiskFrame({name: self._reader(name) for name in self.columns}, self.n_rows)
+
+    def _reader(self, name: str) -> Reader:
+        told = self.columns[name].content in ("text", "integer", "number", "boolean")
+        digest = partial(self._digest, name) if told else None
+        return Reader(partial(self.series, name), partial(self.series, name), digest)
+
+    def _digest(self, name: str) -> Digest:
+        column = self.columns[name]
+        nothing = pl.Series(name, [None] if column.missing else [], dtype=pl.Null)
+        if column.content == "text":
+            return Digest(
+                pl.concat([self.texts(name).alias(name), nothing.cast(pl.String)]), column.missing
+            )
+        values: list[pl.Series] = []
+        infinite = 0
+        for start in range(0, self.n_rows, BLOCK):
+            block = self.series(name, start, start + BLOCK).drop_nulls()
+            if block.dtype.is_float():
+                infinite += int(block.is_infinite().sum())
+                finite = block.filter(block.is_finite())
+                ends = [finite.min(), finite.max(), block.min(), block.max()]
+            else:
+                ends = [block.min(), block.max()]
+            values.append(pl.Series(name, ends, dtype=block.dtype).drop_nulls())
+        known = pl.concat(values).unique(maintain_order=True)
+        return Digest(pl.concat([known, nothing.cast(known.dtype)]), column.missing, infinite)
 
     def blocks(self, rows: int = BLOCK) -> Iterator[pl.DataFrame]:
         """Yield all rows in order, so many at once."""

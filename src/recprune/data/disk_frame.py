@@ -11,11 +11,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["DiskFrame", "Frame", "Reader", "blocks", "keep", "sampled"]
+__all__ = ["Digest", "DiskFrame", "Frame", "Reader", "blocks", "keep", "sampled"]
 
 Index = NDArray[np.int64]
 #: Rows read at once.
 BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A column in short, from which its kind can be told.
+
+    Args:
+        values: each different text once, or of numbers the least, the greatest and the infinite
+            ones; and a missing value if there is one.
+        missing: rows without a value.
+        infinite: rows with an infinite number.
+    """
+
+    values: pl.Series
+    missing: int = 0
+    infinite: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,10 +42,12 @@ class Reader:
         whole: reads all rows.
         part: reads rows ``start`` to ``stop`` (exclusive); of a column whose kind was told from all
             rows, as values of that kind.
+        digest: tells the column in short; None = only all rows tell.
     """
 
     whole: Callable[[], pl.Series]
     part: Callable[[int, int], pl.Series]
+    digest: Callable[[], Digest] | None = None
 
 
 class DiskFrame:
@@ -90,9 +108,15 @@ class DiskFrame:
             block = slice(start, min(start + BLOCK, len(self)))
             yield block, self.rows(name, block.start, block.stop)
 
+    def digest(self, name: str) -> Digest | None:
+        """Return a column in short; None where only all rows tell."""
+        digest = self._readers[name].digest
+        return None if digest is None or self._index is not None else digest()
+
     def reader(self, name: str) -> Reader:
         """Return how another frame of the same rows can read a column of this one."""
-        return Reader(partial(self.__getitem__, name), partial(self.rows, name))
+        digest = self._readers[name].digest if self._index is None else None
+        return Reader(partial(self.__getitem__, name), partial(self.rows, name), digest)
 
     def keep(self, names: Sequence[str]) -> DiskFrame:
         """Return the frame of these columns alone."""
@@ -138,7 +162,7 @@ def sampled(frame: Frame, name: str, most: int) -> pl.Series:
         whole: pl.Series = frame[name]
         return whole
     at = np.linspace(0, len(frame) - 1, most).astype(np.int64)
-    parts = []
+    parts: list[pl.Series] = []
     for block, part in blocks(frame, name):
         low, high = np.searchsorted(at, (block.start, block.stop))
         parts.append(part[at[low:high] - block.start])

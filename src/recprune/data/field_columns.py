@@ -11,11 +11,11 @@ import polars as pl
 
 from recprune.data.binding import bind_to_items
 from recprune.data.date_fields import expand_date, moments, part_of
-from recprune.data.disk_frame import DiskFrame, Frame, Reader
+from recprune.data.disk_frame import Digest, DiskFrame, Frame, Reader
 from recprune.data.frames import widened
 from recprune.data.ids import read_id
 from recprune.data.impossible_dates import impossible_dates, impossible_times
-from recprune.data.infer import Column, read_column
+from recprune.data.infer import Column, numbers_of, read_column
 from recprune.data.nested import read_dense, read_sequence
 from recprune.data.personal import sensitive_guess
 from recprune.data.quality import Finding
@@ -29,6 +29,9 @@ __all__ = ["FieldColumns", "as_fields"]
 
 #: An id is a field where it comes this often on average: seldom seen ids teach nothing.
 ROWS_PER_ID = 2.0
+#: Rows of a column on disk that are looked at for persons' attributes.
+FIRST_ROWS = 1 << 18
+LIKE_A_DATE = r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d"
 
 
 @dataclass(eq=False)
@@ -117,6 +120,24 @@ class FieldColumns:
             return read_sequence(series) if known.kind == "sequence" else read_dense(series)
         return self._read(name)[start:stop]
 
+    def _digest(self, name: str) -> Digest | None:
+        """Return a column on disk in short; None where its rows must be read to tell what it is."""
+        if not isinstance(self.frame, DiskFrame) or name in self.spec.fields:
+            return None
+        digest = self.frame.digest(name)
+        if digest is None or digest.values.dtype != pl.String:
+            return digest
+        # How many rows are numbers, or look like dates, decides.
+        texts = digest.values.drop_nulls()
+        numbers = len(numbers_of(texts).drop_nulls())
+        some = 0 < numbers < len(texts) or texts.str.contains(LIKE_A_DATE).any()
+        return None if some else digest
+
+    def _in_short(self, name: str, digest: Digest) -> Column:
+        column = read_column(digest.values, self.kinds.get(name), self.from_text)
+        found = tuple(replace(f, rows=digest.infinite) for f in column.findings)
+        return replace(column, findings=found)
+
     def _column(self, name: str) -> Column:
         """Read one column for what it holds."""
         series, kind = self.frame[name], self.spec.fields.get(name, {}).get("kind")
@@ -155,7 +176,10 @@ class FieldColumns:
         self._keep(name, Column(series, "categorical"))
 
     def _add(self, name: str) -> None:
-        stated, column = self.spec.fields.get(name), self._column(name)
+        stated, digest = self.spec.fields.get(name), self._digest(name)
+        column = self._column(name) if digest is None else self._in_short(name, digest)
+        if column.kind == "date":
+            column, digest = self._column(name), None
         self.findings.extend(column.findings)
         if name != self.spec.time:
             self.findings.extend(impossible_dates(column))
@@ -163,18 +187,24 @@ class FieldColumns:
             parts = (stated or {}).get("parts", DATE_PARTS)
             self._add_date(column.series, {f"{name}.{part}": part for part in parts})
             return
-        problem = _useless(column, stated is not None)
+        problem = _useless(column, stated is not None, len(self.frame))
         if problem:
-            self.findings.append(Finding(*problem, len(column.series), "dropped"))
+            self.findings.append(Finding(*problem, len(self.frame), "dropped"))
         else:
-            self._guess(column.series)
+            self._guess(column.series if digest is None else self._first_rows(name), digest)
             self._keep(name, column)
 
-    def _guess(self, series: pl.Series) -> None:
+    def _first_rows(self, name: str) -> pl.Series:
+        assert isinstance(self.frame, DiskFrame)
+        return self.frame.rows(name, 0, FIRST_ROWS)
+
+    def _guess(self, series: pl.Series, digest: Digest | None = None) -> None:
         """Take a column for personal if it looks so, and ask, unless the schema says what it is."""
         found = sensitive_guess(series)
         if found is not None and self.spec.fields.get(series.name, {}).get("sensitive") is None:
             self.personal.add(series.name)
+            if digest is not None:
+                found = replace(found, rows=len(self.frame) - digest.missing)
             self.findings.append(found)
 
     def _add_date(self, series: pl.Series, parts: Mapping[str, DatePart]) -> None:
@@ -209,12 +239,12 @@ class FieldColumns:
         return Field(name, **{**given, **stated})
 
 
-def _useless(column: Column, stated: bool) -> tuple[str, str, Any] | None:
+def _useless(column: Column, stated: bool, rows: int) -> tuple[str, str, Any] | None:
     name, series = column.series.name, column.series
     if column.kind is None:
         return column.reason, name, "warning" if stated else "info"
     names = column.kind == "categorical" and series.dtype == pl.String and not stated
-    if names and series.null_count() == 0 and series.n_unique() == len(series):
+    if names and series.null_count() == 0 and series.n_unique() == rows:
         return "all different", name, "warning"
     return None
 

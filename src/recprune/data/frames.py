@@ -72,9 +72,7 @@ def plain(frame: Frame) -> Frame:
     """
     if isinstance(frame, DiskFrame):
         names = frame.columns
-        return frame.derived(
-            {n: Reader(partial(_plain, frame, n), partial(_plain, frame, n)) for n in names}
-        )
+        return frame.derived({n: _plain_reader(frame, n) for n in names})
     out = []
     for name, kind in frame.schema.items():
         inner = getattr(kind, "inner", None)
@@ -100,6 +98,11 @@ def plain(frame: Frame) -> Frame:
             column = column.fill_nan(None)
         out.append(column.alias(name))
     return frame.select(out)
+
+
+def _plain_reader(frame: DiskFrame, name: str) -> Reader:
+    read = partial(_plain, frame, name)
+    return Reader(read, read, frame.reader(name).digest)
 
 
 def _plain(frame: DiskFrame, name: str, start: int = 0, stop: int | None = None) -> pl.Series:

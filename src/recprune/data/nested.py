@@ -15,6 +15,8 @@ __all__ = ["is_vector", "lengths_of", "lists_of", "read_dense", "read_sequence"]
 
 def lengths_of(series: pl.Series) -> set[int]:
     """Return the lengths that the lists of a column have."""
+    if series.dtype == pl.Array:
+        return {int(series.dtype.shape[0])}  # type: ignore[attr-defined]
     lists = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
     return set(lists.list.len().drop_nulls().unique())
 
@@ -70,7 +72,7 @@ def read_dense(series: pl.Series) -> pl.Series:
     Array(Float64, shape=(2,))
     """
     lists = series.cast(pl.List(series.dtype.inner))  # type: ignore[attr-defined]
-    sizes = lists.list.len().drop_nulls()
+    sizes = pl.Series(list(lengths_of(series)), dtype=pl.Int64)
     if not len(sizes) or sizes.min() != sizes.max() or not sizes.max():
         raise DataError(
             f"Column {series.name!r} is a vector, whose values all have one length; it has "
