@@ -50,7 +50,11 @@ def csv_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_training_rows_are_those_of_the_file(csv_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1 << 18, 100])
+def test_training_rows_are_those_of_the_file(
+    csv_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("recprune.data.disk_frame.BLOCK", block)
     roles = {"label": "bought", "user": "user", "time": "day"}
     folder = ingest(csv_file, tmp_path / "data.rp", **roles)
     direct, stored = Dataset.read(csv_file, **roles), Dataset.read(folder)

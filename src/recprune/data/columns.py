@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from recprune.data.disk_frame import DiskFrame
+from recprune.data.disk_frame import DiskFrame, Reader
 from recprune.data.nested import lists_of
 from recprune.data.quality import Finding
 from recprune.errors import ArtifactError, DataError, nearest
@@ -173,7 +173,10 @@ class ColumnStore:
 
     def lazy(self) -> DiskFrame:
         """Return all columns, each to be read when it is asked for."""
-        return DiskFrame({name: partial(self.series, name) for name in self.columns}, self.n_rows)
+        readers = {
+            n: Reader(partial(self.series, n), partial(self.series, n)) for n in self.columns
+        }
+        return DiskFrame(readers, self.n_rows)
 
     def blocks(self, rows: int = BLOCK) -> Iterator[pl.DataFrame]:
         """Yield all rows in order, so many at once."""

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["DiskFrame", "Frame", "keep"]
+__all__ = ["DiskFrame", "Frame", "Reader", "blocks", "keep", "sampled"]
 
 Index = NDArray[np.int64]
-Reader = Callable[[], pl.Series]
+#: Rows read at once.
+BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a column is read.
+
+    Args:
+        whole: reads all rows.
+        part: reads rows ``start`` to ``stop`` (exclusive); of a column whose kind was told from all
+            rows, as values of that kind.
+    """
+
+    whole: Callable[[], pl.Series]
+    part: Callable[[int, int], pl.Series]
 
 
 class DiskFrame:
     """What the rest of the house needs of a Polars frame, with one column in memory at a time.
 
     Args:
-        readers: column name → a function that reads the column whole.
+        readers: column name → how it is read.
         n_rows: the columns' length.
         index: the rows that are chosen, positions, shape ``(n,)``; None = all.
 
-    >>> frame = DiskFrame({"a": lambda: pl.Series("a", [5, 6, 7])}, 3)
+    >>> a = pl.Series("a", [5, 6, 7])
+    >>> frame = DiskFrame({"a": Reader(lambda: a, lambda start, stop: a[start:stop])}, 3)
     >>> frame[np.array([2, 0])]["a"].to_list()
     [7, 5]
     """
@@ -51,9 +69,30 @@ class DiskFrame:
             return DiskFrame(self._readers, self._n_rows, index)
         # Most columns are asked for twice in a row.
         if self._last is None or self._last[0] != chosen:
-            series = self._readers[chosen]().alias(chosen)
+            series = self._readers[chosen].whole().alias(chosen)
             self._last = chosen, series if self._index is None else series[self._index]
         return self._last[1]
+
+    def rows(self, name: str, start: int, stop: int) -> pl.Series:
+        """Return rows ``start`` to ``stop`` (exclusive) of a column."""
+        stop = min(stop, len(self))
+        if self._index is None:
+            return self._readers[name].part(start, stop).alias(name)
+        index = self._index[start:stop]
+        if not len(index):
+            return self._readers[name].part(0, 0).alias(name)
+        low, high = int(index.min()), int(index.max()) + 1
+        return self._readers[name].part(low, high).alias(name)[index - low]
+
+    def blocks(self, name: str) -> Iterator[tuple[slice, pl.Series]]:
+        """Yield a column's rows in order, so many at once, and where they stand."""
+        for start in range(0, len(self), BLOCK):
+            block = slice(start, min(start + BLOCK, len(self)))
+            yield block, self.rows(name, block.start, block.stop)
+
+    def reader(self, name: str) -> Reader:
+        """Return how another frame of the same rows can read a column of this one."""
+        return Reader(partial(self.__getitem__, name), partial(self.rows, name))
 
     def keep(self, names: Sequence[str]) -> DiskFrame:
         """Return the frame of these columns alone."""
@@ -79,3 +118,28 @@ Frame = pl.DataFrame | DiskFrame
 def keep(frame: Frame, names: Sequence[str]) -> Frame:
     """Return the frame of these columns alone, wherever it lies."""
     return frame.keep(names) if isinstance(frame, DiskFrame) else frame.select(names)
+
+
+def blocks(frame: Frame, name: str) -> Iterator[tuple[slice, pl.Series]]:
+    """Yield a column's rows in order and where they stand: all at once if they are in memory."""
+    if isinstance(frame, DiskFrame):
+        yield from frame.blocks(name)
+    else:
+        yield slice(0, len(frame)), frame[name]
+
+
+def sampled(frame: Frame, name: str, most: int) -> pl.Series:
+    """Return a column, or of a longer one ``most`` rows, evenly spread.
+
+    >>> sampled(pl.DataFrame({"a": range(9)}), "a", 3).to_list()
+    [0, 4, 8]
+    """
+    if len(frame) <= most:
+        whole: pl.Series = frame[name]
+        return whole
+    at = np.linspace(0, len(frame) - 1, most).astype(np.int64)
+    parts = []
+    for block, part in blocks(frame, name):
+        low, high = np.searchsorted(at, (block.start, block.stop))
+        parts.append(part[at[low:high] - block.start])
+    return pl.concat(parts)

@@ -7,10 +7,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.bags import Components, Sequence
-from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.disk_frame import DiskFrame, Frame, blocks
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
-from recprune.lookups import UNKNOWN, Buckets, Knots, Vocabulary
+from recprune.lookups import UNKNOWN, Buckets, Knots, Lookup, Vocabulary
 from recprune.scratch import forget
 
 __all__ = ["encode_frame", "floats", "vectors"]
@@ -40,17 +40,26 @@ def encode_frame(encoder: Encoder, frame: Frame) -> Rows:
         shares = rows.shares[:, encoder.share_slots[i]]
         if name not in frame.columns:
             codes[:], shares[:] = part.encode(name, [None])
-        elif isinstance(part, Vocabulary | Buckets):
-            codes[:, 0] = _lookup(part, frame[name])
-        elif isinstance(part, Knots):
-            _locate(part, floats(frame[name]), codes[:, 0], shares[:, 0])
-        elif isinstance(part, Sequence):
-            codes[:], shares[:] = _pack(part, frame[name])
-        elif isinstance(part, Components):
-            codes[:], shares[:] = part.weigh(vectors(frame[name]))
+            continue
+        for at, series in blocks(frame, name):
+            _fill(part, series, codes[at], shares[at])
         forget(rows.codes)
         forget(rows.shares)
     return rows
+
+
+def _fill(
+    part: Lookup, series: pl.Series, codes: NDArray[np.int32], shares: NDArray[np.float32]
+) -> None:
+    """Write a column's codes and shares, each shape ``(n, …)``."""
+    if isinstance(part, Vocabulary | Buckets):
+        codes[:, 0] = _lookup(part, series)
+    elif isinstance(part, Knots):
+        _locate(part, floats(series), codes[:, 0], shares[:, 0])
+    elif isinstance(part, Sequence):
+        codes[:], shares[:] = _pack(part, series)
+    elif isinstance(part, Components):
+        codes[:], shares[:] = part.weigh(vectors(series))
 
 
 def _lookup(part: Vocabulary | Buckets, series: pl.Series) -> NDArray[np.int32]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from recprune.data.binding import bind_to_items
 from recprune.data.date_fields import expand_date, moments, part_of
-from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.disk_frame import DiskFrame, Frame, Reader
 from recprune.data.frames import widened
 from recprune.data.ids import read_id
 from recprune.data.impossible_dates import impossible_dates, impossible_times
@@ -84,8 +84,9 @@ class FieldColumns:
         """Return the frame with the fields' columns and the ids as they are kept."""
         ids = [name for name in (self.spec.user, self.spec.item) if name is not None]
         if isinstance(self.frame, DiskFrame):
-            as_they_are = {n: partial(self.frame.__getitem__, n) for n in self.frame.columns}
-            changed = {n: partial(self._read, n) for n in dict.fromkeys([*ids, *self.columns])}
+            as_they_are = {n: self.frame.reader(n) for n in self.frame.columns}
+            names = dict.fromkeys([*ids, *self.columns])
+            changed = {n: Reader(partial(self._read, n), partial(self._part, n)) for n in names}
             return self.frame.derived({**as_they_are, **changed})
         frame = self.frame.with_columns(self._read(name) for name in ids)
         return frame.with_columns(c.series.alias(n) for n, c in self.columns.items())
@@ -99,6 +100,22 @@ class FieldColumns:
             dates = self._column(of).series
             return part_of(moments(dates), part, self._now(of))
         return self._column(name).series
+
+    def _part(self, name: str, start: int, stop: int) -> pl.Series:
+        """Read some rows of one column on disk, as the kind that all rows have."""
+        assert isinstance(self.frame, DiskFrame)
+        known = self.columns.get(name)
+        # Ids, dates, and texts that are read as numbers are read alike in all rows, or not at all.
+        if name in (self.spec.user, self.spec.item) or name in self.dates or known is None:
+            return self._read(name)[start:stop]
+        series = self.frame.rows(name, start, stop)
+        if known.kind == "categorical" and not series.dtype.is_nested():
+            return widened(series)
+        if known.kind == "numeric" and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+            return series.cast(pl.Float64)
+        if series.dtype.is_nested():
+            return read_sequence(series) if known.kind == "sequence" else read_dense(series)
+        return self._read(name)[start:stop]
 
     def _column(self, name: str) -> Column:
         """Read one column for what it holds."""

@@ -9,11 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.bags import Components, Sequence
-from recprune.data.disk_frame import Frame
+from recprune.data.disk_frame import Frame, blocks, sampled
 from recprune.data.encode import floats, vectors
 from recprune.data.quality import Finding
 from recprune.data.rules import KNOTS, FieldRule, Scale
-from recprune.data.vocabulary import fit_vocabulary
+from recprune.data.vocabulary import vocabulary_of
 from recprune.encoding import Encoder
 from recprune.lookups import UNKNOWN, Buckets, Knots, Lookup, Vocabulary
 from recprune.schema import Field, Schema
@@ -22,6 +22,8 @@ __all__ = ["fit_encoder", "fit_knots"]
 
 #: Up to so many different values, each is a knot.
 EACH_A_KNOT = 16
+#: Most training rows that knots and scales are fitted on, evenly spread.
+MOST_ROWS = 1_000_000
 #: Finite knots must not lie further apart than a float can say.
 FAR = 1e300
 
@@ -39,37 +41,46 @@ def fit_encoder(
     parts: dict[str, Lookup] = {}
     found = []
     for field in schema.fields:
-        series, rule = train[field.name], (rules or {}).get(field.name, FieldRule())
+        name, rule = field.name, (rules or {}).get(field.name, FieldRule())
         if field.kind == "numeric":
-            knots = fit_knots(floats(series), rule.scale or "quantile", rule.most_knots)
+            values = floats(sampled(train, name, MOST_ROWS))
+            knots = fit_knots(values, rule.scale or "quantile", rule.most_knots)
             if knots is None:
                 action = "dropped: it does not vary in the training rows"
-                found.append(Finding("constant", field.name, "warning", len(series), action))
+                found.append(Finding("constant", name, "warning", len(train), action))
             else:
-                parts[field.name] = knots
+                parts[name] = knots
         elif field.kind == "dense":
-            parts[field.name] = _components(vectors(series))
+            parts[name] = _components(vectors(sampled(train, name, MOST_ROWS)))
         else:
-            lists = field.kind == "sequence"
-            values = series.explode(empty_as_null=False, keep_nulls=False) if lists else series
-            elements, rare = _fit_elements(values, field, rule)
+            elements, rare = _fit_elements(train, field, rule)
             found += rare
-            parts[field.name] = elements
-            if lists:
-                parts[field.name] = Sequence(
-                    elements, rule.most_elements, rule.pooling != "sum", rule.separator or ""
-                )
+            parts[name] = elements
+            if field.kind == "sequence":
+                length, mean = rule.most_elements, rule.pooling != "sum"
+                parts[name] = Sequence(elements, length, mean, rule.separator or "")
     return Encoder(schema.only(tuple(parts)), parts), found
 
 
 def _fit_elements(
-    series: pl.Series, field: Field, rule: FieldRule
+    train: Frame, field: Field, rule: FieldRule
 ) -> tuple[Vocabulary | Buckets, list[Finding]]:
     if rule.buckets is not None:
         return Buckets(rule.buckets), []
-    least = rule.least(field)
-    part = fit_vocabulary(series, least, rule.max_size)
-    if not (field.sensitive and (rare := _left_out(series, part))):
+    least, tables = rule.least(field), []
+    for _, series in blocks(train, field.name):
+        if field.kind == "sequence":
+            series = series.explode(empty_as_null=False, keep_nulls=False)
+        tables.append(series.alias("value").value_counts())
+    counts = tables[0]
+    if len(tables) > 1:
+        counts = pl.concat(tables).group_by("value").agg(pl.col("count").sum())
+    part = vocabulary_of(counts, least, rule.max_size)
+    if not field.sensitive:
+        return part, []
+    unknown = part.lookup(counts["value"].to_list()) == UNKNOWN
+    rare = int(counts["count"].to_numpy()[unknown].sum())
+    if not rare:
         return part, []
     action = f"read as unknown: values that fewer than {least} training rows have"
     return part, [Finding("rare personal values", field.name, "info", rare, action)]
@@ -81,12 +92,6 @@ def _components(values: NDArray[np.float64]) -> Components:
     mean, scale = finite.mean(axis=0).filled(0.0), finite.std(axis=0).filled(0.0)
     usable = np.isfinite(scale) & (scale > 0)
     return Components(np.where(np.isfinite(mean), mean, 0.0), np.where(usable, scale, 1.0))
-
-
-def _left_out(series: pl.Series, part: Vocabulary) -> int:
-    table = series.alias("value").value_counts()
-    unknown = part.lookup(table["value"].to_list()) == UNKNOWN
-    return int(table["count"].to_numpy()[unknown].sum())
 
 
 def fit_knots(

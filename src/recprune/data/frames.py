@@ -9,7 +9,7 @@ from typing import Any, overload
 import narwhals as nw
 import polars as pl
 
-from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.disk_frame import DiskFrame, Frame, Reader
 from recprune.errors import DataError
 from recprune.texts import text
 
@@ -71,7 +71,10 @@ def plain(frame: Frame) -> Frame:
         DataError: a column of structs, of lists of lists, or of other objects.
     """
     if isinstance(frame, DiskFrame):
-        return frame.derived({name: partial(_plain_column, frame, name) for name in frame.columns})
+        names = frame.columns
+        return frame.derived(
+            {n: Reader(partial(_plain, frame, n), partial(_plain, frame, n)) for n in names}
+        )
     out = []
     for name, kind in frame.schema.items():
         inner = getattr(kind, "inner", None)
@@ -99,8 +102,9 @@ def plain(frame: Frame) -> Frame:
     return frame.select(out)
 
 
-def _plain_column(frame: DiskFrame, name: str) -> pl.Series:
-    return plain(frame.select(name))[name]
+def _plain(frame: DiskFrame, name: str, start: int = 0, stop: int | None = None) -> pl.Series:
+    series = frame[name] if stop is None else frame.rows(name, start, stop)
+    return plain(series.to_frame())[name]
 
 
 def comparable(series: pl.Series) -> pl.Series:

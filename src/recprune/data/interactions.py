@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune._support import stream
-from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.disk_frame import DiskFrame, Frame, Reader
 from recprune.data.extras import Extras
 from recprune.data.ids import positions
 from recprune.data.negatives import Drawn, Negatives, popularity_of, sample_negatives
@@ -179,17 +178,15 @@ def _extended(table: Table, events: Index, donors: Index) -> Table:
     """
     frame, extras, schema = table.frame, table.extras, table.schema
     of_item = {str(schema.item), *(f.name for f in schema.fields if f.source == "item")}
-    longer = {
-        c: partial(_longer, frame, c, donors if c in of_item else events) for c in frame.columns
-    }
+    longer = {c: _Longer(frame, c, donors if c in of_item else events) for c in frame.columns}
     n = len(frame) + len(events)
     none = np.zeros(len(events), np.float32)
     weight = None if extras.weight is None else np.append(extras.weight, extras.weight[events])
     return replace(
         table,
-        frame=DiskFrame(longer, n)
+        frame=DiskFrame({c: Reader(read.whole, read.part) for c, read in longer.items()}, n)
         if isinstance(frame, DiskFrame)
-        else pl.DataFrame([read() for read in longer.values()]),
+        else pl.DataFrame([read.whole() for read in longer.values()]),
         label=np.append(table.label, none),
         extras=Extras(
             weight if weight is None else weight / weight.mean(),
@@ -199,9 +196,22 @@ def _extended(table: Table, events: Index, donors: Index) -> Table:
     )
 
 
-def _longer(frame: Frame, column: str, rows: Index) -> pl.Series:
-    series: pl.Series = frame[column]
-    return pl.concat([series, series[rows]])
+@dataclass(frozen=True, eq=False)
+class _Longer:
+    """A column with some of its rows again, behind all rows."""
+
+    frame: Frame
+    column: str
+    again: Index
+
+    def whole(self) -> pl.Series:
+        series: pl.Series = self.frame[self.column]
+        return pl.concat([series, series[self.again]])
+
+    def part(self, start: int, stop: int) -> pl.Series:
+        n, series = len(self.frame), self.frame[self.column]
+        again = self.again[max(start - n, 0) : max(stop - n, 0)]
+        return pl.concat([series[start : max(min(stop, n), start)], series[again]])
 
 
 def _findings(

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.disk_frame import DiskFrame, Frame, keep
+from recprune.data.disk_frame import DiskFrame, Frame, Reader, keep
 from recprune.data.extras import Extras, read_extras
 from recprune.data.field_columns import FieldColumns
 from recprune.data.frames import comparable, plain
@@ -132,9 +132,13 @@ def _with_label(frame: Frame, spec: Spec) -> tuple[Frame, Spec]:
     spec = replace(spec, label=name)
     if not isinstance(frame, DiskFrame):
         return frame.with_columns(pl.lit(1).alias(name)), spec
-    as_they_are = {n: partial(frame.__getitem__, n) for n in frame.columns}
-    ones = partial(pl.Series, name, np.ones(len(frame), np.int8))
-    return frame.derived({**as_they_are, name: ones}), spec
+    ones = partial(_ones, len(frame))
+    as_they_are = {n: frame.reader(n) for n in frame.columns}
+    return frame.derived({**as_they_are, name: Reader(ones, ones)}), spec
+
+
+def _ones(n: int, start: int = 0, stop: int | None = None) -> pl.Series:
+    return pl.Series(np.ones(len(range(n)[start:stop]), np.int8))
 
 
 def _usable_rows(

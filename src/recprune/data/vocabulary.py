@@ -7,7 +7,7 @@ import polars as pl
 from recprune.lookups import Vocabulary
 from recprune.texts import text
 
-__all__ = ["fit_vocabulary"]
+__all__ = ["fit_vocabulary", "vocabulary_of"]
 
 
 def fit_vocabulary(
@@ -20,7 +20,17 @@ def fit_vocabulary(
     >>> fit_vocabulary(pl.Series(["b", "a", "a"]), max_size=1).values
     ('a',)
     """
-    table = series.alias("value").value_counts()
+    return vocabulary_of(series.alias("value").value_counts(), min_count, max_size)
+
+
+def vocabulary_of(table: pl.DataFrame, min_count: int, max_size: int | None) -> Vocabulary:
+    """Return the vocabulary of values and how often each comes; see :func:`fit_vocabulary`.
+
+    Args:
+        table: the columns ``value`` and ``count``.
+        min_count: least count of a value with a row of its own.
+        max_size: most values; None = no limit.
+    """
     counts: dict[str | None, int] = {}
     for value, count in zip(table["value"].to_list(), table["count"].to_list(), strict=True):
         word = text(value)
