@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
-from recprune.data import Dataset
+from recprune.data import Dataset, ingest
 from recprune.data.split_leaks import future_trains, shared_users
 from tests.data.test_split import interactions
 
@@ -99,3 +101,16 @@ def test_rows_that_come_split_are_tested_too() -> None:
 def test_another_split_forgets_what_was_found_in_the_first() -> None:
     data = Dataset.from_frame(interactions(), **ROLES)  # type: ignore[arg-type]
     assert data.split("random").split("time").findings == data.split("time").findings
+
+
+def test_rows_on_disk_are_compared_alike(tmp_path: Path) -> None:
+    frame = pl.concat([interactions().drop("row", "day"), interactions().drop("row", "day")])
+    frame.write_csv(tmp_path / "log.csv")
+    folder = ingest(tmp_path / "log.csv", tmp_path / "log.rp", label="bought")
+    stored, read = (Dataset.read(p, label="bought") for p in (folder, tmp_path / "log.csv"))
+    twins = [
+        [(f.kind, f.rows) for f in d.split("random").findings if f.kind in KINDS]
+        for d in (stored, read)
+    ]
+    assert twins[0] == twins[1]
+    assert twins[0][0][1] > 0

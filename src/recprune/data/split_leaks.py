@@ -108,12 +108,9 @@ def shared_rows(
     >>> shared_rows(frame, [label], [np.array([0, 1]), np.array([3]), np.array([2])])[0].rows
     1
     """
-    columns = chain((frame[name] for name in frame.columns), map(pl.Series, others))
-    rows = np.zeros(len(frame), np.uint64)
-    for place, column in enumerate(columns):
-        rows = rows * ODD ^ comparable(column).hash(seed=place).to_numpy()
-    train, test = np.unique(rows[index[0]]), rows[index[2]]
-    shared = int(np.isin(test, train).sum())
+    rows = pl.Series(_hashes(frame, others))
+    train, test = rows[index[0]], rows[index[2]]
+    shared = int(test.is_in(train.implode()).sum())
     if not shared:
         return []
     share = shared / len(test)
@@ -121,6 +118,18 @@ def shared_rows(
     message = f"{shared:,} test rows ({share:.1%}) equal a training row in every field."
     action = "kept; a model that learned rows by heart would be right about them"
     return [Finding("shared_rows", "", severity, shared, action, message, share)]
+
+
+def _hashes(frame: Frame, others: Iterable[NDArray[Any]]) -> NDArray[np.uint64]:
+    if isinstance(frame, pl.DataFrame):
+        lists = [comparable(c) for c in frame if c.dtype.is_nested()]
+        more = [pl.Series(f"\0{i}", values) for i, values in enumerate(others)]
+        return frame.with_columns(*lists, *more).hash_rows(seed=0).to_numpy()
+    hashes = np.zeros(len(frame), np.uint64)
+    columns = chain((frame[name] for name in frame.columns), map(pl.Series, others))
+    for place, column in enumerate(columns):
+        hashes = hashes * ODD ^ comparable(column).hash(seed=place).to_numpy()
+    return hashes
 
 
 def split_leaks(
