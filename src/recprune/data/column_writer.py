@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from recprune.data.encode import vectors
 from recprune.data.infer import micros
 from recprune.data.survey import ColumnSurvey
 from recprune.scratch import forget
-from recprune.texts import pack_texts
 
 __all__ = ["ColumnWriter"]
 
@@ -227,6 +227,8 @@ class ColumnWriter:
         elif self.content in ("integer", "date") and self.dtype == "<i8" and self._all(_short):
             self._rewrite("<i4", lambda block: np.where(block == LEAST, SHORT.min, block))
         digest = sha256_of(self.path)
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())  # here, where other columns are worked on meanwhile
         return StoredColumn(
             self.survey.name, self.content, self.dtype, self.missing, digest, self.width
         )
@@ -238,8 +240,8 @@ class ColumnWriter:
         """Return the texts of a finished column and their counts; {} if it holds no text."""
         if self.ordered is None:
             return {}
-        packed = pack_texts(self.ordered["text"].to_list())
-        return {**packed, "counts": self.ordered["count"].to_numpy().astype(np.int64)}
+        counts = self.ordered["count"].to_numpy().astype(np.int64)
+        return {**pack_column(self.ordered["text"]), "counts": counts}
 
     def _renumber(self, texts: pl.Series, count: NDArray[np.int64]) -> None:
         """Bring the codes into the order of count, then text: the same whatever the batches."""
@@ -280,3 +282,18 @@ def _short(integers: NDArray[Any]) -> bool:
     """Tell whether 32 bits hold the integers, and the least one to stand for a missing one."""
     fits = (integers > SHORT.min) & (integers <= SHORT.max)
     return bool((fits | (integers == LEAST)).all())
+
+
+def pack_column(texts: pl.Series) -> dict[str, NDArray[Any]]:
+    """Return texts as :func:`recprune.texts.pack_texts` does, without a Python object a text.
+
+    >>> {k: v.tolist() for k, v in pack_column(pl.Series(["a", "é"])).items()}
+    {'bytes': [97, 195, 169], 'lengths': [1, 2]}
+    """
+    joined = texts.str.join("").item() or ""
+    lengths = texts.str.len_bytes().to_numpy()
+    small = not len(lengths) or int(lengths.max()) < 256
+    return {
+        "bytes": np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8),
+        "lengths": lengths.astype(np.uint8 if small else np.uint32),
+    }

@@ -6,7 +6,9 @@ Texts become codes at once; what they are is then told from the different ones a
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 
 from recprune.data.batches import Batch
@@ -35,8 +37,8 @@ class Origins:
         return self._batches[at].place(row - self._starts[at])
 
 
-def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter]) -> None:
-    """Write a batch and learn from it.
+def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter], pool: Executor) -> None:
+    """Write a batch and learn from it, several columns at once.
 
     Raises:
         DataError: a column's type is none that holds its values and the earlier ones.
@@ -53,7 +55,9 @@ def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter]) -> None:
     # All texts at once: Polars then works on several columns side by side.
     ways = [way for name in rows.columns if (way := writers[name].reading(rows[name])) is not None]
     read = rows.select(ways)
-    for name, writer in writers.items():
+
+    def add(name: str) -> None:
+        writer = writers[name]
         if name not in rows.columns:
             writer.survey.skip(len(rows))
             writer.add(writer.survey.nothing(len(rows)))
@@ -66,6 +70,8 @@ def add_batch(batch: Batch, writers: Mapping[str, ColumnWriter]) -> None:
             if writer.content == "integer" and not writer.survey.whole:
                 writer.widen()
             writer.add(numbers, read=True)
+
+    deque(pool.map(add, writers), maxlen=0)  # raises what a column raised
 
 
 def settle(writer: ColumnWriter, origins: Origins) -> None:

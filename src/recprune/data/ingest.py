@@ -28,16 +28,13 @@ from recprune.data.batches import Source, open_query, open_source
 from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.people import People, read_erased
-from recprune.data.reading import Reading
+from recprune.data.reading import AT_ONCE, Reading
 from recprune.data.spec import Spec, read_spec
 from recprune.errors import DataError, ParameterError
 from recprune.folders import folder_written_whole
 from recprune.schema import Schema
 
 __all__ = ["ingest", "ingest_sql"]
-
-#: Columns that are brought into their last form at once.
-FINISHERS = 4
 
 Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 
@@ -120,7 +117,7 @@ def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: Peop
     with folder_written_whole(output) as folder, _nothing_kept(output):
         rows, writers = reading.write(bad, folder)
         shutil.rmtree(folder / "rows", ignore_errors=True)
-        with ThreadPoolExecutor(FINISHERS) as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             columns = list(
                 progress(pool.map(ColumnWriter.finish, writers), "finishing", len(writers))
             )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +25,10 @@ from recprune.data.survey import ColumnSurvey
 from recprune.errors import DataError, nearest
 from recprune.schema import Kind
 
-__all__ = ["Reading"]
+__all__ = ["AT_ONCE", "Reading"]
+
+#: Columns that are worked on at once: most of the work is done outside Python.
+AT_ONCE = 4
 
 
 class Reading:
@@ -45,6 +51,8 @@ class Reading:
         self.kinds: dict[str, Kind] = {**source.kinds, **stated}
         self._columns: dict[str, None] = dict.fromkeys(source.names or ())
         self._spool: list[Path] = []
+        #: Values of each column that were looked at for identifiers.
+        self._looked_at: dict[str, int] = {}
         if source.names is not None:
             self._check_names()
 
@@ -64,13 +72,13 @@ class Reading:
         """
         writers: dict[str, ColumnWriter] = {}
         origins = Origins()
-        with contextlib.ExitStack() as files:
+        with contextlib.ExitStack() as files, ThreadPoolExecutor(AT_ONCE) as pool:
             for batch in progress(self._batches(bad), "reading"):
                 for name in batch.rows.columns:
                     if name not in writers:
                         writers[name] = self._writer(name, len(writers), origins.rows, folder)
                         writers[name].open(files)
-                add_batch(batch, writers)
+                add_batch(batch, writers, pool)
                 if not origins.rows:
                     self._refuse(writers)
                 if self.source.once:
@@ -81,8 +89,7 @@ class Reading:
                 raise DataError(f"{self.source.owner} has no rows{left}.")
             self._check_names()
             self._refuse(writers)
-            for writer in writers.values():
-                settle(writer, origins)
+            deque(pool.map(partial(settle, origins=origins), writers.values()), maxlen=0)
         wrong = {n: w for n, w in writers.items() if w.wrong or w.content != w.survey.content()}
         if wrong:
             self._write_again(wrong, origins.rows)
@@ -145,8 +152,11 @@ class Reading:
 
     def _refuse(self, writers: Mapping[str, ColumnWriter]) -> None:
         allowed = {*self.roles.values(), *self.spec.fields}
-        for writer in writers.values():
-            refuse_identifiers(writer.survey.sample().to_frame(), allowed)
+        for name, writer in writers.items():
+            sample = writer.survey.sample()
+            if len(sample) > self._looked_at.get(name, -1):
+                refuse_identifiers(sample.to_frame(), allowed)
+            self._looked_at[name] = len(sample)
 
     def _check_names(self) -> None:
         columns, owner = list(self._columns), self.source.owner

@@ -12,7 +12,7 @@ from recprune.data.bad_rows import BadRows
 from recprune.data.csv_header import read_header
 from recprune.data.csv_rows import fault_in, short_lines, sound_rows
 from recprune.data.source_bytes import NotUtf8, read_utf8, stream_lines
-from recprune.data.source_clicks import click_kinds, is_avazu, read_hours
+from recprune.data.source_clicks import AVAZU, click_kinds, is_avazu, read_hours
 from recprune.data.stream import DAMAGED, Stream, batches_of
 from recprune.errors import DataError
 
@@ -104,7 +104,7 @@ def stream_csv(path: Path, separator: str) -> Stream:
             yield read_hours(path, batch, seen)
             seen += len(batch)
 
-    avazu = _begins_as_avazu(rows)
+    avazu = set(AVAZU) <= set(head.names) and _begins_as_avazu(rows)
     kinds = click_kinds(head.names)
     return Stream(path, head.names, read_avazu if avazu else read, not avazu, kinds)
 
