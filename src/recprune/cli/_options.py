@@ -66,6 +66,8 @@ __all__ = [
 #: The environment's variable for the database's URL. Arguments are seen by every process of a
 #: machine, and the report quotes them, so that a password may not stand there.
 SQL_URL = "RECPRUNE_SQL_URL"
+#: Rows that a saved model scores at once.
+SCORED_AT_ONCE = 1 << 16
 
 Table = Annotated[
     Path, typer.Argument(help="A table in any form that is read, or a folder that ingest wrote.")
@@ -282,7 +284,10 @@ def open_scored(
     """Return the last model's artefact, each model's logits, the labels, and the scored rows."""
     if part not in ("test", "all"):
         raise ParameterError.of("--part", "recprune", "test or all", part)
+    import numpy as np
+
     from recprune.artifact import read_artifact
+    from recprune.data.encode import encode_frame
     from recprune.runtime import Scorer
 
     artifacts = [read_artifact(path) for path in models]
@@ -290,12 +295,9 @@ def open_scored(
     rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
     logits = []
     for artifact in artifacts:
-        raw = {
-            n: rows.columns[n].to_list()
-            for n in artifact.encoder.schema.names
-            if n in rows.columns.columns
-        }
-        logits.append(Scorer(artifact).logits(artifact.encoder.encode(raw)))
+        scorer, encoded = Scorer(artifact), encode_frame(artifact.encoder, rows.columns)
+        parts = [scorer.logits(block) for _, block in encoded.blocks(SCORED_AT_ONCE)]
+        logits.append(np.concatenate(parts))
     return artifacts[-1], logits, rows.label, rows
 
 

@@ -24,6 +24,8 @@ __all__ = ["yardsticks"]
 SMOOTHING = 20.0
 #: First-order weights are few and see every row often.
 LINEAR_EPOCHS = 6
+#: Rows that LightGBM, which holds its table in memory, learns from or scores at once.
+MOST_ROWS = 2_000_000
 
 
 def yardsticks(data: Dataset, config: RunConfig) -> list[dict[str, Any]]:
@@ -85,14 +87,20 @@ def _boosted_trees(data: Dataset, seed: int) -> tuple[NDArray[np.float64], int]:
         "force_row_wise": True,
         "num_threads": 1,
     }
-    sets = [
-        lightgbm.Dataset(_matrix(data, split, names), split.label)
-        for split in (data.train, data.tune)
-    ]
+    held = [_held(split) for split in (data.train, data.tune)]
+    sets = [lightgbm.Dataset(_matrix(data, split, names), split.label) for split in held]
     stop = lightgbm.early_stopping(20, verbose=False)
     model = lightgbm.train(settings, sets[0], 300, valid_sets=[sets[1]], callbacks=[stop])
-    score = np.asarray(model.predict(_matrix(data, data.test, names)), np.float64)
-    return score, len(model.model_to_string(num_iteration=model.best_iteration))
+    parts = np.array_split(np.arange(len(data.test)), -(-len(data.test) // MOST_ROWS))
+    scores = [model.predict(_matrix(data, data.test.take(part), names)) for part in parts]
+    return np.concatenate(scores), len(model.model_to_string(num_iteration=model.best_iteration))
+
+
+def _held(split: Split) -> Split:
+    """Return the split, or of a larger one as many rows as are held at once, evenly spread."""
+    if len(split) <= MOST_ROWS:
+        return split
+    return split.take(np.linspace(0, len(split) - 1, MOST_ROWS).astype(np.int64))
 
 
 def _matrix(data: Dataset, split: Split, names: list[str]) -> NDArray[np.float32]:
