@@ -52,8 +52,10 @@ def gather(array: NDArray[Any], index: Any) -> NDArray[Any]:
     """
     if not isinstance(array, np.memmap):
         return array[index]  # type: ignore[no-any-return]
-    columns = [np.asarray(array[:, i])[index] for i in range(array.shape[1])]
-    out = np.stack(columns, axis=1)
+    rows = len(np.asarray(array[:, 0])[index]) if array.shape[1] else 0
+    out = np.empty((rows, array.shape[1]), array.dtype)
+    for i in range(array.shape[1]):
+        out[:, i] = np.asarray(array[:, i])[index]
     forget(array)
     return out
 

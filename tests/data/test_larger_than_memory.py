@@ -26,7 +26,8 @@ def watch():
         time.sleep(0.01)
 threading.Thread(target=watch, daemon=True).start()
 import recprune as rp
-from recprune.models import LR, Training
+from recprune.models import LR, Training, batches
+batches.POOL = 1 << 18  # what training holds does not grow from here on
 data = rp.Dataset.read(sys.argv[1]).split(by="random", seed=0)
 model = LR(Training(epochs=1, batch_size=4096)).fit(data.train, data.tune)
 rp.rank_fields(model, data.tune)
@@ -39,8 +40,8 @@ def folder(path: Path, rows: int) -> Path:
     draws = np.random.default_rng(0)
     columns = {f"c{i}": draws.integers(0, 50, rows).astype(np.int16) for i in range(FIELDS)}
     frame = pl.DataFrame({**columns, "y": draws.integers(0, 2, rows).astype(np.int8)})
-    words = pl.col(f"^c[0-{FIELDS // 4}]$").cast(pl.String)
-    frame.with_columns("v" + words).write_parquet(path / f"{rows}.parquet")
+    words = [pl.format("v{}", pl.col(f"c{i}")).alias(f"c{i}") for i in range(FIELDS // 4)]
+    frame.with_columns(words).write_parquet(path / f"{rows}.parquet")
     return ingest(path / f"{rows}.parquet", path / f"{rows}.rp", label="y")
 
 
