@@ -35,7 +35,7 @@ def missing_values(sheet: Sheet) -> tuple[Finding, ...]:
         rows = sheet.frame[name].null_count()
         if 0 < rows < n:
             severity: Severity = "warning" if rows > MOSTLY * n else "info"
-            read = "the unknown row" if kind == "numeric" else "a category of its own"
+            read = "a category of its own" if kind == "categorical" else "the unknown row"
             message = f"{name!r} has no value in {rows / n:.1%} of the rows."
             found.append(
                 Finding(
