@@ -52,9 +52,10 @@ def gather(array: NDArray[Any], index: Any) -> NDArray[Any]:
     """
     if not isinstance(array, np.memmap):
         return array[index]  # type: ignore[no-any-return]
-    rows = len(np.asarray(array[:, 0])[index]) if array.shape[1] else 0
-    out = np.empty((rows, array.shape[1]), array.dtype)
-    for i in range(array.shape[1]):
+    first = np.asarray(array[:, 0])[index]
+    out = np.empty((len(first), array.shape[1]), array.dtype)
+    out[:, 0] = first
+    for i in range(1, array.shape[1]):
         out[:, i] = np.asarray(array[:, i])[index]
     forget(array)
     return out

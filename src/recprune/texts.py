@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import ArtifactError
 
-__all__ = ["is_missing", "pack_texts", "text", "unpack_texts"]
+__all__ = ["is_missing", "pack_joined", "pack_texts", "text", "unpack_texts"]
 
 
 def text(value: Any) -> str | None:
@@ -51,16 +51,25 @@ def pack_texts(values: Sequence[str | None]) -> dict[str, NDArray[Any]]:
     {'bytes': [97, 195, 169], 'lengths': [1, 0, 2], 'missing': [1]}
     """
     raw = [b"" if v is None else v.encode("utf-8", "surrogatepass") for v in values]
-    lengths = np.array([len(r) for r in raw], np.int64)
-    small = len(lengths) == 0 or lengths.max() < 256
-    out: dict[str, NDArray[Any]] = {
-        "bytes": np.frombuffer(b"".join(raw), np.uint8),
-        "lengths": lengths.astype(np.uint8 if small else np.uint32),
-    }
+    out = pack_joined(b"".join(raw), np.array([len(r) for r in raw], np.int64))
     missing = [i for i, v in enumerate(values) if v is None]
     if missing:
         out["missing"] = np.array(missing, np.uint32)
     return out
+
+
+def pack_joined(joined: bytes, lengths: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return as :func:`pack_texts` does texts that stand one after the other, none missing.
+
+    Args:
+        joined: the texts in UTF-8.
+        lengths: bytes of each, shape ``(n,)``.
+    """
+    small = len(lengths) == 0 or lengths.max() < 256
+    return {
+        "bytes": np.frombuffer(joined, np.uint8),
+        "lengths": lengths.astype(np.uint8 if small else np.uint32),
+    }
 
 
 def unpack_texts(packed: Mapping[str, NDArray[Any]]) -> list[str | None]:

@@ -336,4 +336,4 @@ def test_options_that_do_not_fit(
     tables = None if table is None else Path(table)
     file = None if url_file is None else Path(url_file)
     with pytest.raises(InputError, match=says):
-        read_data(chosen_rows(tables, sql, file), "y", {}, None, None)
+        read_data(chosen_rows(tables, sql, file, "error")[0], "y", {}, None, None)

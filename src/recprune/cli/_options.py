@@ -176,15 +176,24 @@ class Query(NamedTuple):
         return url
 
 
-def chosen_rows(table: Path | None, sql: str | None, url_file: Path | None) -> Path | Query:
-    """Return the table or the query, of which exactly one is given."""
+def chosen_rows(
+    table: Path | None, sql: str | None, url_file: Path | None, on_bad_rows: str
+) -> tuple[Path | Query, BadRows]:
+    """Return the table or the query, of which exactly one is given, and what collects bad rows."""
+    from recprune.data.bad_rows import BadRows
+
+    bad = BadRows.of(on_bad_rows)
     if sql is None and url_file is not None:
         raise InputError("--sql-url-file goes with --sql, which is not given.")
     if sql is None and table is None:
         raise InputError('Missing rows. Name a table, or a query with --sql "select …".')
     if sql is not None and table is not None:
         raise InputError(f"Both the table {str(table)!r} and --sql are given. Leave one out.")
-    return table if table is not None else Query(str(sql), url_file)
+    if table is not None:
+        return table, bad
+    if bad.skip:
+        raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
+    return Query(str(sql), url_file), bad
 
 
 def chosen_negatives(by: str | None, per_positive: int | None) -> Negatives | None:
@@ -220,8 +229,6 @@ def read_data(
     stated: dict[str, Any] = {**columns, "drop": tuple(drop or ()), "schema": schema}
     stated |= {"threshold": threshold, "negatives": negatives}
     if isinstance(table, Query):
-        if bad is not None and bad.skip:
-            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
         return Dataset.read_sql(table.text, table.url(), label=label, **stated)
     return Dataset.read(table, label=label, on_bad_rows=bad or "error", **stated)
 

@@ -28,7 +28,6 @@ from recprune.cli._options import (
     chosen_rows,
     emit,
 )
-from recprune.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -60,13 +59,11 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
-    from recprune.data.bad_rows import BadRows
     from recprune.data.check import check_frame, check_table
     from recprune.data.spec import read_spec
     from recprune.data.sql import read_query
 
-    bad = BadRows.of(on_bad_rows)
-    rows = chosen_rows(table, sql, sql_url_file)
+    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     spec = read_spec(schema).with_roles(
         tuple(drop or ()),
         threshold=label_threshold,
@@ -78,8 +75,6 @@ def command(
     )
     how = (split or "auto", seed or 0)
     if isinstance(rows, Query):
-        if bad.skip:
-            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
         checked = check_frame(read_query(rows.text, rows.url()), spec, how)
     else:
         checked = check_table(rows, spec, bad, how)

@@ -45,11 +45,9 @@ def command(
 ) -> int:
     """Judge a pruned model against the full one on the same rows; exit 3 when not PASS."""
     from recprune.artifact import read_artifact, stored_size
-    from recprune.data.bad_rows import BadRows
     from recprune.evaluation import verdict
 
-    source = chosen_rows(table, sql, sql_url_file)
-    bad = BadRows.of(on_bad_rows)
+    source, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     _, logits, label, rows = scored([full, pruned], source, part, drop, schema, split, seed, bad)
     decision = verdict(
         label,

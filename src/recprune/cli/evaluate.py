@@ -35,11 +35,9 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Score a table with a saved model and print accuracy, recall, AUC, log loss and more."""
-    from recprune.data.bad_rows import BadRows
     from recprune.evaluation import evaluate
 
-    source = chosen_rows(table, sql, sql_url_file)
-    bad = BadRows.of(on_bad_rows)
+    source, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     artifact, (logits,), label, _ = scored([model], source, part, drop, schema, split, seed, bad)
     result = {
         "artifact": str(model),

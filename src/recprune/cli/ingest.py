@@ -63,7 +63,7 @@ def command(
     from recprune.crypto import Pseudonymiser
     from recprune.data import ingest, ingest_sql
 
-    rows = chosen_rows(table, sql, sql_url_file)
+    rows, _ = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     if pseudonym_key_file is not None and not pseudonymise_users:
         raise InputError("--pseudonym-key-file goes with --pseudonymise-users, which is not given.")
     options: dict[str, Any] = {
@@ -77,8 +77,6 @@ def command(
         "erased": erased,
     }
     if isinstance(rows, Query):
-        if on_bad_rows != "error":
-            raise InputError("--on-bad-rows goes with a CSV or TSV file, not with --sql.")
         folder = ingest_sql(rows.text, rows.url(), output, **options)
     else:
         folder = ingest(rows, output, on_bad_rows=on_bad_rows, **options)

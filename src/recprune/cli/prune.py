@@ -58,14 +58,12 @@ def command(
         raise ParameterError.of("--bits", "prune", "fp32 or int8", bits)
     from recprune import pruning
     from recprune.artifact import stored_size
-    from recprune.data.bad_rows import BadRows
     from recprune.metrics import auc
     from recprune.pipeline import save_model
 
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
     methods = dict(pairs(method or [], "--method"))
-    rows = chosen_rows(table, sql, sql_url_file)
-    bad = BadRows.of(on_bad_rows)
+    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     ranker, data = open_model(model, rows, drop, schema, split, seed, bad)
     if dry_run:
         made = pruning.plan(ranker, data.tune, wanted, methods, seed or 0)

@@ -41,11 +41,9 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Rank a saved model's fields by importance on held-out rows of the table."""
-    from recprune.data.bad_rows import BadRows
     from recprune.importance import rank_fields
 
-    source = chosen_rows(table, sql, sql_url_file)
-    bad = BadRows.of(on_bad_rows)
+    source, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     ranker, data = open_model(model, source, drop, schema, split, seed, bad)
     rows = data.train if method == "dropout" else data.tune
     ranking = rank_fields(ranker, rows, method, seed or 0)

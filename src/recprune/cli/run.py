@@ -58,13 +58,11 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Train, rank, prune, prove, recommend and report, on a table of your own."""
-    from recprune.data.bad_rows import BadRows
     from recprune.pipeline import run
     from recprune.report import summary
 
     chosen = read_config(config, settings, seed=seed, split=split, strict=strict or None)
-    bad = BadRows.of(on_bad_rows)
-    rows = chosen_rows(table, sql, sql_url_file)
+    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     drawn = chosen_negatives(negatives, negatives_per_positive)
     roles = {"user": user, "item": item, "time": time}
     data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)

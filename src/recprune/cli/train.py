@@ -64,13 +64,11 @@ def command(
     """Fit a ranker on a table's training rows and save the artefact."""
     if model not in MODELS:
         raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
-    from recprune.data.bad_rows import BadRows
     from recprune.models import FM, LR, DeepFM, Ranker
     from recprune.pipeline import save_model
 
     chosen = read_config(config, settings, seed=seed, split=split)
-    bad = BadRows.of(on_bad_rows)
-    rows = chosen_rows(table, sql, sql_url_file)
+    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
     drawn = chosen_negatives(negatives, negatives_per_positive)
     roles = {"user": user, "item": item, "time": time}
     data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)

@@ -18,6 +18,7 @@ from recprune.data.encode import vectors
 from recprune.data.infer import micros
 from recprune.data.survey import ColumnSurvey
 from recprune.scratch import forget
+from recprune.texts import pack_joined
 
 __all__ = ["ColumnWriter"]
 
@@ -240,8 +241,10 @@ class ColumnWriter:
         """Return the texts of a finished column and their counts; {} if it holds no text."""
         if self.ordered is None:
             return {}
-        counts = self.ordered["count"].to_numpy().astype(np.int64)
-        return {**pack_column(self.ordered["text"]), "counts": counts}
+        texts, counts = self.ordered["text"], self.ordered["count"].to_numpy().astype(np.int64)
+        # Joined outside Python: an object a text would take longer than all else.
+        joined = (texts.str.join("").item() or "").encode("utf-8", "surrogatepass")
+        return {**pack_joined(joined, texts.str.len_bytes().to_numpy()), "counts": counts}
 
     def _renumber(self, texts: pl.Series, count: NDArray[np.int64]) -> None:
         """Bring the codes into the order of count, then text: the same whatever the batches."""
@@ -282,18 +285,3 @@ def _short(integers: NDArray[Any]) -> bool:
     """Tell whether 32 bits hold the integers, and the least one to stand for a missing one."""
     fits = (integers > SHORT.min) & (integers <= SHORT.max)
     return bool((fits | (integers == LEAST)).all())
-
-
-def pack_column(texts: pl.Series) -> dict[str, NDArray[Any]]:
-    """Return texts as :func:`recprune.texts.pack_texts` does, without a Python object a text.
-
-    >>> {k: v.tolist() for k, v in pack_column(pl.Series(["a", "é"])).items()}
-    {'bytes': [97, 195, 169], 'lengths': [1, 2]}
-    """
-    joined = texts.str.join("").item() or ""
-    lengths = texts.str.len_bytes().to_numpy()
-    small = not len(lengths) or int(lengths.max()) < 256
-    return {
-        "bytes": np.frombuffer(joined.encode("utf-8", "surrogatepass"), np.uint8),
-        "lengths": lengths.astype(np.uint8 if small else np.uint32),
-    }

@@ -123,8 +123,8 @@ class DiskFrame:
         return DiskFrame({n: self._readers[n] for n in names}, self._n_rows, self._index)
 
     def derived(self, readers: Mapping[str, Reader]) -> DiskFrame:
-        """Return a frame of columns that are read from this one, of the same rows."""
-        return DiskFrame(readers, len(self))
+        """Return a frame of the same rows with these columns too, or in the place of its own."""
+        return DiskFrame({**{n: self.reader(n) for n in self.columns}, **readers}, len(self))
 
     def head(self, n: int) -> DiskFrame:
         """Return the first rows."""

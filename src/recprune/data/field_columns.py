@@ -87,10 +87,9 @@ class FieldColumns:
         """Return the frame with the fields' columns and the ids as they are kept."""
         ids = [name for name in (self.spec.user, self.spec.item) if name is not None]
         if isinstance(self.frame, DiskFrame):
-            as_they_are = {n: self.frame.reader(n) for n in self.frame.columns}
             names = dict.fromkeys([*ids, *self.columns])
             changed = {n: Reader(partial(self._read, n), partial(self._part, n)) for n in names}
-            return self.frame.derived({**as_they_are, **changed})
+            return self.frame.derived(changed)
         frame = self.frame.with_columns(self._read(name) for name in ids)
         return frame.with_columns(c.series.alias(n) for n, c in self.columns.items())
 

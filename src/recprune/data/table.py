@@ -133,8 +133,7 @@ def _with_label(frame: Frame, spec: Spec) -> tuple[Frame, Spec]:
     if not isinstance(frame, DiskFrame):
         return frame.with_columns(pl.lit(1).alias(name)), spec
     ones = partial(_ones, len(frame))
-    as_they_are = {n: frame.reader(n) for n in frame.columns}
-    return frame.derived({**as_they_are, name: Reader(ones, ones)}), spec
+    return frame.derived({name: Reader(ones, ones)}), spec
 
 
 def _ones(n: int, start: int = 0, stop: int | None = None) -> pl.Series:
