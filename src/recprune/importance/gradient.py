@@ -9,7 +9,7 @@ from recprune.data import Split
 from recprune.importance.base import Scores, method
 from recprune.layout import Axis
 from recprune.models import Ranker
-from recprune.models.trainer import tensors
+from recprune.models.step import tensors
 
 __all__ = ["gradient"]
 

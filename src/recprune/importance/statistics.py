@@ -12,7 +12,7 @@ from recprune.importance.base import Scores, method
 from recprune.layout import Axis
 from recprune.lookups import PADDING
 from recprune.models import Ranker
-from recprune.models.trainer import tensors
+from recprune.models.step import tensors
 
 __all__ = ["activity", "chance", "l1_norm", "l2_norm", "norm_count", "use_counts"]
 

@@ -21,8 +21,9 @@ from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.models.axes import declare_axes
 from recprune.models.network import FieldNet
+from recprune.models.objective import CrossEntropy, Target
 from recprune.models.state import network_from_state, shape_of, state_of
-from recprune.models.trainer import Epoch, Target, Training, predict_logits, train
+from recprune.models.trainer import Epoch, Training, predict_logits, train
 from recprune.scratch import forget
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Ranker:
         return train(
             self.net,
             rows.rows,
-            Target(rows.label, teacher, rows=rows.extras.weight),
+            CrossEntropy(Target(rows.label, teacher, rows=rows.extras.weight)),
             training or self.training,
             score=score,
             seed=self.seed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +17,12 @@ from recprune.errors import ParameterError, TrainingError
 from recprune.models.batches import batches_of, shuffled
 from recprune.models.frequency import GROUPS, FrequencyPrior
 from recprune.models.network import FieldNet, Tap
-from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.objective import Objective
+from recprune.models.optimiser import Penalty
+from recprune.models.step import Extra, Step, tensors
 
-__all__ = ["Epoch", "Target", "Training", "predict_logits", "tensors", "train"]
+__all__ = ["Epoch", "Training", "predict_logits", "train"]
 
-#: The table learns faster than the dense layers: its rows see few steps each.
-TABLE_RATE = 3.0
 PREDICT_BLOCK = 8192
 
 
@@ -69,30 +68,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What the logits should match.
-
-    Args:
-        label: 0 or 1, shape (n,).
-        teacher: a larger model's logits, shape (n,), or None.
-        weight: share of the teacher in the loss (Hinton et al. 2015, section 2, at temperature 1).
-        rows: how much each row counts, mean 1, shape (n,); None = alike.
-    """
-
-    label: NDArray[np.float32]
-    teacher: NDArray[np.float32] | None = None
-    weight: float = 0.5
-    rows: NDArray[np.float32] | None = None
-
-    def mixed(self) -> NDArray[np.float32]:
-        """Return soft labels: cross-entropy is linear in them, so one loss serves both parts."""
-        if self.teacher is None:
-            return self.label
-        soft = 1 / (1 + np.exp(-self.teacher.astype(np.float64)))
-        return ((1 - self.weight) * self.label + self.weight * soft).astype(np.float32)
-
-
-@dataclass(frozen=True)
 class Epoch:
     """One pass: mean training loss and the score on held-out rows (None without them)."""
 
@@ -104,20 +79,20 @@ class Epoch:
 def train(
     net: FieldNet,
     rows: Rows,
-    target: Target,
+    objective: Objective,
     training: Training,
     *,
     score: Callable[[], float] | None = None,
     seed: int = 0,
     taps: Mapping[str, Tap] | None = None,
-    extra: Callable[[], tuple[Tensor, torch.optim.Optimizer]] | None = None,
+    extra: Extra | None = None,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
     Args:
         net: updated in place.
         rows: encoded rows, n of them.
-        target: labels or soft labels.
+        objective: what is minimised.
         training: options.
         score: held-out score of ``net`` as it is now, higher = better; None = no early stopping.
         seed: of the row order, the unknown reads and dropout.
@@ -130,12 +105,7 @@ def train(
     # Shared parts would undo the exact zeros of a sparse penalty.
     groups = 0 if training.penalty.sparse else GROUPS
     prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
-    table_rate = TABLE_RATE * training.learning_rate
-    lazy = LazyAdam(net.table.data, table_rate, penalty=training.penalty)
-    dense = torch.optim.Adam(net.dense_parameters(), lr=training.learning_rate)
-    dense.add_param_group({"params": [prior.shared], "eps": lazy.epsilon})
-    label = torch.from_numpy(target.mixed())
-    weight = None if target.rows is None else torch.from_numpy(target.rows)
+    step = Step(net, prior, objective, training.learning_rate, training.penalty)
     batch, n = training.batch_of(len(rows)), len(rows)
     mean = _RunningMean([*net.parameters(), prior.shared], horizon=math.ceil(n / batch))
     best, best_state, waited = score() if score else -math.inf, _copy(net), 0
@@ -145,35 +115,10 @@ def train(
         order = shuffled(n, stream(seed, "order", epoch))
         draws = torch.Generator().manual_seed(int(stream(seed, "draws", epoch).integers(2**62)))
         losses = 0.0
-        net.draws = draws
         batches = batches_of(rows, order, batch)
         for chosen, part in progress(batches, f"epoch {epoch}", math.ceil(n / batch)):
-            read, share = tensors(part)
-            own, share = prior.read(net, read, share, draws)
-            index = net.index(own)
-            touched, inverse = _touched(index, net.n_rows)
-            values = net.table.detach()[touched].requires_grad_()
-            value = net.look_up(values, inverse, share) + prior.share(net, read)
-            logit = net.finish(value, share, index, taps)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                logit, label[chosen], None if weight is None else weight[chosen]
-            )
-            total, extra_optimiser = loss, None
-            if extra is not None:
-                term, extra_optimiser = extra()
-                total = loss + term
-                extra_optimiser.zero_grad()
-            dense.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            assert values.grad is not None
-            lazy.step(touched, values.detach(), values.grad)
-            dense.step()
-            if extra_optimiser is not None:
-                extra_optimiser.step()
-            _penalise(net, prior, training)
+            losses += step.take(part, chosen, draws, taps, extra) * len(chosen)
             mean.add()
-            losses += float(loss.detach()) * len(chosen)
-        net.draws = None
         if not math.isfinite(losses):
             raise TrainingError(
                 f"The loss is {losses} in epoch {epoch}. Lower the learning rate (it is "
@@ -197,11 +142,6 @@ def train(
     return history
 
 
-def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Return codes and shares as a network takes them."""
-    return torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
-
-
 @torch.no_grad()
 def predict_logits(
     net: FieldNet, rows: Rows, taps: Mapping[str, Tap] | None = None
@@ -213,39 +153,11 @@ def predict_logits(
     return out
 
 
-def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
-    """Return the distinct rows of ``index`` and ``index`` in their numbering.
-
-    A scatter over the table's rows costs less than sorting a batch's many look-ups.
-    """
-    seen = torch.zeros(n_rows, dtype=torch.bool)
-    seen[index.reshape(-1)] = True
-    rows = seen.nonzero().squeeze(1)
-    number = torch.empty(n_rows, dtype=torch.int64)
-    number[rows] = torch.arange(len(rows))
-    return rows, number[index]
-
-
 @torch.no_grad()
 def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
     """Set to zero what a proximal step has set to zero: a mean over steps is not."""
     for parameter, value in zip(net.parameters(), latest, strict=False):
         parameter.masked_fill_(value == 0, 0)
-
-
-@torch.no_grad()
-def _penalise(net: FieldNet, prior: FrequencyPrior, training: Training) -> None:
-    penalty = training.penalty
-    if not (penalty.sparse or penalty.l2):
-        return
-    decay = 1 - 2 * penalty.l2 * training.learning_rate
-    prior.shared.mul_(decay)
-    for layer in net.hidden_layers:
-        weight: Any = layer.weight
-        if penalty.l2:
-            weight.mul_(decay)
-        if penalty.sparse:
-            weight.copy_(penalty.shrink(weight, training.learning_rate))
 
 
 class _RunningMean:
