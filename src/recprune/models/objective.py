@@ -42,12 +42,13 @@ class Target:
 class Objective(Protocol):
     """What a step of training asks: which rows to read, and how bad the outputs are."""
 
-    def rows(self, rows: Rows, chosen: Tensor) -> Rows:
+    def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the rows that the network reads for a batch: its own, perhaps more.
 
         Args:
             rows: the batch's encoded rows, B of them.
             chosen: their positions among the training rows, shape (B,).
+            draws: the step's random stream, for rows that are drawn (negatives).
         """
         ...
 
@@ -67,7 +68,7 @@ class CrossEntropy:
         self.label = torch.from_numpy(target.mixed())
         self.weight = None if target.rows is None else torch.from_numpy(target.rows)
 
-    def rows(self, rows: Rows, chosen: Tensor) -> Rows:
+    def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the batch's own rows."""
         return rows
 
