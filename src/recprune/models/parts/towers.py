@@ -66,4 +66,5 @@ class TowersPart(Part):
         """Return the inner products, shape (B,)."""
         vectors = torch.stack([self.vector(side, embedding, flow) for side in SIDES], dim=1)
         user, item = flow.tap(VECTOR, vectors).unbind(1)
-        return torch.linalg.vecdot(user, item)
+        product: Tensor = torch.linalg.vecdot(user, item)
+        return product

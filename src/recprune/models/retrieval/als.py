@@ -15,7 +15,7 @@ from recprune.errors import ParameterError
 from recprune.lookups import UNKNOWN
 from recprune.models.retrieval.mf import MF
 from recprune.models.retrieval.positives import Positives
-from recprune.models.training import Epoch, Training
+from recprune.models.trainer import Epoch, Training
 
 __all__ = ["ALS"]
 
@@ -40,7 +40,6 @@ class ALS(MF):
 
     Raises:
         ParameterError: an option out of range.
-        MissingExtra: ``implicit`` is not installed.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class ALS(MF):
             if not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ParameterError.of(name, "ALS", "a finite float > 0", value)
         self.alpha, self.l2 = alpha, l2
-        require("implicit", "als")
 
     def train_on(
         self,
@@ -78,6 +76,7 @@ class ALS(MF):
 
         Raises:
             ParameterError: an option.
+            MissingExtra: ``implicit`` is not installed.
         """
         if given := [name for name, value in options.items() if value is not None]:
             raise ParameterError.of(given[0], "ALS.train_on", "left out", options[given[0]])
@@ -160,7 +159,9 @@ class _Sweeps:
         new = table.numpy()
         factors = self.backend.user_factors, self.backend.item_factors
         defaults = factors[0].mean(axis=0), np.zeros(len(self.columns), np.float32)
-        for rows, block, own, default in zip(self.rows, self.blocks, factors, defaults, strict=True):
+        for rows, block, own, default in zip(
+            self.rows, self.blocks, factors, defaults, strict=True
+        ):
             unknown = rows == block.start + UNKNOWN
             new[np.ix_(rows[~unknown], self.columns)] = own[~unknown]
             pooled = own[unknown].mean(axis=0) if unknown.any() else default

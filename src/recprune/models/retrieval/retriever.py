@@ -18,8 +18,7 @@ from recprune.models.retrieval.lesson import Lesson
 from recprune.models.retrieval.lists import Exam, best_items
 from recprune.models.retrieval.positives import Positives, Window
 from recprune.models.taps import Tap
-from recprune.models.trainer import train
-from recprune.models.training import Epoch, Training
+from recprune.models.trainer import Epoch, Training, train
 from recprune.texts import text
 
 __all__ = ["Retriever"]
