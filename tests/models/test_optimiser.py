@@ -27,7 +27,7 @@ def test_with_every_row_touched_it_is_adam() -> None:
 
 def test_rows_that_are_not_touched_do_not_move() -> None:
     table = torch.ones(6, 2)
-    lazy = LazyAdam(table, 0.1, penalty=Penalty(l1=1.0, l2=1.0))
+    lazy = LazyAdam(table, 0.1, Penalty(l1=1.0, l2=1.0))
     rows = torch.tensor([1, 4])
     for _ in range(3):
         lazy.step(rows, table[rows].clone(), torch.ones(2, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -59,16 +60,16 @@ class LazyAdam:
     Args:
         table: parameter of shape (R, 1 + D), updated in place.
         learning_rate: step size.
-        epsilon: added to the root of the second moment.
         penalty: applied to the touched rows.
+        epsilon: added to the root of the second moment.
     """
 
     def __init__(
         self,
         table: Tensor,
         learning_rate: float,
-        epsilon: float = 1e-4,
         penalty: Penalty | None = None,
+        epsilon: float = 1e-4,
     ) -> None:
         self.table, self.learning_rate, self.epsilon = table, learning_rate, epsilon
         self.penalty = penalty or Penalty()
@@ -91,3 +92,13 @@ class LazyAdam:
         if self.penalty.sparse:
             updated = self.penalty.shrink(updated, self.learning_rate)
         self.table[rows] = updated
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint needs: both moments, (R, 1 + D), and the steps so far."""
+        return {"first": self.first, "second": self.second, "steps": torch.tensor(self.steps)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state that :meth:`state` gave."""
+        self.first.copy_(state["first"])
+        self.second.copy_(state["second"])
+        self.steps = int(state["steps"])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from recprune.encoding import Rows
+from recprune.models.averaging import RunningMean
 from recprune.models.frequency import FrequencyPrior
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.taps import Tap
 
-__all__ = ["Extra", "Step", "tensors"]
+__all__ = ["Extra", "Step", "Updates", "tensors"]
 
 #: The table learns faster than the dense layers: its rows see few steps each.
 TABLE_RATE = 3.0
@@ -23,30 +26,72 @@ TABLE_RATE = 3.0
 Extra = Callable[[], tuple[Tensor, torch.optim.Optimizer]]
 
 
+@dataclass(frozen=True)
+class Updates:
+    """How a step changes the weights.
+
+    Args:
+        learning_rate: of the dense layers; the table's is three times that.
+        penalty: L1, L2 and group penalties.
+        horizon: steps that the running mean of the weights reaches back.
+    """
+
+    learning_rate: float
+    penalty: Penalty
+    horizon: int
+
+
 class Step:
-    """The network's optimisers, and what one batch does to its weights.
+    """The network's optimisers, the running mean, and what one batch does to its weights.
 
     Args:
         net: updated in place.
         prior: what follows from the values' frequency; trained along.
         objective: what is minimised.
-        learning_rate: of the dense layers; the table's is three times that.
-        penalty: L1, L2 and group penalties.
+        updates: how the weights change.
     """
 
     def __init__(
-        self,
-        net: FieldNet,
-        prior: FrequencyPrior,
-        objective: Objective,
-        learning_rate: float,
-        penalty: Penalty,
+        self, net: FieldNet, prior: FrequencyPrior, objective: Objective, updates: Updates
     ) -> None:
-        self.net, self.prior, self.objective = net, prior, objective
-        self.learning_rate, self.penalty = learning_rate, penalty
-        self.lazy = LazyAdam(net.table.data, TABLE_RATE * learning_rate, penalty=penalty)
-        self.dense = torch.optim.Adam(net.dense_parameters(), lr=learning_rate)
+        self.net, self.prior, self.objective, self.updates = net, prior, objective, updates
+        self.lazy = LazyAdam(net.table.data, TABLE_RATE * updates.learning_rate, updates.penalty)
+        self.dense = torch.optim.Adam(net.dense_parameters(), lr=updates.learning_rate)
         self.dense.add_param_group({"params": [prior.shared], "eps": self.lazy.epsilon})
+        #: The running mean of the weights, own and shared parts apart.
+        self.mean = RunningMean([*net.parameters(), prior.shared], updates.horizon)
+        self.rate(1.0)
+
+    def rate(self, factor: float) -> None:
+        """Set the learning rates to ``factor`` times the given ones."""
+        self.learning_rate = factor * self.updates.learning_rate
+        self.lazy.learning_rate = TABLE_RATE * self.learning_rate
+        for group in self.dense.param_groups:
+            group["lr"] = self.learning_rate
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training goes on from beside the network: tensors by name.
+
+        They are those in use, not copies. The learning rate is not among them.
+        """
+        state = {"shared": self.prior.shared.detach()}
+        state |= {f"table.{name}": value for name, value in self.lazy.state().items()}
+        state |= {f"mean.{name}": value for name, value in self.mean.state().items()}
+        for number, moments in self.dense.state_dict()["state"].items():
+            state |= {f"dense.{number}.{name}": value for name, value in moments.items()}
+        return state
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state that :meth:`state` gave, of the same network and rows."""
+        self.prior.shared.copy_(state["shared"])
+        self.lazy.restore(_under("table.", state))
+        self.mean.restore(_under("mean.", state))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("dense.", state).items():
+            number, what = name.split(".")
+            moments.setdefault(int(number), {})[what] = value.clone()
+        self.dense.load_state_dict({**self.dense.state_dict(), "state": moments})
 
     def take(
         self,
@@ -61,13 +106,13 @@ class Step:
         Args:
             rows: the batch's encoded rows.
             chosen: their positions among the training rows, shape (B,).
-            draws: the stream of unknown reads and dropout masks.
-            taps: see :mod:`recprune.models.network`.
+            draws: the stream of the objective's own draws, unknown reads and dropout masks.
+            taps: see :mod:`recprune.models.taps`.
             extra: an additional loss term and the optimiser of its parameters.
         """
         net, prior = self.net, self.prior
         net.draws = draws
-        codes, shares = tensors(self.objective.rows(rows, chosen))
+        codes, shares = tensors(self.objective.rows(rows, chosen, draws))
         own, shares = prior.read(net, codes, shares, draws)
         index = net.index(own)
         touched, inverse = _touched(index, net.n_rows)
@@ -88,12 +133,13 @@ class Step:
         if optimiser is not None:
             optimiser.step()
         self._penalise()
+        self.mean.add()
         net.draws = None
         return float(loss.detach())
 
     @torch.no_grad()
     def _penalise(self) -> None:
-        penalty, rate = self.penalty, self.learning_rate
+        penalty, rate = self.updates.penalty, self.learning_rate
         if not (penalty.sparse or penalty.l2):
             return
         decay = 1 - 2 * penalty.l2 * rate
@@ -104,6 +150,11 @@ class Step:
                 weight.mul_(decay)
             if penalty.sparse:
                 weight.copy_(penalty.shrink(weight, rate))
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start so, by the rest of their names."""
+    return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
 def tensors(rows: Rows) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,11 @@ from recprune.encoding import Rows
 from recprune.errors import ParameterError, TrainingError
 from recprune.models.batches import batches_of, shuffled
 from recprune.models.frequency import GROUPS, FrequencyPrior
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import Penalty
-from recprune.models.step import Extra, Step, tensors
+from recprune.models.step import Extra, Step, Updates, tensors
+from recprune.models.taps import Tap
 
 __all__ = ["Epoch", "Training", "predict_logits", "train"]
 
@@ -96,7 +97,7 @@ def train(
         training: options.
         score: held-out score of ``net`` as it is now, higher = better; None = no early stopping.
         seed: of the row order, the unknown reads and dropout.
-        taps: see :mod:`recprune.models.network`.
+        taps: see :mod:`recprune.models.taps`.
         extra: called every step for an additional loss term and the optimiser of its parameters.
 
     Raises:
@@ -105,9 +106,9 @@ def train(
     # Shared parts would undo the exact zeros of a sparse penalty.
     groups = 0 if training.penalty.sparse else GROUPS
     prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
-    step = Step(net, prior, objective, training.learning_rate, training.penalty)
     batch, n = training.batch_of(len(rows)), len(rows)
-    mean = _RunningMean([*net.parameters(), prior.shared], horizon=math.ceil(n / batch))
+    updates = Updates(training.learning_rate, training.penalty, horizon=math.ceil(n / batch))
+    step = Step(net, prior, objective, updates)
     best, best_state, waited = score() if score else -math.inf, _copy(net), 0
     prior.unfold(net)
     history = [Epoch(0, math.nan, best)] if score else []
@@ -118,13 +119,12 @@ def train(
         batches = batches_of(rows, order, batch)
         for chosen, part in progress(batches, f"epoch {epoch}", math.ceil(n / batch)):
             losses += step.take(part, chosen, draws, taps, extra) * len(chosen)
-            mean.add()
         if not math.isfinite(losses):
             raise TrainingError(
                 f"The loss is {losses} in epoch {epoch}. Lower the learning rate (it is "
                 f"{training.learning_rate}) or check the labels."
             )
-        latest = mean.swap_in()
+        latest = step.mean.swap_in()
         prior.fold(net)
         if training.penalty.sparse:
             _keep_zeros(net, latest)
@@ -137,7 +137,7 @@ def train(
             waited += 1
         if waited >= training.patience:
             break
-        mean.put(latest)
+        step.mean.put(latest)
     net.load_state_dict(best_state)
     return history
 
@@ -158,37 +158,6 @@ def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
     """Set to zero what a proximal step has set to zero: a mean over steps is not."""
     for parameter, value in zip(net.parameters(), latest, strict=False):
         parameter.masked_fill_(value == 0, 0)
-
-
-class _RunningMean:
-    """Mean of the weights over about the last epoch: what is scored and kept.
-
-    Averaged weights are as good as a much lower learning rate, without its slowness (Polyak &
-    Juditsky 1992; exponential form with the plain mean's weight while there are few steps).
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], horizon: int) -> None:
-        self.parameters, self.horizon, self.steps = parameters, horizon, 0
-        self.mean = [p.detach().clone() for p in parameters]
-
-    @torch.no_grad()
-    def add(self) -> None:
-        self.steps += 1
-        weight = max(1 / self.steps, 1 / self.horizon)
-        for mean, parameter in zip(self.mean, self.parameters, strict=True):
-            mean.lerp_(parameter, weight)
-
-    def swap_in(self) -> list[Tensor]:
-        """Put the mean into the parameters and return what was there."""
-        latest = [p.detach().clone() for p in self.parameters]
-        self.put(self.mean)
-        return latest
-
-    @torch.no_grad()
-    def put(self, values: Sequence[Tensor]) -> None:
-        """Copy ``values`` into the parameters."""
-        for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.copy_(value)
 
 
 def _copy(net: FieldNet) -> dict[str, Tensor]:
