@@ -53,7 +53,7 @@ Parts = dict[str, Split]
 REGULARIZERS = (0.0, 1e-5, 1e-4, 1e-3)
 NUMBERS = ("buckets", "scaled")
 #: What we try on the tabular sets: rankers and their settings.
-CANDIDATES: tuple[tuple[str, Run], ...] = (("LR", {}), ("FM", {}), ("DeepFM", {}))
+CANDIDATES: tuple[tuple[str, Run], ...] = tuple((ranker, {}) for ranker in RANKERS)
 TREE_RATES = (0.03, 0.1, 0.3)
 QUICK_ROWS = 10_000
 SEEDS, SPLITS = 5, 5
