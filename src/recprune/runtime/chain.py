@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recprune.runtime.tensors import F32, F64, Layer
+from recprune.runtime.tensors import F32, F64, Layer, Tensors
 
-__all__ = ["Chain", "first_and_rest"]
+__all__ = ["Chain", "Perceptron", "first_and_rest"]
 
 
 class Chain:
@@ -35,6 +36,46 @@ class Chain:
             value = np.maximum(value, 0, out=value) @ matrix
             value += bias
         return np.maximum(value, 0, out=value) if self.relu else value
+
+
+class Perceptron:
+    """Hidden layers and an output on some columns of what comes in."""
+
+    def __init__(self, columns: NDArray[np.intp] | None, first: F64, rest: Chain) -> None:
+        self.columns, self.first, self.rest = columns, first.astype(np.float32), rest
+        self.outputs = len(rest.layers[-1][1] if rest.layers else rest.bias)
+
+    @classmethod
+    def read(
+        cls,
+        tensors: Tensors,
+        name: str,
+        inputs: int | NDArray[np.intp],
+        outputs: int | None = None,
+        *,
+        bias: bool = False,
+        relu: bool = False,
+    ) -> Perceptron:
+        """Take ``name.N`` and ``name.out``.
+
+        Args:
+            tensors: where from.
+            name: what their names start with.
+            inputs: how many there are, or which columns are read.
+            outputs: how many; None = any number.
+            bias: whether the output has one.
+            relu: whether one follows it.
+        """
+        columns = None if isinstance(inputs, int) else inputs
+        width = inputs if isinstance(inputs, int) else len(inputs)
+        layers = tensors.hidden(name, width)
+        last = len(layers[-1][1]) if layers else width
+        layers.append(tensors.layer(f"{name}.out", outputs, last, bias))
+        return cls(columns, *first_and_rest(layers, width, relu))
+
+    def __call__(self, x: F32) -> F32:
+        """Return the outputs, shape (n, outputs)."""
+        return self.rest((x if self.columns is None else x[:, self.columns]) @ self.first)
 
 
 def first_and_rest(layers: Sequence[Layer], width: int, relu: bool) -> tuple[F64, Chain]:

@@ -127,19 +127,18 @@ class PartsHead:
 class TowersHead(PartsHead):
     """Two towers and nothing else: a user's and an item's vector can be had apart."""
 
-    def __init__(self, first: FirstHead, width: int, towers: Towers) -> None:
-        super().__init__(first, [(width, towers)])
+    def __init__(self, first: FirstHead, towers: Towers) -> None:
+        super().__init__(first, [(0, towers)])
         self.towers = towers
 
     def items(self, total: F32) -> F32:
         """Return the items' vectors, (n, V), from the sums of their fields, (n, K)."""
-        return self.towers.items(total[:, self.parts[0][0]])
+        return self.towers.items(total[:, self.rest])
 
     def match(self, items: F32, total: F32) -> F32:
         """Return the logits, (n,), of items' vectors with one user's sums, (K,)."""
         user = total[None]
-        vector = self.towers.users(user[:, self.parts[0][0]])[0]
-        logits: F32 = items @ vector
+        logits: F32 = items @ self.towers.users(user[:, self.rest])[0]
         logits += self.first(user[:, : self.first.inputs])
         return logits
 

@@ -125,12 +125,17 @@ class Scorer:
         Raises:
             DataError: columns of two lengths, or a value that is not a number in a numeric field.
             InputError: ``calibrated``, and negatives were drawn by popularity: each item then has
-                a share of its own.
+                a share of its own; or another label than the first, whose negatives they are not.
             ParameterError: the model has no such label.
         """
-        self._label(label, "score")
-        logits = self.logits(self._request.table(columns), label=label)
-        return _probability(logits + self._shift() if calibrated else logits)
+        number = self._label(label, "score")
+        shift = self._shift() if calibrated else np.float32(0)
+        if number and shift:
+            raise InputError(
+                f"The rate of negatives is that of {self.labels[0]!r}: the probabilities of "
+                f"{label!r} cannot be calibrated by it. Score with calibrated=False."
+            )
+        return _probability(self.logits(self._request.table(columns), label=label) + shift)
 
     def _label(self, label: str | None, owner: str) -> int:
         """Return a label's position among the model's."""

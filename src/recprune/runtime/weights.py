@@ -14,7 +14,7 @@ linear thing at once::
     (n, F·(1+D)) @ (F·(1+D), L)  →  L = [ H pre-activations | 1 | first order | D sums | parts ]
 
 The column of ones (set by the bias) carries the later layers' biases inside their matrices; the
-last columns are what other parts want summed up, such as the first layer of a tower. Where a part
+last columns are what other parts want summed up, such as a shared bottom's first layer. Where a part
 needs the embeddings themselves, they follow as they are: K = L + I columns. All of them are sums
 over fields, so that user, item and cross fields may be summed apart and added.
 
@@ -134,9 +134,9 @@ def _of_label(read: list[tuple[F64, Part]], label: int, labels: int) -> list[tup
 def _head(first: FirstHead, parts: list[tuple[int, Part]], wide: bool) -> Head:
     if not parts:
         return first
-    width, part = parts[0]
+    part = parts[0][1]
     if isinstance(part, Towers) and len(parts) == 1 and not wide and first.inputs == 1:
-        return TowersHead(first, width, part)
+        return TowersHead(first, part)
     return PartsHead(first, parts)
 
 
