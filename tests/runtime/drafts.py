@@ -86,7 +86,7 @@ class Draft:
             keys = [f"{stage}.bias", f"{stage}.weight"]
             if self.norm:
                 keys += [f"{stage}.norm.{key}" for key in ("weight", "bias", "mean", "var")]
-                self.shapes |= {key: (size,) for key in keys[2:]}
+                self.shapes |= dict.fromkeys(keys[2:], (size,))
             for key in keys:
                 self.use(axis, key, 0)
             width = size
