@@ -39,6 +39,22 @@ SHOP = Schema(
     item="item_id",
 )
 
+#: Fields of all kinds and sources, but no cross fields, which towers cannot have.
+MIXED = Schema(
+    (
+        Field("user", "categorical", "user"),
+        Field("tags", "sequence", "item"),
+        Field("age", "numeric", "user"),
+        Field("picture", "dense", "item"),
+        Field("hour", "numeric"),
+        Field("shelf", "categorical", "item"),
+        Field("place", "categorical"),
+    ),
+    label="click",
+    user="user",
+    item="item",
+)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -133,7 +149,8 @@ def random_artifact(
         state, layout = shrink(state, layout, plan)  # type: ignore[assignment]
         kept_rows = {n: keep[f"rows.{n}"] for n in names if f"rows.{n}" in keep}
         encoder = encoder.take(names, kept_rows)
-    model = {"class": kind.name, "dim": dim, "fm": kind.fm, "hidden": list(kind.hidden)}
+    parts = [*(["fm"] if kind.fm else []), *(["mlp"] if kind.hidden else [])]
+    model = {"class": kind.name, "options": {}, "parts": parts, "wide": True, "labels": ["y"]}
     return Artifact(model, state, layout, plan, encoder)
 
 
@@ -181,7 +198,7 @@ def slow_logits(artifact: Artifact, rows: Rows) -> np.ndarray:
                 sums[unit] += number
                 squares[unit] += number**2
             flat.extend(value[1:])
-        if artifact.model["fm"]:
+        if "fm" in artifact.model["parts"]:
             logit += 0.5 * (sums**2 - squares).sum()
         if hidden:
             unit = np.array(flat)

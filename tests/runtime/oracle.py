@@ -28,7 +28,7 @@ class Oracle:
         names = dict(enumerate(axes["fields"].labels or ())) | {-1: None}
         self.pairs = []
         if "pairs" in axes:
-            (_, left), (_, right) = axes["pairs"].members  # type: ignore[misc]
+            (_, left), (_, right) = axes["pairs"].members
             self.pairs = [(names[a], names[b]) for a, b in zip(left, right, strict=True)]
 
     def logits(self, rows: Rows, label: int = 0) -> np.ndarray:
@@ -128,7 +128,8 @@ class Oracle:
             numbers = np.array([v for n in self.numeric if n in e for v in e[n].values()])
             z = self._affine("dot.bottom.out", self._layers("dot.bottom", numbers))
             top = np.maximum(z, 0).tolist()
-            vectors[None] = dict(enumerate(top))
+            dims = self.artifact.layout.axes["dims.dot"].units.tolist()
+            vectors[None] = dict(zip(dims, top, strict=True))
         top += [_inner(vectors[a], vectors[b]) for a, b in self.pairs]
         return self._out("dot.top", self._layers("dot.top", np.array(top)))
 

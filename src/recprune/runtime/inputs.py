@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.artifact import Artifact
+from recprune.axes import Layout
 from recprune.errors import ArtifactError
-from recprune.layout import Layout
 from recprune.runtime.tensors import F32, Tensors
 
 __all__ = ["Inputs", "inputs_of"]
@@ -98,11 +98,10 @@ class Inputs:
             return np.empty(0, np.intp), np.empty(0, np.intp)
         kept = self.layout.axes["fields"].units.tolist()
         position = {unit: i for i, unit in enumerate(kept) if i in fields} | {-1: -1}
-        members: Any = getattr(self.layout.axes[axis], "members", ())
         try:
-            (of_left, left), (of_right, right) = members
-            sides = [[position[u] for u in np.asarray(side).tolist()] for side in (left, right)]
-        except (LookupError, TypeError, ValueError) as error:
+            (of_left, left), (of_right, right) = self.layout.axes[axis].members
+            sides = [[position[u] for u in side.tolist()] for side in (left, right)]
+        except (LookupError, ValueError) as error:
             raise ArtifactError(
                 f"Axis {axis!r} has units that are no pairs of the model's fields: {error!r}."
             ) from error

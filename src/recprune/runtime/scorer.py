@@ -73,7 +73,7 @@ class Scorer:
     @property
     def labels(self) -> tuple[str, ...]:
         """What is predicted, the main one first; of most models one alone."""
-        return self._weights.labels or (self.encoder.schema.label,)
+        return self._weights.labels
 
     @property
     def catalogue(self) -> Catalogue | None:

@@ -65,7 +65,7 @@ class Weights:
             layers = tensors.hidden("mlp", self.inputs.size)
             layers.append(tensors.layer("mlp.out", 1, len(layers[-1][1]) if layers else 0, False))
         read = [READERS[name](tensors, self.inputs) for name in parts if name in READERS]
-        bias = tensors.take("bias", max(len(self.labels), 1)).tolist()
+        bias = tensors.take("bias", len(self.labels)).tolist()
         tensors.done()
 
         sums = 1 + len(self.inputs.union) * self.fm
@@ -141,21 +141,17 @@ def _head(first: FirstHead, parts: list[tuple[int, Part]], wide: bool) -> Head:
 
 
 def _declared(model: Mapping[str, Any]) -> tuple[bool, list[str], tuple[str, ...]]:
-    """Return whether a model has first-order weights, its parts, and the names of its labels.
-
-    An artefact of protocol 1 says ``fm`` and ``hidden`` instead: it always has first order.
-    """
+    """Return whether a model has first-order weights, its parts, and the names of its labels."""
     if not isinstance(model, Mapping):
         raise ArtifactError(f"The model must be described by names and values. Got {model!r}.")
-    if "parts" not in model:
-        hidden = ["mlp"] if model.get("hidden") else []
-        return True, [*(["fm"] if model.get("fm") else []), *hidden], ()
-    wide, parts, labels = model.get("wide"), model["parts"], model.get("labels") or []
+    wide: Any = model.get("wide")
+    parts: Any = model.get("parts")
+    labels: Any = model.get("labels")
     if not isinstance(wide, bool):
         raise ArtifactError(f"The model's 'wide' must be true or false. Got {wide!r} instead.")
     for name, value in (("parts", parts), ("labels", labels)):
         texts = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-        if not texts or len(set(value)) != len(value):
+        if not texts or len(set(value)) != len(value) or (name == "labels" and not value):
             raise ArtifactError(f"The model's {name!r} must be different names. Got {value!r}.")
     known = ("fm", "mlp", *READERS)
     for part in parts:
