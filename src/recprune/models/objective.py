@@ -20,7 +20,7 @@ class Target:
     """What the logits should match.
 
     Args:
-        label: 0 or 1, shape (n,), or (n, T) of a model with T labels.
+        label: 0 or 1, shape (n,), or (n, T) of a model with T labels, where NaN is missing.
         teacher: a larger model's logits, shape as ``label``, or None.
         weight: share of the teacher in the loss (Hinton et al. 2015, section 2, at temperature 1).
         rows: how much each row counts, mean 1, shape (n,); None = alike.
@@ -65,18 +65,19 @@ class CrossEntropy:
     """
 
     def __init__(self, target: Target) -> None:
-        self.label = torch.from_numpy(target.mixed())
-        self.weight = None if target.rows is None else torch.from_numpy(target.rows)
+        label, weight = target.mixed(), target.rows
+        if label.ndim > 1:
+            weight = ~np.isnan(label) * (np.float32(1) if weight is None else weight[:, None])
+        self.label = torch.from_numpy(np.nan_to_num(label))
+        self.weight = None if weight is None else torch.from_numpy(weight.astype(np.float32))
 
     def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the batch's own rows."""
         return rows
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """Return the mean loss of logits, shape (B,) or (B, T); of several labels their mean."""
+        """Return the mean loss of logits, shape (B,) or (B, T); a missing label's loss is 0."""
         weight = None if self.weight is None else self.weight[chosen]
-        if weight is not None and output.dim() > 1:
-            weight = weight.unsqueeze(1)
         return torch.nn.functional.binary_cross_entropy_with_logits(
             output, self.label[chosen], weight
         )

@@ -12,10 +12,11 @@ from torch import Tensor
 from recprune.encoding import Rows
 from recprune.models.averaging import RunningMean
 from recprune.models.frequency import FrequencyPrior
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
 from recprune.models.table import FusedTable, PlainTable
+from recprune.models.taps import Tap
 
 __all__ = ["Extra", "Step", "Updates", "tensors"]
 
@@ -58,8 +59,8 @@ class Step:
         self.lazy = LazyAdam(net.table.data, TABLE_RATE * updates.learning_rate, updates.penalty)
         self.dense = torch.optim.Adam(net.dense_parameters(), updates.learning_rate, fused=True)
         self.dense.add_param_group({"params": [prior.shared], "eps": self.lazy.epsilon})
-        #: The running mean of the weights, own and shared parts apart.
-        parameters = [*net.parameters(), prior.shared]
+        #: The running mean of the weights, own and shared parts apart, and of batch norm's state.
+        parameters = [*net.parameters(), prior.shared, *net.statistics()]
         self.mean = RunningMean(parameters, updates.horizon, net.table)
         assert self.mean.rows is not None
         kind = FusedTable if net.table.device.type == "cpu" else PlainTable
@@ -111,7 +112,7 @@ class Step:
             rows: the batch's encoded rows.
             chosen: their positions among the training rows, shape (B,).
             draws: the stream of the objective's own draws, unknown reads and dropout masks.
-            taps: see :mod:`recprune.models.network`.
+            taps: see :mod:`recprune.models.taps`.
             extra: an additional loss term and the optimiser of its parameters.
         """
         net = self.net

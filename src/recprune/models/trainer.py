@@ -16,10 +16,11 @@ from recprune.encoding import Rows
 from recprune.errors import ParameterError, TrainingError
 from recprune.models.batches import batches_of, shuffled
 from recprune.models.frequency import GROUPS, FrequencyPrior
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import Penalty
 from recprune.models.step import Extra, Step, Updates, tensors
+from recprune.models.taps import Tap
 
 __all__ = ["Epoch", "Training", "predict_logits", "train"]
 
@@ -96,7 +97,7 @@ def train(
         training: options.
         score: held-out score of ``net`` as it is now, higher = better; None = no early stopping.
         seed: of the row order, the unknown reads and dropout.
-        taps: see :mod:`recprune.models.network`.
+        taps: see :mod:`recprune.models.taps`.
         extra: called every step for an additional loss term and the optimiser of its parameters.
 
     Raises:
