@@ -94,7 +94,9 @@ def compiled(function: F) -> F:
 def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     import numba
 
+    kernel: Callable[..., Any]
     try:
-        return numba.njit(function, nogil=True, error_model="numpy", cache=True)
+        kernel = numba.njit(function, nogil=True, error_model="numpy", cache=True)
     except RuntimeError:  # no folder for the cache
-        return numba.njit(function, nogil=True, error_model="numpy")
+        kernel = numba.njit(function, nogil=True, error_model="numpy")
+    return kernel
