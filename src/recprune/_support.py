@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
 import sys
@@ -10,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recprune.errors import MissingExtra, ParameterError
 
-__all__ = ["logger", "progress", "require", "stream"]
+__all__ = ["fingerprint", "logger", "progress", "require", "stream"]
 
 T = TypeVar("T")
 
@@ -36,6 +38,19 @@ def stream(seed: int, *keys: int | str) -> np.random.Generator:
         raise ParameterError.of("seed", "recprune", "an int ≥ 0", seed)
     words = [k if isinstance(k, int) else zlib.crc32(k.encode()) for k in keys]
     return np.random.default_rng([seed, *words])
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a hash of arrays, their shapes and types: equal arrays, equal text, on any machine.
+
+    >>> fingerprint([np.arange(3, dtype=np.int32)])
+    'd4f1'
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:

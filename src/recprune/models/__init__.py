@@ -3,7 +3,9 @@
 from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.optimiser import LazyAdam, Penalty
 from recprune.models.ranker import FM, LR, DeepFM, Ranker, ranker_of
-from recprune.models.trainer import Epoch, Training, predict_logits, train
+from recprune.models.schedule import Schedule
+from recprune.models.trainer import predict_logits, train
+from recprune.models.training import Epoch, Training
 
 __all__ = [
     "FM",
@@ -15,6 +17,7 @@ __all__ = [
     "Objective",
     "Penalty",
     "Ranker",
+    "Schedule",
     "Target",
     "Training",
     "predict_logits",

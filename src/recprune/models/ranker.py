@@ -23,7 +23,8 @@ from recprune.models.axes import declare_axes
 from recprune.models.network import FieldNet
 from recprune.models.objective import CrossEntropy, Target
 from recprune.models.state import network_from_state, shape_of, state_of
-from recprune.models.trainer import Epoch, Training, predict_logits, train
+from recprune.models.trainer import predict_logits, train
+from recprune.models.training import Epoch, Training
 from recprune.scratch import forget
 
 if TYPE_CHECKING:
