@@ -67,12 +67,13 @@ class Target:
 class Objective(Protocol):
     """What a step of training asks: which rows to read, and how bad the outputs are."""
 
-    def rows(self, rows: Rows, chosen: Tensor) -> Rows:
+    def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the rows that the network reads for a batch: its own, perhaps more.
 
         Args:
             rows: the batch's encoded rows, B of them.
             chosen: their positions among the training rows, shape (B,).
+            draws: the step's random stream, for rows that are drawn (negatives).
         """
         ...
 
@@ -93,7 +94,7 @@ class CrossEntropy:
         weight = target.weights()
         self.weight = None if weight is None else torch.from_numpy(weight)
 
-    def rows(self, rows: Rows, chosen: Tensor) -> Rows:
+    def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the batch's own rows."""
         return rows
 

@@ -105,13 +105,13 @@ class Step:
         Args:
             rows: the batch's encoded rows.
             chosen: their positions among the training rows, shape (B,).
-            draws: the stream of unknown reads and dropout masks.
+            draws: the stream of the objective's own draws, unknown reads and dropout masks.
             taps: see :mod:`recprune.models.network`.
             extra: an additional loss term and the optimiser of its parameters.
         """
         net, prior = self.net, self.prior
         net.draws = draws
-        codes, shares = tensors(self.objective.rows(rows, chosen))
+        codes, shares = tensors(self.objective.rows(rows, chosen, draws))
         own, shares = prior.read(net, codes, shares, draws)
         index = net.index(own)
         touched, inverse = _touched(index, net.n_rows)
