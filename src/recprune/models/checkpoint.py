@@ -48,17 +48,19 @@ class Checkpoint:
         A file of another run, or one that cannot be read, is left out with a warning.
         """
         try:
-            with safe_open(self.path, "pt") as file:  # type: ignore[no-untyped-call]
+            with safe_open(self.path, "pt") as file:
                 stored = json.loads((file.metadata() or {})[FACTS])
                 found = dict(stored["run"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
-            return self._left_out(f"cannot be read ({error})")
+            self._leave_out(f"cannot be read ({error})")
+            return None
         other = [name for name in self.run | found if self.run.get(name) != found.get(name)]
         if other:
-            return self._left_out(f"is of another run: its {', '.join(other)} differ")
+            self._leave_out(f"is of another run: its {', '.join(other)} differ")
+            return None
         return tensors, stored["facts"]
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -79,7 +81,7 @@ class Checkpoint:
                 stacklevel=2,
             )
 
-    def _left_out(self, why: str) -> None:
+    def _leave_out(self, why: str) -> None:
         warnings.warn(
             f"Checkpoint {str(self.path)!r} {why}. It is left out and will be overwritten: training "
             "starts at the beginning.",

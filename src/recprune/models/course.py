@@ -55,9 +55,7 @@ class Course:
     def over(self) -> bool:
         """Whether there is nothing left to do."""
         training = self.training
-        return (
-            self.finished or self.epoch >= training.epochs or self.waited >= training.patience
-        )
+        return self.finished or self.epoch >= training.epochs or self.waited >= training.patience
 
     def start(self, score: float | None) -> None:
         """Start with the weights as they are, which have this score (None = nothing is held out)."""
@@ -129,7 +127,9 @@ class Course:
         self.draws.set_state(tensors["draws"])
         self._clock = time.perf_counter()
         logger.warning(
-            "Training goes on from its checkpoint: epoch %d, step %d.", self.epoch + 1, self.done + 1
+            "Training goes on from its checkpoint: epoch %d, step %d.",
+            self.epoch + 1,
+            self.done + 1,
         )
         return True
 

@@ -15,12 +15,10 @@ from recprune.models.objective import Objective
 
 __all__ = ["Guard"]
 
-#: Steps whose mean loss is what the first losses are.
-FIRST = 20
-#: A loss has exploded when its recent mean is so many times the first ones' …
-TIMES = 50.0
-#: … which count as at least ln 2, a guess's cross-entropy: a loss of 35 gives what happened a chance
-#: of 10⁻¹⁵. A model that is trained further begins with losses near 0.
+#: A loss has exploded when its recent mean is so many times that of the first batch …
+TIMES = 20.0
+#: … which counts as at least ln 2, a guess's cross-entropy: a loss of 14 gives what happened a chance
+#: of 10⁻⁶. A model that is trained further begins with losses near 0.
 LEAST = math.log(2)
 #: Weight of a step in the recent mean: one bad batch is no explosion.
 RECENT = 0.1
@@ -38,12 +36,12 @@ class Guard:
 
     def __init__(self, objective: Objective, steps: int, learning_rate: float) -> None:
         self.objective, self.steps, self.learning_rate = objective, steps, learning_rate
-        #: Losses seen, the mean of the first ones, and the recent mean.
+        #: Losses seen, the first of them, and their recent mean.
         self.seen, self.first, self.recent = 0, 0.0, 0.0
 
-    def rows(self, rows: Rows, chosen: Tensor) -> Rows:
+    def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return what the objective reads."""
-        return self.objective.rows(rows, chosen)
+        return self.objective.rows(rows, chosen, draws)
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
         """Return the objective's loss.
@@ -57,10 +55,10 @@ class Guard:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise self._error(f"is {value}", self._culprits(output.detach(), chosen))
-        if self.seen < FIRST:
-            self.first += (value - self.first) / (self.seen + 1)
-        self.recent += max(RECENT, 1 / (self.seen + 1)) * (value - self.recent)
-        if self.seen >= FIRST and self.recent > TIMES * max(self.first, LEAST):
+        if not self.seen:
+            self.first = self.recent = value
+        self.recent += RECENT * (value - self.recent)
+        if self.recent > TIMES * max(self.first, LEAST):
             text = f"has exploded from {self.first:.3g} to {self.recent:.3g}"
             raise self._error(text, np.asarray(chosen))
         self.seen += 1

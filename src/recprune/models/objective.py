@@ -58,10 +58,10 @@ class Target:
                 zero, one = 0.5 / (1 - ones), 0.5 / ones
         else:
             zero, one = (np.float64(w) for w in self.classes)
-        weight = np.where(positive, one, zero).astype(np.float32)
-        if self.rows is None:
-            return weight
-        return weight * (self.rows if weight.ndim == 1 else self.rows[:, None])
+        weight = np.where(positive, one, zero)
+        if self.rows is not None:
+            weight = weight * (self.rows if weight.ndim == 1 else self.rows[:, None])
+        return np.asarray(weight, np.float32)
 
 
 class Objective(Protocol):

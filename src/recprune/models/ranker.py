@@ -18,8 +18,8 @@ from recprune.encoding import Encoder, Rows
 from recprune.errors import ArtifactError, ParameterError, RunError, nearest
 from recprune.layout import Layout, Patch, Plan, State, shrink
 from recprune.lookups import UNKNOWN
-from recprune.metrics import auc
 from recprune.models.axes import declare_axes
+from recprune.models.held_out import held_out_score
 from recprune.models.network import FieldNet
 from recprune.models.objective import CrossEntropy, Target
 from recprune.models.state import network_from_state, shape_of, state_of
@@ -73,12 +73,13 @@ class Ranker:
         self._layout: Layout | None = None
         self.plan = Plan("")
 
-    def fit(self, train_rows: Split, valid: Split | None = None) -> Ranker:
-        """Train on a split, stopping early on the AUC of another.
+    def fit(self, train_rows: Split, valid: Split | None = None, **options: Any) -> Ranker:
+        """Train on a split, stopping early on the score of another.
 
         Args:
             train_rows: encoded rows and labels.
             valid: held-out rows; None = train for all epochs.
+            options: ``checkpoint`` and ``watch`` of :func:`recprune.models.train`.
 
         Returns:
             self.
@@ -91,7 +92,7 @@ class Ranker:
         shape = shape_of(encoder, dims, self.dim, self.hidden, fm=self.fm)
         seed = int(stream(self.seed, "weights").integers(2**62))
         self._net = FieldNet(shape, self.dropout, torch.Generator().manual_seed(seed))
-        self.history = self.train_on(train_rows, valid=valid)
+        self.history = self.train_on(train_rows, valid=valid, **options)
         return self
 
     def train_on(
@@ -105,12 +106,17 @@ class Ranker:
     ) -> list[Epoch]:
         """Train further from the present weights (fine-tuning); see :func:`trainer.train`."""
         rows = self.aligned(rows)
-        score = self.held_out(self.aligned(valid)) if valid is not None else None
+        chosen = training or self.training
+        score = None
+        if valid is not None:
+            score = self.held_out(self.aligned(valid), chosen.metric)
         return train(
             self.net,
             rows.rows,
-            CrossEntropy(Target(rows.label, teacher, rows=rows.extras.weight)),
-            training or self.training,
+            CrossEntropy(
+                Target(rows.label, teacher, rows=rows.extras.weight, classes=chosen.class_weight)
+            ),
+            chosen,
             score=score,
             seed=self.seed,
             **options,
@@ -139,9 +145,9 @@ class Ranker:
             forget(aligned.codes)
         return replace(split, rows=aligned, encoder=self.encoder)
 
-    def held_out(self, valid: Split) -> Callable[[], float]:
-        """Return a function that scores the present weights by AUC on ``valid``."""
-        return lambda: auc(valid.label, self.logits(valid.rows), valid.extras.weight)
+    def held_out(self, valid: Split, name: str) -> Callable[[], float]:
+        """Return a function that scores the present weights on ``valid`` by the training's metric."""
+        return lambda: held_out_score(name, valid, self.logits(valid.rows))
 
     def logits(self, rows: Rows) -> NDArray[np.float32]:
         """Return the logits of encoded rows, shape (n_rows,)."""

@@ -35,7 +35,11 @@ class Schedule:
 
     def __post_init__(self) -> None:
         number = isinstance(self.warm_up, int | float) and not isinstance(self.warm_up, bool)
-        if not number or self.warm_up < 0 or (isinstance(self.warm_up, float) and self.warm_up >= 1):
+        if (
+            not number
+            or self.warm_up < 0
+            or (isinstance(self.warm_up, float) and self.warm_up >= 1)
+        ):
             constraint = "steps (an int ≥ 0) or a share of them (a float in [0, 1))"
             raise ParameterError.of("warm_up", "Schedule", constraint, self.warm_up)
         if self.decay not in get_args(Decay):

@@ -125,4 +125,3 @@ def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
     """Set to zero what a proximal step has set to zero: a mean over steps is not."""
     for parameter, value in zip(net.parameters(), latest, strict=False):
         parameter.masked_fill_(value == 0, 0)
-
