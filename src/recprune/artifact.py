@@ -29,7 +29,7 @@ from recprune.schema import Schema
 
 __all__ = ["Artifact", "folder_written_whole", "read_artifact", "stored_size", "write_artifact"]
 
-FORMAT, PROTOCOL = "recprune", 1
+FORMAT, PROTOCOL = "recprune", 2
 CONFIG = "config.json"
 NEEDED = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
 FP16_MAX = 65504.0
@@ -53,7 +53,8 @@ class Artifact:
     """Everything needed to score: a model after pruning and the encodings of its inputs.
 
     Args:
-        model: class name and sizes, as the model wrote them.
+        model: what the model is: ``class``, ``options``, ``parts``, ``wide`` and ``labels``
+            (``docs/format.md``).
         state: tensor name → fp32 array (decoded).
         layout: axes and shapes after pruning.
         plan: what was kept, in the uncut model's coordinates; empty = nothing was cut.
@@ -130,7 +131,7 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         _check_uses(layout)
         encoder = Encoder.from_tensors(Schema.from_json(config["schema"]), tensors["vocab"])
         state = _decode(tensors["model"], plan)
-        meta, model = config["meta"], config["model"]
+        meta, model = config["meta"], _model(config)
     except ArtifactError:
         raise
     except UNREADABLE as error:
@@ -143,6 +144,22 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         if table is None or len(table) != 2 or table[0] != rows:
             raise ArtifactError(f"Field {name!r} has {rows} rows and a table of shape {table}.")
     return Artifact(model, state, layout, plan, encoder, catalogue, meta)
+
+
+def _model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the model is, in the present protocol's words."""
+    model = dict(config["model"])
+    if config["protocol"] > 1:
+        return model
+    parts = [*(["fm"] if model["fm"] else []), *(["mlp"] if model["hidden"] else [])]
+    options = {"dim": model["dim"], "hidden": model["hidden"]}
+    return {
+        "class": model["class"],
+        "labels": [config["schema"]["label"]],
+        "options": options,
+        "parts": parts,
+        "wide": True,
+    }
 
 
 def _check_plan(plan: Plan, layout: Layout) -> None:

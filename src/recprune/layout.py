@@ -1,169 +1,27 @@
-"""Axes, layouts, plans, and the one function that cuts: pure NumPy.
+"""Plans, and the one function that cuts: pure NumPy.
 
-Every unit that can be pruned lives on a named *axis*. A model declares its axes once, as places
-in its tensors; a *plan* names the units to keep; ``shrink`` is the only code that cuts anything::
-
-    axis "dims.age" (size 16)          axis "neurons.0" (size 128)
-      └ table.age        dim 1, from 1    ├ mlp.0.weight  dim 0, from 0
-      └ mlp.0.weight     dim 1, from 48   ├ mlp.0.bias    dim 0, from 0
-                                          └ mlp.1.weight  dim 1, from 0
+Every unit that can be pruned lives on a named *axis* (:mod:`recprune.axes`). A *plan* names the
+units to keep; ``shrink`` is the only code that cuts anything.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.axes import Axis, IntArray, Layout, Unit, Use
 from recprune.errors import PlanError, nearest
 
 __all__ = ["Axis", "Encoding", "Layout", "Patch", "Plan", "State", "Unit", "Use", "shrink"]
 
-Unit = Literal["field", "row", "dim", "neuron"]
 Encoding = Literal["fp16", "int8"]
 Array = NDArray[Any]
-IntArray = NDArray[np.int32]
 State = Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class Use:
-    """Where an axis shows up: unit ``i`` is index ``offset + i`` of dimension ``dim``."""
-
-    tensor: str
-    dim: int
-    offset: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Axis:
-    """A named axis of prunable units.
-
-    Args:
-        name: unique; ``kind.member``, for example ``rows.age``.
-        unit: what one unit is.
-        size: number of units.
-        uses: every place that shrinks when a unit goes.
-        parent: axis and unit whose removal removes this whole axis.
-        pinned: the first ``pinned`` units always stay (padding and the unknown row).
-        min_keep: fewest units that may stay.
-        origin: original coordinate of each unit, shape ``(size,)``; None = never cut.
-        labels: names of the units, for printing.
-    """
-
-    name: str
-    unit: Unit
-    size: int
-    uses: tuple[Use, ...] = ()
-    parent: tuple[str, int] | None = None
-    pinned: int = 0
-    min_keep: int = 1
-    origin: IntArray | None = None
-    labels: tuple[str, ...] | None = None
-
-    @property
-    def units(self) -> IntArray:
-        """Original coordinates of the units that are left, increasing."""
-        return np.arange(self.size, dtype=np.int32) if self.origin is None else self.origin
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """All axes of a model and the shapes of its tensors.
-
-    Args:
-        axes: by name, parents before children.
-        shapes: tensor name → shape.
-        vocab_hash: hash of the encoder whose rows the row axes count.
-        root: hash of the uncut layout that this one was cut from; empty = this one is uncut.
-        gone: axes and tensors that cuts removed whole; a plan may still name them.
-    """
-
-    axes: Mapping[str, Axis]
-    shapes: Mapping[str, tuple[int, ...]]
-    vocab_hash: str = ""
-    root: str = ""
-    gone: tuple[str, ...] = ()
-
-    def of_unit(self, unit: Unit) -> list[Axis]:
-        """Return the axes whose units are of this kind, in order.
-
-        Raises:
-            PlanError: the model has no such axis.
-        """
-        axes = [a for a in self.axes.values() if a.unit == unit]
-        if not axes:
-            units = sorted({a.unit for a in self.axes.values()})
-            raise PlanError(f"This model has no axis of unit {unit!r}; it has: {', '.join(units)}.")
-        return axes
-
-    def axis(self, name: str) -> Axis:
-        """Return the axis of this name, or raise a PlanError that names the nearest one."""
-        try:
-            return self.axes[name]
-        except KeyError:
-            raise PlanError(f"The model has no axis {name!r}.{nearest(name, self.axes)}") from None
-
-    @cached_property
-    def hash(self) -> str:
-        """Hash of the uncut layout's axes and shapes: what a plan is bound to."""
-        return (
-            self.root
-            or hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary; original coordinates live in the plan, not here."""
-        axes = [
-            {
-                "name": a.name,
-                "unit": a.unit,
-                "size": a.size,
-                "uses": [[u.tensor, u.dim, u.offset] for u in a.uses],
-                "parent": list(a.parent) if a.parent else None,
-                "pinned": a.pinned,
-                "min_keep": a.min_keep,
-                "labels": list(a.labels) if a.labels else None,
-            }
-            for a in self.axes.values()
-        ]
-        shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        return {
-            "axes": axes,
-            "shapes": shapes,
-            "vocab_hash": self.vocab_hash,
-            "root": self.root,
-            "gone": list(self.gone),
-        }
-
-    @classmethod
-    def from_json(
-        cls, data: Mapping[str, Any], origin: Mapping[str, IntArray] | None = None
-    ) -> Layout:
-        """Build a layout from ``to_json``'s dictionary and, for a cut one, the plan's kept units."""
-        origin = origin or {}
-        axes = {}
-        for a in data["axes"]:
-            axes[a["name"]] = Axis(
-                name=a["name"],
-                unit=a["unit"],
-                size=int(a["size"]),
-                uses=tuple(Use(str(t), int(d), int(o)) for t, d, o in a["uses"]),
-                parent=(str(a["parent"][0]), int(a["parent"][1])) if a["parent"] else None,
-                pinned=int(a["pinned"]),
-                min_keep=int(a["min_keep"]),
-                origin=origin.get(a["name"]),
-                labels=tuple(a["labels"]) if a["labels"] else None,
-            )
-        shapes = {str(k): tuple(int(x) for x in v) for k, v in data["shapes"].items()}
-        gone = tuple(str(name) for name in data["gone"])
-        return cls(axes, shapes, str(data["vocab_hash"]), str(data["root"]), gone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +96,8 @@ class Plan:
                 )
             mask = np.isin(units, wanted)
             mask[: axis.pinned] = True
+            for other, needed in axis.members:
+                mask &= (needed < 0) | np.isin(needed, list(_units_kept(layout, kept, other)))
             floor = min(axis.min_keep, axis.size)
             if mask.sum() < floor:
                 raise PlanError(
@@ -325,7 +185,7 @@ def shrink(
     if odd := sorted(set(state) ^ set(layout.shapes)):
         raise PlanError(f"Tensors that only one of state and layout has: {', '.join(odd)}.")
     kept = plan.resolve(layout)
-    index = _kept_indices(layout, kept)
+    index = kept_indices(layout, kept)
     cut: dict[str, Array] = {}
     for name, shape in layout.shapes.items():
         array = state[name]
@@ -345,7 +205,13 @@ def shrink(
             for u in axis.uses
             if u.tensor in cut
         )
-        axes[name] = replace(axis, size=len(kept[name]), uses=uses, origin=axis.units[kept[name]])
+        axes[name] = replace(
+            axis,
+            size=len(kept[name]),
+            uses=uses,
+            origin=axis.units[kept[name]],
+            members=tuple((other, needed[kept[name]]) for other, needed in axis.members),
+        )
     shapes = {name: array.shape for name, array in cut.items()}
     lost = [n for n in (*layout.axes, *layout.shapes) if n not in axes and n not in cut]
     return cut, Layout(axes, shapes, layout.vocab_hash, layout.hash, (*layout.gone, *lost))
@@ -378,7 +244,7 @@ def _units_kept(layout: Layout, kept: Mapping[str, IntArray], name: str) -> set[
     return set(layout.axes[name].units[kept[name]].tolist())
 
 
-def _kept_indices(layout: Layout, kept: Mapping[str, IntArray]) -> dict[tuple[str, int], IntArray]:
+def kept_indices(layout: Layout, kept: Mapping[str, IntArray]) -> dict[tuple[str, int], IntArray]:
     """Return tensor and dim → surviving indices, for every dim that an axis uses."""
     gone: dict[tuple[str, int], Array] = {}
     for name, axis in layout.axes.items():
@@ -393,7 +259,7 @@ def _kept_indices(layout: Layout, kept: Mapping[str, IntArray]) -> dict[tuple[st
 
 
 def _cut_shapes(layout: Layout, kept: Mapping[str, IntArray]) -> dict[str, tuple[int, ...]]:
-    index = _kept_indices(layout, kept)
+    index = kept_indices(layout, kept)
     return {
         name: tuple(len(index[name, d]) if (name, d) in index else n for d, n in enumerate(shape))
         for name, shape in layout.shapes.items()

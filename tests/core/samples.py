@@ -14,6 +14,13 @@ from recprune.schema import Field, Schema
 
 COLOURS = ("red", "", None, "naïve ☃", "blue", "a" * 300)
 DIM, HIDDEN = 3, 4
+MODEL = {
+    "class": "DeepFM",
+    "labels": ["bought"],
+    "options": {"dim": DIM, "hidden": [HIDDEN]},
+    "parts": ["fm", "mlp"],
+    "wide": True,
+}
 
 
 def encoder() -> Encoder:
@@ -66,7 +73,7 @@ def artifact(encoding: Mapping[str, str] | None = None, **axes: list[int]) -> Ar
     names = tuple(n for n in whole.schema.names if f"rows.{n}" in after.axes)
     rows = {n: after.axes[f"rows.{n}"].units for n in names}
     return Artifact(
-        {"class": "DeepFM", "dim": DIM, "fm": True, "hidden": [HIDDEN]},
+        MODEL,
         cut,
         after,
         plan,

@@ -226,8 +226,8 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_protocol_is_refused_by_name(tmp_path: Path) -> None:
     write_artifact(tmp_path, artifact(), "9.0.0")
-    rewrite_config(tmp_path, protocol=2)
-    with pytest.raises(ArtifactError, match=r"protocol 2; this recprune reads up to 1\. Upgrade"):
+    rewrite_config(tmp_path, protocol=3)
+    with pytest.raises(ArtifactError, match=r"protocol 3; this recprune reads up to 2\. Upgrade"):
         read_artifact(tmp_path)
 
 
@@ -278,3 +278,16 @@ def test_parts_that_contradict_each_other_are_not_written(tmp_path: Path) -> Non
     mixed = Artifact(one.model, one.state, one.layout, one.plan, other.encoder)
     with pytest.raises(ArtifactError, match="'colour' has 3 rows and a table of shape"):
         write_artifact(tmp_path, mixed, "0.1.0")
+
+
+def test_an_artefact_of_protocol_1_is_still_read() -> None:
+    """The stored folder was written by the version that had this protocol only."""
+    read = read_artifact(Path(__file__).parent / "protocol1")
+    now = artifact({"table.colour": "int8", "mlp.0.weight": "fp16"}, **CUT)
+    assert content(read) == content(now) | {
+        "arrays": content(read)["arrays"],
+        "model": {**now.model, "options": {"dim": 3, "hidden": [4]}},
+    }
+    state = as_stored(now.state, now.plan)
+    for name, array in read.state.items():
+        np.testing.assert_array_equal(array, state[name])

@@ -16,7 +16,7 @@ import torch
 
 from recprune.data import Dataset
 from recprune.errors import ParameterError, RecpruneWarning
-from recprune.models import DeepFM, Penalty, Ranker, Training, checkpoint, trainer
+from recprune.models import DeepFM, Hidden, Penalty, Ranker, Training, checkpoint, trainer
 from recprune.models.step import Step
 from tests.planted import small_data
 
@@ -39,7 +39,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fit(data: Dataset, path: Path | None, seed: int = 0, **options: object) -> Ranker:
     training = Training(**{**OPTIONS, "penalty": Penalty(l2=0.1), **options})  # type: ignore[arg-type]
-    model = DeepFM(4, (8,), 0.2, training, seed)
+    model = DeepFM(4, Hidden((8,), dropout=0.2), training, seed)
     return model.fit(data.train, data.tune, checkpoint=path)
 
 
@@ -156,13 +156,13 @@ def test_a_checkpoint_beside_an_extra_optimiser_is_refused(data: Dataset, tmp_pa
 PROGRAM = """
 import sys
 import numpy as np
-from recprune.models import DeepFM, Training, trainer
+from recprune.models import DeepFM, Hidden, Training, trainer
 from tests.planted import planted_frame
 from recprune.data import Dataset
 
 trainer.CHECKPOINT_STEPS = 3
 data = Dataset.from_frame(planted_frame(8000), label="y").split(by="random")
-model = DeepFM(16, (32,), 0.1, Training(epochs=4, batch_size=256))
+model = DeepFM(16, Hidden((32,), dropout=0.1), Training(epochs=4, batch_size=256))
 print("ready", flush=True)
 model.fit(data.train, data.tune, checkpoint=sys.argv[1])
 np.savez(sys.argv[2], **model.state)

@@ -13,7 +13,7 @@ from recprune.errors import ParameterError, RunError, TrainingError
 from recprune.layout import Plan
 from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
-from recprune.models import FM, LR, DeepFM, Penalty, Ranker, Training, ranker_of
+from recprune.models import FM, LR, DeepFM, Hidden, Penalty, Ranker, Training, ranker_of
 from tests.planted import small_data
 
 
@@ -27,7 +27,7 @@ def make(kind: str, **options: object) -> Ranker:
     return {
         "lr": lambda: LR(training),
         "fm": lambda: FM(8, training),
-        "deepfm": lambda: DeepFM(8, (16, 8), 0.1, training),
+        "deepfm": lambda: DeepFM(8, Hidden((16, 8), dropout=0.1), training),
     }[kind]()
 
 
@@ -55,12 +55,12 @@ def test_the_logit_is_the_documented_formula(fitted: Ranker, data: Dataset) -> N
             parts.append(value)
         logit = state["bias"][0] + sum(p[0] for p in parts)
         embedded = [p[1:] for p in parts]
-        if fitted.fm:
+        if "fm" in fitted.parts:
             for i in range(len(parts)):
                 logit += sum(embedded[i] @ embedded[j] for j in range(i))
-        if fitted.hidden:
+        if fitted.neurons:
             hidden = np.concatenate(embedded)
-            for layer in range(len(fitted.hidden)):
+            for layer in range(len(fitted.neurons)):
                 weight, bias = state[f"mlp.{layer}.weight"], state[f"mlp.{layer}.bias"]
                 hidden = np.maximum(weight @ hidden + bias, 0)
             logit += (state["mlp.out.weight"] @ hidden)[0]
@@ -116,7 +116,7 @@ def test_one_row_and_unknown_values_are_scored(fitted: Ranker) -> None:
 
 
 def test_the_unknown_row_is_trained(fitted: Ranker) -> None:
-    start = FM(8, Training(epochs=0)) if fitted.fm else LR(Training(epochs=0))
+    start = FM(8, Training(epochs=0)) if "fm" in fitted.parts else LR(Training(epochs=0))
     assert start.training.epochs == 0
     moved = [np.abs(fitted.state[f"table.{n}"][UNKNOWN, 0]) for n in fitted.encoder.schema.names]
     assert np.all(np.array(moved) > 0)
@@ -169,7 +169,6 @@ def test_an_exploding_loss_stops_the_run(data: Dataset) -> None:
         ({"dim": -1}, "'dim' parameter of DeepFM must be an int"),
         ({"dim": 0}, "at least 1 with hidden layers"),
         ({"hidden": (0,)}, "'hidden' parameter"),
-        ({"dropout": 1.0}, "'dropout' parameter"),
     ],
 )
 def test_bad_parameters_are_named(options: dict, message: str) -> None:

@@ -54,7 +54,7 @@ def test_asked_for_a_share_got_that_share(kind: str, model: Ranker, data: Datase
     elif kind == "dims":
         assert {a.size for a in axes.values() if a.unit == "dim"} == {4}
     elif kind == "neurons":
-        assert small.hidden == (12, 6)
+        assert small.neurons == (12, 6)
     else:
         categorical = [a for a in axes.values() if a.unit == "row" and a.min_keep < a.size + 1]
         rows = sum(a.size - 2 for a in categorical if a.name in ("rows.colour", "rows.shape"))
@@ -155,7 +155,7 @@ def test_the_rotation_changes_nothing_but_the_order_of_dims(model: Ranker, data:
 
 def test_rounds_end_at_the_share_asked_for(model: Ranker, data: Dataset) -> None:
     small = prune(model, data, {"neurons": 0.25, "rows": 0.3, "dims": 2}, rounds=3, epochs=1)
-    assert small.hidden == (6, 3)
+    assert small.neurons == (6, 3)
     assert {a.size for a in small.layout.axes.values() if a.unit == "dim"} == {2}
     before = sum(model.layout.axes[f"rows.{f}"].size - 2 for f in ("colour", "shape"))
     after = sum(small.layout.axes[f"rows.{f}"].size - 2 for f in ("colour", "shape"))

@@ -124,7 +124,8 @@ def random_artifact(
         state, layout = shrink(state, layout, plan)  # type: ignore[assignment]
         kept_rows = {n: keep[f"rows.{n}"] for n in names if f"rows.{n}" in keep}
         encoder = encoder.take(names, kept_rows)
-    model = {"class": kind.name, "dim": dim, "fm": kind.fm, "hidden": list(kind.hidden)}
+    parts = [*(["fm"] if kind.fm else []), *(["mlp"] if kind.hidden else [])]
+    model = {"class": kind.name, "options": {}, "parts": parts, "wide": True, "labels": ["y"]}
     return Artifact(model, state, layout, plan, encoder)
 
 
@@ -166,7 +167,7 @@ def slow_logits(artifact: Artifact, rows: Rows) -> np.ndarray:
                 sums[unit] += number
                 squares[unit] += number**2
             flat.extend(value[1:])
-        if artifact.model["fm"]:
+        if "fm" in artifact.model["parts"]:
             logit += 0.5 * (sums**2 - squares).sum()
         if hidden:
             unit = np.array(flat)

@@ -64,7 +64,7 @@ def command(
     """Fit a ranker on a table's training rows and save the artefact."""
     if model not in MODELS:
         raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
-    from recprune.models import FM, LR, DeepFM, Ranker
+    from recprune.models import FM, LR, DeepFM, Hidden, Ranker
     from recprune.pipeline import save_model
 
     chosen = read_config(config, settings, seed=seed, split=split)
@@ -74,7 +74,9 @@ def command(
     data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
     data = data.split(by=chosen.split, seed=chosen.seed)
     training = chosen.training()
-    ranker: Ranker = DeepFM(chosen.dim, chosen.hidden, chosen.dropout, training, chosen.seed)
+    ranker: Ranker = DeepFM(
+        chosen.dim, Hidden(chosen.hidden, dropout=chosen.dropout), training, chosen.seed
+    )
     if model == "fm":
         ranker = FM(chosen.dim, training, chosen.seed)
     elif model == "lr":

@@ -14,7 +14,7 @@ from recprune.data import Split
 from recprune.importance.base import Scores, method
 from recprune.layout import Axis
 from recprune.models import Ranker
-from recprune.models.network import Tap
+from recprune.models.taps import Tap
 
 __all__ = ["variational_dropout"]
 

@@ -1,25 +1,48 @@
 """Rankers over field embeddings, their layers and their training."""
 
+from recprune.models.layers import Hidden
+from recprune.models.loading import RANKERS, ranker_of
 from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.optimiser import LazyAdam, Penalty
-from recprune.models.ranker import FM, LR, DeepFM, Ranker, ranker_of
+from recprune.models.ranker import Ranker
+from recprune.models.rankers import (
+    DLRM,
+    DNN,
+    FM,
+    LR,
+    DCNv2,
+    DeepFM,
+    FinalMLP,
+    FwFM,
+    SharedBottom,
+    WideDeep,
+)
 from recprune.models.schedule import Schedule
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
 
 __all__ = [
+    "DLRM",
+    "DNN",
     "FM",
     "LR",
+    "RANKERS",
     "CrossEntropy",
+    "DCNv2",
     "DeepFM",
     "Epoch",
+    "FinalMLP",
+    "FwFM",
+    "Hidden",
     "LazyAdam",
     "Objective",
     "Penalty",
     "Ranker",
     "Schedule",
+    "SharedBottom",
     "Target",
     "Training",
+    "WideDeep",
     "predict_logits",
     "ranker_of",
     "train",

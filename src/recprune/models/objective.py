@@ -24,7 +24,7 @@ class Target:
     """What the logits should match.
 
     Args:
-        label: 0 or 1, shape (n,), or (n, T) of a model with T labels.
+        label: 0 or 1, shape (n,), or (n, T) of a model with T labels, where NaN is missing.
         teacher: a larger model's logits, shape as ``label``, or None.
         weight: share of the teacher in the loss (Hinton et al. 2015, section 2, at temperature 1).
         rows: how much each row counts, mean 1, shape (n,); None = alike.
@@ -45,23 +45,29 @@ class Target:
         return ((1 - self.weight) * self.label + self.weight * soft).astype(np.float32)
 
     def weights(self) -> NDArray[np.float32] | None:
-        """Return how much each label counts, shape (n,) or as ``label``; None = alike.
+        """Return how much each label counts, shape as ``label``; None = alike.
 
-        The row's own weight times its class's, as scikit-learn's classifiers have it.
+        The row's own weight times its class's, as scikit-learn's classifiers have it; of several
+        labels, a missing one counts 0.
         """
-        if self.classes is None:
-            return self.rows
-        positive = self.label > 0.5
-        if self.classes == "balanced":
-            ones = positive.mean(axis=0)
-            with np.errstate(divide="ignore"):  # a class without rows weighs nothing
-                zero, one = 0.5 / (1 - ones), 0.5 / ones
-        else:
+        several = self.label.ndim > 1
+        rows = self.rows if self.rows is None or not several else self.rows[:, None]
+        weight = ~np.isnan(self.label) if several else None
+        if self.classes is not None:
+            weight = self._of_classes()
+        if rows is not None:
+            weight = rows if weight is None else weight * rows
+        return None if weight is None else np.asarray(weight, np.float32)
+
+    def _of_classes(self) -> NDArray[np.float64]:
+        """Return the weight of each label's class; 0 where the label is missing."""
+        known, positive = ~np.isnan(self.label), self.label > 0.5
+        if isinstance(self.classes, tuple):
             zero, one = (np.float64(w) for w in self.classes)
-        weight = np.where(positive, one, zero)
-        if self.rows is not None:
-            weight = weight * (self.rows if weight.ndim == 1 else self.rows[:, None])
-        return np.asarray(weight, np.float32)
+        else:
+            ones, n = positive.sum(axis=0), known.sum(axis=0)
+            zero, one = n / np.maximum(2 * (n - ones), 1), n / np.maximum(2 * ones, 1)
+        return known * np.where(positive, one, zero)
 
 
 class Objective(Protocol):
@@ -90,8 +96,10 @@ class CrossEntropy:
     """
 
     def __init__(self, target: Target) -> None:
-        self.label = torch.from_numpy(target.mixed())
-        weight = target.weights()
+        label, weight = target.mixed(), target.weights()
+        if label.ndim > 1:
+            label = np.nan_to_num(label)
+        self.label = torch.from_numpy(label)
         self.weight = None if weight is None else torch.from_numpy(weight)
 
     def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
@@ -99,10 +107,8 @@ class CrossEntropy:
         return rows
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """Return the mean loss of logits, shape (B,) or (B, T); of several labels their mean."""
+        """Return the mean loss of logits, shape (B,) or (B, T); a missing label's loss is 0."""
         weight = None if self.weight is None else self.weight[chosen]
-        if weight is not None and weight.dim() < output.dim():
-            weight = weight.unsqueeze(1)
         return torch.nn.functional.binary_cross_entropy_with_logits(
             output, self.label[chosen], weight
         )

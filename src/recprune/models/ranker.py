@@ -1,9 +1,10 @@
-"""Rankers: a network, the encoder of its inputs, and the layout of its prunable units."""
+"""What every ranker is: a network, the encoder of its inputs, the layout of its prunable units."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.artifact import Artifact, folder_written_whole, write_artifact
+from recprune.axes import Layout
 from recprune.data.encode import encode_frame
 from recprune.encoding import Encoder, Rows
-from recprune.errors import ArtifactError, ParameterError, RunError, nearest
-from recprune.layout import Layout, Patch, Plan, State, shrink
+from recprune.errors import ParameterError, RunError
+from recprune.layout import Patch, Plan, State, shrink
 from recprune.lookups import UNKNOWN
-from recprune.models.axes import declare_axes
+from recprune.models.draft import Draft
 from recprune.models.held_out import held_out_score
+from recprune.models.layers import Hidden
 from recprune.models.network import FieldNet
-from recprune.models.objective import CrossEntropy, Target
-from recprune.models.state import network_from_state, shape_of, state_of
+from recprune.models.objective import CrossEntropy, Objective, Target
+from recprune.models.state import network_from_state, new_network, state_of
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
 from recprune.scratch import forget
@@ -30,7 +33,7 @@ from recprune.scratch import forget
 if TYPE_CHECKING:
     from recprune.data import Split
 
-__all__ = ["FM", "LR", "DeepFM", "Ranker", "ranker_of"]
+__all__ = ["Ranker"]
 
 T = TypeVar("T")
 
@@ -38,40 +41,59 @@ T = TypeVar("T")
 class Ranker:
     """Base of all rankers: fit, predict, cut, save.
 
+    A subclass says which parts its network has (:meth:`declare`); its constructor's parameters are
+    its options, kept as attributes of the same names.
+
     Args:
         dim: dims of every field's embedding.
-        hidden: neurons of each hidden layer.
-        dropout: share of hidden activations set to zero while training.
+        hidden: the hidden layers, or their sizes.
         training: how to train.
         seed: of the initial weights and of training.
+
+    Raises:
+        ParameterError: an option out of range.
     """
 
-    fm: ClassVar[bool] = False
+    #: Whether every table row has a first-order weight.
+    wide: ClassVar[bool] = True
 
     def __init__(
         self,
         dim: int = 16,
-        hidden: tuple[int, ...] = (128, 64),
-        dropout: float = 0.0,
+        hidden: Hidden | tuple[int, ...] = (128, 64),
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        owner = type(self).__name__
-        if not (isinstance(dim, int) and 0 <= dim <= 1024):
-            raise ParameterError.of("dim", owner, "an int in [0, 1024]", dim)
-        if not all(isinstance(h, int) and h >= 1 for h in hidden):
-            raise ParameterError.of("hidden", owner, "a tuple of ints ≥ 1", hidden)
-        if hidden and not dim:
+        owner, least = type(self).__name__, 0 if self.wide else 1
+        if not (isinstance(dim, int) and least <= dim <= 1024):
+            raise ParameterError.of("dim", owner, f"an int in [{least}, 1024]", dim)
+        self.dim, self.hidden = dim, Hidden.of(hidden)
+        if self.hidden.sizes and not dim:
             raise ParameterError.of("dim", owner, "at least 1 with hidden layers", dim)
-        if not 0 <= dropout < 1:
-            raise ParameterError.of("dropout", owner, "a float in [0, 1)", dropout)
-        self.dim, self.hidden, self.dropout = dim, tuple(hidden), dropout
         self.training, self.seed = training or Training(), seed
+        #: Names of the labels that the network has a logit for.
+        self.labels: tuple[str, ...] = ()
         self.history: list[Epoch] = []
         self._net: FieldNet | None = None
         self._encoder: Encoder | None = None
         self._layout: Layout | None = None
         self.plan = Plan("")
+
+    def declare(self, draft: Draft) -> None:
+        """Enter the network's parts into a draft of its layout."""
+
+    def objective(self, split: Split, teacher: NDArray[np.float32] | None = None) -> Objective:
+        """Return what training on a split minimises; ``teacher`` as :meth:`outputs` gives it."""
+        classes = self.training.class_weight
+        return CrossEntropy(Target(split.label, teacher, rows=split.extras.weight, classes=classes))
+
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's options, but for training and seed, as plain data."""
+        names = [
+            n for n in inspect.signature(type(self)).parameters if n not in ("training", "seed")
+        ]
+        values = {name: getattr(self, name) for name in names}
+        return {n: asdict(v) if isinstance(v, Hidden) else v for n, v in values.items()}
 
     def fit(self, train_rows: Split, valid: Split | None = None, **options: Any) -> Ranker:
         """Train on a split, stopping early on the score of another.
@@ -84,16 +106,25 @@ class Ranker:
         Returns:
             self.
         """
-        encoder = train_rows.encoder
-        self._encoder = encoder
-        self._layout = declare_axes(encoder, self.dim, self.hidden)
+        encoder = self.fields_of(train_rows.encoder)
+        self.labels = self.labels_of(train_rows)
+        draft = Draft(encoder, self.dim, self.wide, len(self.labels))
+        self.declare(draft)
+        self._encoder, self._layout = encoder, draft.layout()
         self.plan = Plan(self._layout.hash)
-        dims = tuple(np.arange(self.dim, dtype=np.int32) for _ in encoder.sizes)
-        shape = shape_of(encoder, dims, self.dim, self.hidden, fm=self.fm)
         seed = int(stream(self.seed, "weights").integers(2**62))
-        self._net = FieldNet(shape, self.dropout, torch.Generator().manual_seed(seed))
+        draws = torch.Generator().manual_seed(seed)
+        self._net = new_network(encoder, self._layout, draft.parts, draws, self.hidden.dropout)
         self.history = self.train_on(train_rows, valid=valid, **options)
         return self
+
+    def fields_of(self, encoder: Encoder) -> Encoder:
+        """Return the encoder of the fields that this kind of ranker reads: all of them."""
+        return encoder
+
+    def labels_of(self, split: Split) -> tuple[str, ...]:
+        """Return the names of the labels that the network has a logit for."""
+        return (split.encoder.schema.label,)
 
     def train_on(
         self,
@@ -113,9 +144,7 @@ class Ranker:
         return train(
             self.net,
             rows.rows,
-            CrossEntropy(
-                Target(rows.label, teacher, rows=rows.extras.weight, classes=chosen.class_weight)
-            ),
+            self.objective(rows, teacher),
             chosen,
             score=score,
             seed=self.seed,
@@ -149,9 +178,14 @@ class Ranker:
         """Return a function that scores the present weights on ``valid`` by the training's metric."""
         return lambda: held_out_score(name, valid, self.logits(valid.rows))
 
-    def logits(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the logits of encoded rows, shape (n_rows,)."""
+    def outputs(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the logits of encoded rows, shape (n_rows,), or (n_rows, T) with T labels."""
         return predict_logits(self.net, rows)
+
+    def logits(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the logits of the (first) label of encoded rows, shape (n_rows,)."""
+        outputs = self.outputs(rows)
+        return outputs if outputs.ndim == 1 else np.ascontiguousarray(outputs[:, 0])
 
     def predict(self, rows: Rows) -> NDArray[np.float32]:
         """Return the probability of label 1 of encoded rows, shape (n_rows,)."""
@@ -176,7 +210,17 @@ class Ranker:
     @property
     def state(self) -> State:
         """The weights: tensor name → fp32 array, shapes as ``layout.shapes``."""
-        return state_of(self.net, self.layout)
+        return state_of(self.net)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the network's parts."""
+        return tuple(self.net.parts)
+
+    @property
+    def neurons(self) -> tuple[int, ...]:
+        """Neurons of each hidden layer as they are now."""
+        return tuple(a.size for a in self.layout.axes.values() if a.unit == "neuron")
 
     @property
     def params(self) -> int:
@@ -187,15 +231,18 @@ class Ranker:
         self, state: State, layout: Layout | None = None, encoder: Encoder | None = None
     ) -> Ranker:
         """Return a new ranker of the same class with these weights; this one is unchanged."""
-        return self.built_from(state, layout or self.layout, encoder or self.encoder)
+        return self.built_from(state, layout or self.layout, encoder or self.encoder, self.parts)
 
-    def built_from(self, state: State, layout: Layout, encoder: Encoder) -> Ranker:
+    def built_from(
+        self, state: State, layout: Layout, encoder: Encoder, parts: tuple[str, ...]
+    ) -> Ranker:
         """Return a ranker of this one's class and options with the given weights and fields."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin._layout, twin._encoder = layout, encoder
-        twin._net = network_from_state(state, layout, encoder, fm=self.fm, dropout=self.dropout)
-        twin.hidden = twin._net.shape.hidden
+        # A part of which nothing is left adds nothing.
+        left = [p for p in parts if p == "fm" or any(n.startswith(f"{p}.") for n in state)]
+        twin._net = network_from_state(state, layout, encoder, left, self.hidden.dropout)
         return twin
 
     def apply(self, plan: Plan, patch: Patch | None = None) -> Ranker:
@@ -211,7 +258,9 @@ class Ranker:
         }
         smaller = self.with_state(state, layout, self.encoder.take(kept_fields, rows))
         both = self.plan | plan
-        kept = {name: layout.axes[name].units for name in both.keep if name in layout.axes}
+        # Units that went with their members are named too: nothing else says which are left.
+        named = {*both.keep, *(n for n, a in layout.axes.items() if a.members)}
+        kept = {n: a.units for n, a in layout.axes.items() if n in named}
         smaller.plan = Plan(both.layout_hash, kept, both.encoding)
         return smaller
 
@@ -219,9 +268,10 @@ class Ranker:
         """Return what :meth:`save` writes; ``extra`` are further fields of :class:`Artifact`."""
         model = {
             "class": type(self).__name__,
-            "dim": self.dim,
-            "fm": self.fm,
-            "hidden": list(self.hidden),
+            "labels": list(self.labels),
+            "options": self.options(),
+            "parts": list(self.parts),
+            "wide": self.wide,
         }
         return Artifact(model, self.state, self.layout, self.plan, self.encoder, **extra)
 
@@ -237,42 +287,3 @@ class Ranker:
             name = type(self).__name__
             raise RunError(f"This {name} is not fitted yet. Call {name}.fit(train, valid) first.")
         return part
-
-
-class LR(Ranker):
-    """Logistic regression: bias and first-order weights only."""
-
-    def __init__(self, training: Training | None = None, seed: int = 0) -> None:
-        super().__init__(dim=0, hidden=(), training=training, seed=seed)
-
-
-class FM(Ranker):
-    """Factorisation machine (Rendle 2010, eq. 1)."""
-
-    fm = True
-
-    def __init__(self, dim: int = 16, training: Training | None = None, seed: int = 0) -> None:
-        super().__init__(dim=dim, hidden=(), training=training, seed=seed)
-
-
-class DeepFM(Ranker):
-    """FM and hidden layers over shared embeddings (Guo et al. 2017, eq. 1)."""
-
-    fm = True
-
-
-def ranker_of(artifact: Artifact) -> Ranker:
-    """Return the trainable ranker of an artefact.
-
-    Raises:
-        ArtifactError: the artefact's model class is not one of this version's.
-    """
-    classes: dict[str, type[Ranker]] = {c.__name__: c for c in (LR, FM, DeepFM)}
-    name = artifact.model.get("class")
-    if name not in classes:
-        raise ArtifactError(f"There is no model class {name!r}.{nearest(str(name), classes)}")
-    ranker = classes[name].__new__(classes[name])
-    Ranker.__init__(ranker, int(artifact.model["dim"]), tuple(artifact.model["hidden"]))
-    whole = ranker.built_from(artifact.state, artifact.layout, artifact.encoder)
-    whole.plan = artifact.plan
-    return whole

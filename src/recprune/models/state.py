@@ -1,95 +1,108 @@
-"""Network ↔ state: torch trains one padded table, artefacts hold each field's own."""
+"""Network ↔ state: torch trains padded tensors, artefacts hold what each field has.
+
+A network's tensors run over D columns a field; a field whose dims were cut has fewer, and its
+columns of zeros are left out of a state.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recprune.axes import Layout
 from recprune.encoding import Encoder
-from recprune.layout import Layout, State
-from recprune.models.network import FieldNet, Shape
+from recprune.layout import State
+from recprune.models.network import FieldNet
+from recprune.models.parts import Inputs, Shape
 
-__all__ = ["network_from_state", "shape_of", "state_of"]
+__all__ = ["network_from_state", "new_network", "state_of"]
+
+Array = NDArray[np.float32]
 
 
-def state_of(net: FieldNet, layout: Layout) -> State:
-    """Return the network's weights as the layout's tensors (copies)."""
-    table = net.table.detach().numpy()
-    columns = _columns(net.shape)
-    state: dict[str, NDArray[np.float32]] = {}
-    names = layout.axes["fields"].labels or ()
-    kept = [names[i] for i in layout.axes["fields"].units]
-    for i, name in enumerate(kept):
-        start = int(net.offsets[i])
-        block = table[start : start + net.shape.sizes[i]]
-        state[f"table.{name}"] = block[:, [0, *(1 + columns[i])]].copy()
-    state["bias"] = net.bias.detach().numpy().copy()
-    inputs = _inputs(net, columns)
-    for number, layer in enumerate(net.hidden_layers):
-        weight = layer.weight.detach().numpy()
-        state[f"mlp.{number}.weight"] = weight[:, inputs].copy() if number == 0 else weight.copy()
-        assert layer.bias is not None
-        state[f"mlp.{number}.bias"] = layer.bias.detach().numpy().copy()
-    if net.out is not None:
-        state["mlp.out.weight"] = net.out.weight.detach().numpy().copy()
+def new_network(
+    encoder: Encoder,
+    layout: Layout,
+    parts: Sequence[str],
+    generator: torch.Generator,
+    dropout: float = 0.0,
+) -> FieldNet:
+    """Return a network of this layout, cut or not, with weights drawn from ``generator``."""
+    fields, axes = encoder.schema.fields, layout.axes
+    empty = np.empty(0, np.int32)
+    dims = [axes[f"dims.{f.name}"].units if f"dims.{f.name}" in axes else empty for f in fields]
+    # A dim that nothing has any more is gone; the rest keep their order, so pairs still match.
+    union = np.unique(np.concatenate([empty, *(a.units for a in axes.values() if a.unit == "dim")]))
+    width = layout.shapes[f"table.{fields[0].name}"][1]
+    shape = Shape(
+        sizes=encoder.sizes,
+        slots=tuple(s.stop - s.start for s in encoder.slots),
+        kinds=tuple(f.kind for f in fields),
+        sources=tuple(f.source for f in fields),
+        dims=tuple(np.searchsorted(union, d).astype(np.int32) for d in dims),
+        dim=len(union),
+        wide=width > len(dims[0]),
+        layout=layout,
+    )
+    return FieldNet(shape, parts, dropout, generator)
+
+
+def state_of(net: FieldNet) -> State:
+    """Return the network's weights as its layout's tensors (copies)."""
+    shapes, table = net.shape.layout.shapes, net.table.detach().cpu().numpy()
+    state: dict[str, Array] = {}
+    for name, block, columns in _blocks(net):
+        state[name] = table[block][:, columns].copy()
+    for name, tensor, spans in _tensors(net):
+        if name not in shapes:
+            continue  # without inputs, it is nothing
+        array = tensor.detach().cpu().numpy()
+        for dim, inputs in spans.items():
+            array = np.take(array, inputs.columns, axis=dim)
+        state[name] = np.array(array, np.float32, order="C")
     return state
 
 
 def network_from_state(
-    state: State, layout: Layout, encoder: Encoder, *, fm: bool, dropout: float
+    state: State, layout: Layout, encoder: Encoder, parts: Sequence[str], dropout: float = 0.0
 ) -> FieldNet:
-    """Build the network of a layout, cut or not, with these weights."""
-    names = encoder.schema.names
-    empty = np.empty(0, np.int32)
-    dims = [layout.axes[f"dims.{n}"].units if f"dims.{n}" in layout.axes else empty for n in names]
-    # A dim that no field has any more is gone; the rest keep their order, so pairs still match.
-    union = np.unique(np.concatenate([*dims, empty])).astype(np.int32)
-    hidden = tuple(a.size for n, a in layout.axes.items() if n.startswith("neurons."))
-    places = tuple(np.searchsorted(union, d).astype(np.int32) for d in dims)
-    shape = shape_of(encoder, places, len(union), hidden, fm=fm)
-    net = FieldNet(shape, dropout, torch.Generator().manual_seed(0))
-    columns = _columns(shape)
+    """Return the network of a layout, cut or not, with these weights."""
+    net = new_network(encoder, layout, parts, torch.Generator().manual_seed(0), dropout)
     table = np.zeros(tuple(net.table.shape), np.float32)
-    for i, name in enumerate(names):
-        start = int(net.offsets[i])
-        table[start : start + shape.sizes[i], [0, *(1 + columns[i])]] = state[f"table.{name}"]
+    for name, block, columns in _blocks(net):
+        table[block, columns] = state[name]
     with torch.no_grad():
         net.table.copy_(torch.from_numpy(table))
-        net.bias.copy_(torch.from_numpy(np.array(state["bias"])))
-        inputs = _inputs(net, columns)
-        for number, layer in enumerate(net.hidden_layers):
-            weight = np.zeros(tuple(layer.weight.shape), np.float32)
-            weight[:, inputs if number == 0 else slice(None)] = state[f"mlp.{number}.weight"]
-            layer.weight.copy_(torch.from_numpy(weight))
-            assert layer.bias is not None
-            layer.bias.copy_(torch.from_numpy(np.array(state[f"mlp.{number}.bias"])))
-        if net.out is not None:
-            net.out.weight.copy_(torch.from_numpy(np.array(state["mlp.out.weight"])))
+        for name, tensor, spans in _tensors(net):
+            if name not in layout.shapes:
+                continue
+            padded = np.zeros(tuple(tensor.shape), np.float32)
+            index = [np.arange(n) for n in padded.shape]
+            for dim, inputs in spans.items():
+                index[dim] = inputs.columns
+            padded[np.ix_(*index)] = state[name]
+            tensor.copy_(torch.from_numpy(padded))
     return net
 
 
-def shape_of(
-    encoder: Encoder,
-    dims: tuple[NDArray[np.int32], ...],
-    dim: int,
-    hidden: tuple[int, ...],
-    *,
-    fm: bool,
-) -> Shape:
-    """Return the shape of a network over an encoder's fields; see :class:`Shape`."""
-    slots = tuple(s.stop - s.start for s in encoder.slots)
-    kinds = tuple(f.kind for f in encoder.schema.fields)
-    return Shape(encoder.sizes, slots, kinds, dims, dim, hidden, fm)
+def _blocks(net: FieldNet) -> Iterator[tuple[str, slice, NDArray[np.int64]]]:
+    """Yield each field's tensor, its rows of the table, and its columns."""
+    shape, axes = net.shape, net.shape.layout.axes
+    names, first = axes["fields"].labels or (), np.arange(int(shape.wide))
+    for i, unit in enumerate(axes["fields"].units):
+        start = int(net.offsets[i])
+        columns = np.concatenate([first, int(shape.wide) + shape.dims[i]]).astype(np.int64)
+        yield f"table.{names[unit]}", slice(start, start + shape.sizes[i]), columns
 
 
-def _columns(shape: Shape) -> list[NDArray[np.int32]]:
-    """Return each field's columns in the padded embedding."""
-    return [np.asarray(d, np.int32) for d in shape.dims]
-
-
-def _inputs(net: FieldNet, columns: list[NDArray[np.int32]]) -> NDArray[np.int64]:
-    """Return the first layer's inputs that exist, in schema order, among the padded inputs."""
-    place = np.argsort(net.order.numpy())
-    inputs = [place[i] * net.shape.dim + c.astype(np.int64) for i, c in enumerate(columns)]
-    return np.concatenate([*inputs, np.empty(0, np.int64)])
+def _tensors(net: FieldNet) -> Iterator[tuple[str, Tensor, Mapping[int, Inputs]]]:
+    """Yield the bias and every part's tensors by name, with what their dims run over."""
+    yield "bias", net.bias, {}
+    for name, part in net.named_parts():
+        spans = part.spans()
+        for parameter, tensor in part.state_dict(keep_vars=True).items():
+            yield f"{name}.{parameter}", tensor, spans.get(parameter, {})

@@ -12,9 +12,10 @@ from torch import Tensor
 from recprune.encoding import Rows
 from recprune.models.averaging import RunningMean
 from recprune.models.frequency import FrequencyPrior
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.taps import Tap
 
 __all__ = ["Extra", "Step", "Updates", "tensors"]
 
@@ -106,7 +107,7 @@ class Step:
             rows: the batch's encoded rows.
             chosen: their positions among the training rows, shape (B,).
             draws: the stream of the objective's own draws, unknown reads and dropout masks.
-            taps: see :mod:`recprune.models.network`.
+            taps: see :mod:`recprune.models.taps`.
             extra: an additional loss term and the optimiser of its parameters.
         """
         net, prior = self.net, self.prior

@@ -19,9 +19,10 @@ from recprune.models.checkpoint import Checkpoint, identity
 from recprune.models.course import Course
 from recprune.models.frequency import GROUPS, FrequencyPrior
 from recprune.models.guard import Guard
-from recprune.models.network import FieldNet, Tap
+from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.step import Extra, Step, Updates, tensors
+from recprune.models.taps import Tap
 from recprune.models.training import Epoch, Training
 
 __all__ = ["predict_logits", "train"]
@@ -54,7 +55,7 @@ def train(
         score: held-out score of ``net`` as it is now, in the training's metric; None = no early
             stopping.
         seed: of the row order, the unknown reads and dropout.
-        taps: see :mod:`recprune.models.network`.
+        taps: see :mod:`recprune.models.taps`.
         extra: called every step for an additional loss term and the optimiser of its parameters.
         checkpoint: file that is written after every epoch and every few thousand steps; None = none.
             Called again with the same arguments after whatever ended it, training goes on from there

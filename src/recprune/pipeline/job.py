@@ -20,7 +20,7 @@ from recprune.data.checks import check_dataset
 from recprune.data.quality import refuse_grave
 from recprune.evaluation import Verdict, evaluate, paired_latency_us
 from recprune.metrics import calibration_curve
-from recprune.models import DeepFM, Ranker
+from recprune.models import DeepFM, Hidden, Ranker
 from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import final_verdict, user_verdict
@@ -86,8 +86,7 @@ def run(
     with folder_written_whole(Path(out)) as folder:
         full = DeepFM(
             dim=config.dim,
-            hidden=config.hidden,
-            dropout=config.dropout,
+            hidden=Hidden(config.hidden, dropout=config.dropout),
             training=config.training(),
             seed=config.seed,
         ).fit(data.train, data.tune)

@@ -133,7 +133,7 @@ def _path(
     for share, dims in zip(SHARES, DIMS, strict=True):
         keep: Keep = {
             "rows": _rows(reference, share),
-            "neurons": tuple(max(4, round(n * share)) for n in config.hidden),
+            "neurons": tuple(max(4, round(n * share)) for n in reference.neurons),
             "dims": max(2, round(config.dim * dims)),
         }
         model = fine_tune(cut(model, data.train, keep), tuning)

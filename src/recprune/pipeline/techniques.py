@@ -112,7 +112,7 @@ def _by_fields(
 def _by_units(
     model: Ranker, method: str, data: Dataset, budget: int, seed: int
 ) -> tuple[Ranker, str]:
-    kinds = [k for k in ("rows", "neurons") if k == "rows" or model.hidden]
+    kinds = [k for k in ("rows", "neurons") if k == "rows" or model.neurons]
     scores = score_units(model, data.train, kinds, dict.fromkeys(kinds, method), seed)
     low, high, best = 0.0, 1.0, 0.0
     for _ in range(STEPS):
@@ -123,15 +123,15 @@ def _by_units(
             high = share
     keep = _keep(model, best)
     cut = _cut(model, keep, scores, data)
-    neurons = f", neurons {'-'.join(map(str, cut.hidden))}" if model.hidden else ""
+    neurons = f", neurons {'-'.join(map(str, cut.neurons))}" if model.neurons else ""
     return cut, f"rows {best:.2%}{neurons}"
 
 
 def _keep(model: Ranker, share: float) -> dict[str, object]:
     keep: dict[str, object] = {"rows": max(share, 1e-6)}
-    if model.hidden:
+    if model.neurons:
         root = max(share, 1e-6) ** 0.5
-        keep["neurons"] = tuple(max(min(MIN_NEURONS, h), round(h * root)) for h in model.hidden)
+        keep["neurons"] = tuple(max(min(MIN_NEURONS, h), round(h * root)) for h in model.neurons)
     return keep
 
 

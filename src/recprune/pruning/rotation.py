@@ -17,17 +17,19 @@ def rotate(model: Ranker, split: Split) -> Ranker:
     The rotation is orthonormal and shared by all fields, so pair products keep their values and
     the first layer takes the inverse rotation: the outputs do not change (up to rounding).
     Variances are around each field's mean and weighted by how often a row is used. Models with
-    fields of unequal dims, or with none, come back as they are.
+    fields of unequal dims, with none, or with a part that works dim by dim (cross layers, gates)
+    come back as they are.
     """
-    shape = model.net.shape
-    if not shape.dim or any(len(d) != shape.dim for d in shape.dims):
+    shape, parts = model.net.shape, dict(model.net.named_parts())
+    equal = shape.dim and all(len(d) == shape.dim for d in shape.dims)
+    if not equal or not all(part.rotates for part in parts.values()):
         return model
     split, state = model.aligned(split), dict(model.state)
-    names = model.encoder.schema.names
+    names, first = model.encoder.schema.names, int(shape.wide)
     scatter = np.zeros((shape.dim, shape.dim))
     for name in names:
         count = use_counts(model, split, model.layout.axes[f"rows.{name}"])
-        embedding = state[f"table.{name}"][:, 1:].astype(np.float64)
+        embedding = state[f"table.{name}"][:, first:].astype(np.float64)
         centred = embedding - count @ embedding / max(count.sum(), 1)
         scatter += (centred * count[:, None]).T @ centred
     _, vectors = np.linalg.eigh(scatter)
@@ -36,12 +38,11 @@ def rotate(model: Ranker, split: Split) -> Ranker:
     basis = basis * np.where(basis[np.abs(basis).argmax(axis=0), np.arange(shape.dim)] < 0, -1, 1)
     for name in names:
         table = state[f"table.{name}"].copy()
-        table[:, 1:] = table[:, 1:] @ basis
+        table[:, first:] = table[:, first:] @ basis
         state[f"table.{name}"] = table
-    if shape.hidden:
-        weight = state["mlp.0.weight"]
-        blocks = weight.reshape(len(weight), len(names), shape.dim)
-        state["mlp.0.weight"] = np.ascontiguousarray(
-            (blocks @ basis).reshape(weight.shape), np.float32
-        )
+    for part_name, part in parts.items():
+        for parameter in part.spans():
+            weight = state[f"{part_name}.{parameter}"]
+            blocks = weight.reshape(len(weight), -1, shape.dim)
+            state[f"{part_name}.{parameter}"] = (blocks @ basis).reshape(weight.shape)
     return model.with_state({n: np.asarray(a, np.float32) for n, a in state.items()})

@@ -57,7 +57,7 @@ class Weights:
         self.names, self.numeric, self.bags = encoder.schema.names, encoder.numeric, encoder.bags
         self.slots = [s.stop - s.start for s in encoder.slots]
         self.sizes = np.array(encoder.sizes, np.uint32)
-        fm = bool(artifact.model.get("fm", False))
+        fm = "fm" in artifact.model["parts"]
         dims = [_dims(artifact, name) for name in self.names]
         union = np.unique(np.concatenate([*dims, np.empty(0, np.int32)]))
         self.width = 1 + len(union)

@@ -1,0 +1,61 @@
+"""Pairs of fields by inner products, all alike or each with a weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recprune.axes import Use
+from recprune.models.draft import Draft
+from recprune.models.layers import Flow
+from recprune.models.parts.base import Part, Shape
+
+__all__ = ["FMPart", "PairsPart"]
+
+
+class FMPart(Part):
+    """Σ over pairs ⟨e_i, e_j⟩, in linear time (Rendle 2010, lemma 3.1)."""
+
+    rotates = True
+
+    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__()
+
+    @classmethod
+    def declare(cls, draft: Draft) -> None:
+        """Declare nothing: the pairs have no weights of their own."""
+        draft.parts.append("fm")
+
+    def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
+        """Return the sum over pairs, shape (B,)."""
+        flat = embedding.reshape(len(embedding), -1)
+        total = embedding.sum(dim=1)
+        pairs: Tensor = total.square().sum(dim=1) - torch.linalg.vecdot(flat, flat)
+        return 0.5 * pairs
+
+
+class PairsPart(Part):
+    """Σ over pairs w_ij ⟨e_i, e_j⟩ (FwFM: Pan et al. 2018, eq. 5). The weights start at one."""
+
+    rotates = True
+
+    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__()
+        left, right = shape.members(shape.layout.axes["pairs"])
+        self.at: Tensor
+        self.register_buffer("at", torch.from_numpy(np.stack([left, right])), persistent=False)
+        self.weight = nn.Parameter(torch.ones(len(left)))
+
+    @classmethod
+    def declare(cls, draft: Draft) -> None:
+        """Declare one weight a pair of fields."""
+        fields = range(len(draft.names))
+        weight = "pairs.weight"
+        draft.tensor(weight, draft.pairs([Use(weight, 0)], fields))
+        draft.parts.append("pairs")
+
+    def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
+        """Return the weighted sum over pairs, shape (B,)."""
+        gram = torch.bmm(embedding, embedding.transpose(1, 2))
+        return flow.tap("pairs", gram[:, self.at[0], self.at[1]]) @ self.weight
