@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,6 +79,14 @@ class Training:
         True
         """
         return score > best if metric(self.metric).higher_is_better else score < best
+
+    def best_of(self, history: Sequence[Epoch]) -> Epoch:
+        """Return the epoch whose weights are kept: the first best, or the last without scores."""
+        best = history[-1]
+        for epoch in reversed(history):
+            if epoch.score is not None and best.score is not None:
+                best = best if self.better(best.score, epoch.score) else epoch
+        return best
 
 
 @dataclass(frozen=True)
