@@ -19,6 +19,9 @@ __all__ = ["fingerprint", "logger", "progress", "require", "stream"]
 
 T = TypeVar("T")
 
+#: Bars that are shown now.
+_bars: list[str] = []
+
 logger = logging.getLogger("recprune")
 logger.addHandler(logging.NullHandler())
 
@@ -54,16 +57,20 @@ def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
 
 
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` with a bar on stderr, on a terminal only."""
-    if not sys.stderr.isatty():
+    """Yield ``items`` with a bar on stderr, on a terminal only; within another bar, with none."""
+    if _bars or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(
-        items, description=text, total=total, console=Console(stderr=True), transient=True
-    )
+    _bars.append(text)
+    try:
+        yield from track(
+            items, description=text, total=total, console=Console(stderr=True), transient=True
+        )
+    finally:
+        _bars.remove(text)
 
 
 def require(module: str, extra: str) -> Any:

@@ -21,6 +21,7 @@ VERBS = (
     "check",
     "ingest",
     "train",
+    "tune",
     "rank",
     "prune",
     "evaluate",
