@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune import __version__
-from recprune._support import fingerprint
+from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
 from recprune.models import Ranker
@@ -107,7 +107,12 @@ def checkpoint_beside(out: str | Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(out))
     folder = target.parent / f".{target.name}.checkpoint"
-    yield folder / "training.safetensors"
+    try:
+        yield folder / "training.safetensors"
+    except BaseException:
+        if folder.exists():
+            logger.warning("What was trained is in %s; the same command goes on from it.", folder)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
 
 
