@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import logging
 import sys
+import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +17,12 @@ from numpy.typing import NDArray
 
 from recprune.errors import MissingExtra, ParameterError
 
-__all__ = ["fingerprint", "logger", "progress", "require", "stream"]
+__all__ = ["compiled", "fingerprint", "logger", "progress", "require", "stream"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_compiling = threading.Lock()
 
 #: Bars that are shown now.
 _bars: list[str] = []
@@ -86,3 +91,34 @@ def require(module: str, extra: str) -> Any:
             f"{module.split('.')[0]!r} is needed here and not installed. "
             f"Install it with: pip install 'recprune[{extra}]'"
         ) from error
+
+
+def compiled(function: F) -> F:
+    """Return a function of arrays and numbers that numba compiles when it is first called.
+
+    It holds no interpreter lock while it runs, so that threads may share the work. What was
+    compiled is kept on disk where numba finds a folder that can be written, and else lasts as
+    long as the process.
+    """
+    kernel: Callable[..., Any] | None = None
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        nonlocal kernel
+        if kernel is None:
+            with _compiling:
+                kernel = kernel or _kernel(function)
+        return kernel(*arguments)
+
+    return call  # type: ignore[return-value]
+
+
+def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    import numba
+
+    kernel: Callable[..., Any]
+    try:
+        kernel = numba.njit(function, nogil=True, error_model="numpy", cache=True)
+    except RuntimeError:  # no folder for the cache
+        kernel = numba.njit(function, nogil=True, error_model="numpy")
+    return kernel

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
+import numba
+import numpy as np
 import pytest
 
-from recprune._support import logger, progress, stream
+from recprune._support import compiled, logger, progress, stream
 from recprune.errors import ParameterError
 
 
@@ -32,3 +35,27 @@ def test_the_library_prints_no_log_of_its_own(capsys: pytest.CaptureFixture[str]
     logger.warning("something")
     assert capsys.readouterr() == ("", "")
     assert any(isinstance(h, logging.NullHandler) for h in logger.handlers)
+
+
+def total(values: np.ndarray, factor: float) -> float:
+    out = 0.0
+    for value in values:
+        out += factor * value
+    return out
+
+
+def test_a_compiled_function_gives_what_the_plain_one_gives() -> None:
+    values, kernel = np.arange(5.0), compiled(total)
+    with ThreadPoolExecutor(4) as pool:  # the first call compiles, whoever makes it
+        found = list(pool.map(lambda _: kernel(values, 2.0), range(4)))
+    assert found == [total(values, 2.0)] * 4
+
+
+def test_without_a_folder_for_its_cache_it_compiles_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot cache function 'total': no locator available")
+
+    monkeypatch.setattr(numba.core.caching.FunctionCache, "__init__", refuse)
+    assert compiled(total)(np.arange(3.0), 1.0) == 3.0

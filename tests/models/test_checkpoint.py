@@ -11,13 +11,27 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from recprune.data import Dataset
+from recprune.data.spec import Spec
 from recprune.errors import ParameterError, RecpruneWarning
-from recprune.models import DeepFM, Hidden, Penalty, Ranker, Training, checkpoint, trainer
+from recprune.models import (
+    MF,
+    DeepFM,
+    Hidden,
+    Penalty,
+    Ranker,
+    SharedBottom,
+    Training,
+    TwoTower,
+    checkpoint,
+    trainer,
+)
 from recprune.models.step import Step
+from tests.pipeline.test_run import shop
 from tests.planted import small_data
 
 OPTIONS = {"epochs": 3, "batch_size": 256, "learning_rate": 0.01, "patience": 3}
@@ -84,6 +98,36 @@ def test_stopped_at_every_step_and_write_it_ends_in_the_same_bytes(
         assert again.history[1:] == expected.history[1:]
         assert kept or last < total / 2
         path.unlink()
+
+
+@pytest.mark.parametrize("kind", [MF, TwoTower, SharedBottom])
+def test_other_objectives_go_on_too(
+    kind: type[Ranker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = shop(80).with_columns((pl.col("price") > 4).cast(int).alias("dear"))
+    spec = Spec(other_labels=("dear",)) if kind is SharedBottom else None
+    data = Dataset.from_frame(
+        table, label="bought", user="user_id", item="item_id", schema=spec
+    ).split(by="random")
+    training = Training(epochs=2, batch_size=64, patience=2)
+    expected = kind(training=training).fit(data.train, data.tune)
+    take, left = Step.take, 0
+
+    def killing(step: Step, *arguments: object) -> float:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Killed
+        return take(step, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Step, "take", killing)
+    for stop in (4, 9):
+        left = stop
+        with pytest.raises(Killed):
+            kind(training=training).fit(data.train, data.tune, checkpoint=tmp_path / "kept")
+        again = kind(training=training).fit(data.train, data.tune, checkpoint=tmp_path / "kept")
+        assert bytes_of(again) == bytes_of(expected)
+        (tmp_path / "kept").unlink()
 
 
 def test_a_finished_training_answers_at_once(

@@ -164,7 +164,7 @@ def test_the_metric_named_decides_which_epoch_stays(name: str) -> None:
     lower = name in ("logloss", "brier")
     assert min(scores) != max(scores)
     best = min(scores) if lower else max(scores)
-    assert model.held_out(data.tune, name)() == pytest.approx(best, abs=1e-12)
+    assert model.held_out(data.tune)() == pytest.approx(best, abs=1e-12)
     assert scores.index(best) == len(scores) - 4 or len(scores) == 13
     label, users = data.tune.label, data.tune.users
     if name == "logloss":

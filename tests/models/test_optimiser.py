@@ -47,3 +47,20 @@ def test_the_proximal_steps_are_the_closed_forms() -> None:
 def test_bad_strengths_are_refused(value: object) -> None:
     with pytest.raises(ParameterError, match="'l1' parameter of Penalty"):
         Penalty(l1=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_l2_decays_a_row_as_adamw_does_whenever_a_batch_holds_it(every: int) -> None:
+    """So a rare value decays once for each time it occurs, however large the batches are."""
+    start = torch.full((2, 3), 2.0)
+    ours, theirs = start.clone(), torch.nn.Parameter(start[:1].clone())
+    lazy = LazyAdam(ours, 0.1, Penalty(l2=0.05))
+    dense = torch.optim.AdamW([theirs], lr=0.1, eps=1e-4, weight_decay=2 * 0.05)
+    for step in range(8):
+        rows = torch.tensor([0] if step % every == 0 else [1])
+        lazy.step(rows, ours[rows].clone(), torch.zeros(1, 3))
+        if step % every == 0:
+            theirs.grad = torch.zeros(1, 3)
+            dense.step()
+    torch.testing.assert_close(ours[:1], theirs.detach())
+    assert float(ours[0, 0]) == pytest.approx(2 * (1 - 2 * 0.05 * 0.1) ** (8 // every))

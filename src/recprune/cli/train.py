@@ -83,7 +83,7 @@ def command(
         "artifact": str(output),
         "bytes": size,
         "params": ranker.params,
-        f"{ready.config.metric}_tune": best.score,
+        f"{ranker.metric}_tune": best.score,
         "epochs": len(ranker.history) - 1,
         "best_epoch": best.epoch,
         "fields": list(ranker.encoder.schema.names),

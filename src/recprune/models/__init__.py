@@ -1,4 +1,4 @@
-"""Rankers over field embeddings, their layers and their training."""
+"""Rankers and retrievers over field embeddings, their layers and their training."""
 
 from recprune.models.layers import Hidden
 from recprune.models.loading import RANKERS, ranker_of
@@ -17,15 +17,18 @@ from recprune.models.rankers import (
     SharedBottom,
     WideDeep,
 )
+from recprune.models.retrieval import ALS, MF, TwoTower
 from recprune.models.schedule import Schedule
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
 
 __all__ = [
+    "ALS",
     "DLRM",
     "DNN",
     "FM",
     "LR",
+    "MF",
     "RANKERS",
     "CrossEntropy",
     "DCNv2",
@@ -42,6 +45,7 @@ __all__ = [
     "SharedBottom",
     "Target",
     "Training",
+    "TwoTower",
     "WideDeep",
     "predict_logits",
     "ranker_of",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -94,12 +95,22 @@ def identity(
     net: FieldNet, rows: Rows, objective: Objective, training: Training, seed: int
 ) -> dict[str, str]:
     """Return what decides the result of training: name → text or hash, each told in messages."""
-    given = [np.asarray(v) for v in vars(objective).values() if isinstance(v, Tensor | np.ndarray)]
     blocks = (array for _, block in rows.blocks(BLOCK) for array in (block.codes, block.shares))
     return {
         "version": f"recprune {__version__}, torch {torch.__version__}",
         "settings": f"{training!r}, seed {seed}",
         "rows": fingerprint(blocks),
-        "objective": f"{type(objective).__name__} {fingerprint(given)}",
+        "objective": f"{type(objective).__name__} {fingerprint(_arrays(objective))}",
         "first weights": fingerprint(t.detach().numpy() for t in net.state_dict().values()),
     }
+
+
+def _arrays(owner: Any, seen: set[int] | None = None) -> Iterator[NDArray[Any]]:
+    """Yield all arrays and numbers that an objective holds, or that parts of it hold."""
+    seen = set() if seen is None else seen
+    seen.add(id(owner))
+    for value in getattr(owner, "__dict__", {}).values():
+        if isinstance(value, (Tensor | np.ndarray, int | float)):
+            yield np.asarray(value)
+        elif type(value).__module__.startswith("recprune.") and id(value) not in seen:
+            yield from _arrays(value, seen)

@@ -22,13 +22,17 @@ from recprune.models.rankers import (
     SharedBottom,
     WideDeep,
 )
+from recprune.models.retrieval import ALS, MF, TwoTower
 
 __all__ = ["RANKERS", "ranker_of"]
 
 #: Name in an artefact, or as a user types it → class.
 RANKERS: dict[str, type[Ranker]] = {
     c.__name__: c
-    for c in (LR, FM, FwFM, WideDeep, DNN, DeepFM, DCNv2, FinalMLP, DLRM, SharedBottom)
+    for c in (
+        *(LR, FM, FwFM, WideDeep, DNN, DeepFM, DCNv2, FinalMLP, DLRM, SharedBottom),
+        *(MF, TwoTower, ALS),
+    )
 }
 
 

@@ -56,6 +56,8 @@ class Ranker:
 
     #: Whether every table row has a first-order weight.
     wide: ClassVar[bool] = True
+    #: Whether training takes a ``checkpoint``.
+    resumable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -137,15 +139,12 @@ class Ranker:
     ) -> list[Epoch]:
         """Train further from the present weights (fine-tuning); see :func:`trainer.train`."""
         rows = self.aligned(rows)
-        chosen = training or self.training
-        score = None
-        if valid is not None:
-            score = self.held_out(self.aligned(valid), chosen.metric)
+        score = self.held_out(self.aligned(valid)) if valid is not None else None
         return train(
             self.net,
             rows.rows,
             self.objective(rows, teacher),
-            chosen,
+            training or self.training,
             score=score,
             seed=self.seed,
             **options,
@@ -174,9 +173,9 @@ class Ranker:
             forget(aligned.codes)
         return replace(split, rows=aligned, encoder=self.encoder)
 
-    def held_out(self, valid: Split, name: str) -> Callable[[], float]:
+    def held_out(self, valid: Split) -> Callable[[], float]:
         """Return a function that scores the present weights on ``valid`` by the training's metric."""
-        return lambda: held_out_score(name, valid, self.logits(valid.rows))
+        return lambda: held_out_score(self.metric, valid, self.logits(valid.rows))
 
     def outputs(self, rows: Rows) -> NDArray[np.float32]:
         """Return the logits of encoded rows, shape (n_rows,), or (n_rows, T) with T labels."""
@@ -191,6 +190,11 @@ class Ranker:
         """Return the probability of label 1 of encoded rows, shape (n_rows,)."""
         logits = self.logits(rows).astype(np.float64)
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+    @property
+    def metric(self) -> str:
+        """The metric of held-out rows that decides which epoch is kept."""
+        return self.training.metric
 
     @property
     def net(self) -> FieldNet:

@@ -15,6 +15,7 @@ from recprune.models.frequency import FrequencyPrior
 from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.table import FusedTable, PlainTable
 from recprune.models.taps import Tap
 
 __all__ = ["Extra", "Step", "Updates", "tensors"]
@@ -56,10 +57,14 @@ class Step:
     ) -> None:
         self.net, self.prior, self.objective, self.updates = net, prior, objective, updates
         self.lazy = LazyAdam(net.table.data, TABLE_RATE * updates.learning_rate, updates.penalty)
-        self.dense = torch.optim.Adam(net.dense_parameters(), lr=updates.learning_rate)
+        self.dense = torch.optim.Adam(net.dense_parameters(), updates.learning_rate, fused=True)
         self.dense.add_param_group({"params": [prior.shared], "eps": self.lazy.epsilon})
-        #: The running mean of the weights, own and shared parts apart.
-        self.mean = RunningMean([*net.parameters(), prior.shared], updates.horizon)
+        #: The running mean of the weights, own and shared parts apart, and of batch norm's state.
+        parameters = [*net.parameters(), prior.shared, *net.statistics()]
+        self.mean = RunningMean(parameters, updates.horizon, net.table)
+        assert self.mean.rows is not None
+        kind = FusedTable if net.table.device.type == "cpu" else PlainTable
+        self.table: PlainTable | FusedTable = kind(net, prior, self.lazy, self.mean.rows)
         self.rate(1.0)
 
     def rate(self, factor: float) -> None:
@@ -110,15 +115,10 @@ class Step:
             taps: see :mod:`recprune.models.taps`.
             extra: an additional loss term and the optimiser of its parameters.
         """
-        net, prior = self.net, self.prior
+        net = self.net
         net.draws = draws
-        codes, shares = tensors(self.objective.rows(rows, chosen, draws))
-        own, shares = prior.read(net, codes, shares, draws)
-        index = net.index(own)
-        touched, inverse = _touched(index, net.n_rows)
-        values = net.table.detach()[touched].requires_grad_()
-        value = net.look_up(values, inverse, shares) + prior.share(net, codes)
-        output = net.finish(value, shares, index, taps)
+        look = self.table.read(self.objective.rows(rows, chosen, draws), draws)
+        output = net.finish(look.value, look.shares, look.index, taps)
         loss = self.objective.loss(output, chosen)
         total, optimiser = loss, None
         if extra is not None:
@@ -127,8 +127,7 @@ class Step:
             optimiser.zero_grad()
         self.dense.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        assert values.grad is not None
-        self.lazy.step(touched, values.detach(), values.grad)
+        self.table.update(look)
         self.dense.step()
         if optimiser is not None:
             optimiser.step()
@@ -160,16 +159,3 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
     """Return codes and shares as a network takes them."""
     return torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
-
-
-def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
-    """Return the distinct rows of ``index`` and ``index`` in their numbering.
-
-    A scatter over the table's rows costs less than sorting a batch's many look-ups.
-    """
-    seen = torch.zeros(n_rows, dtype=torch.bool)
-    seen[index.reshape(-1)] = True
-    rows = seen.nonzero().squeeze(1)
-    number = torch.empty(n_rows, dtype=torch.int64)
-    number[rows] = torch.arange(len(rows))
-    return rows, number[index]

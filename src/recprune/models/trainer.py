@@ -114,8 +114,9 @@ def train(
 def predict_logits(
     net: FieldNet, rows: Rows, taps: Mapping[str, Tap] | None = None
 ) -> NDArray[np.float32]:
-    """Return the logits of encoded rows, shape (n,), in blocks."""
-    out = np.empty(len(rows), np.float32)
+    """Return the logits of encoded rows, shape (n,) or (n, T), in blocks."""
+    labels = net.bias.shape if len(net.bias) > 1 else ()
+    out = np.empty((len(rows), *labels), np.float32)
     for at, block in rows.blocks(PREDICT_BLOCK):
         out[at] = net(*tensors(block), taps).numpy()
     return out

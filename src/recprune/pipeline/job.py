@@ -25,7 +25,7 @@ from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import final_verdict, user_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
-from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, write_training
+from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
 from recprune.pipeline.search import Search, search
 from recprune.pipeline.techniques import techniques
@@ -87,7 +87,7 @@ def run(
     if config.strict:
         refuse_grave(findings)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        full = config.ranker().fit(data.train, data.tune, checkpoint=checkpoint)
+        full = fitted(config, data, checkpoint)
         found = search(full, data, config)
         small = found.small
         rivals = (

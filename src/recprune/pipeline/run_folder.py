@@ -25,7 +25,14 @@ from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
 from recprune.report import pictures
 
-__all__ = ["checkpoint_beside", "data_hash", "epochs_of", "train_model", "write_training"]
+__all__ = [
+    "checkpoint_beside",
+    "data_hash",
+    "epochs_of",
+    "fitted",
+    "train_model",
+    "write_training",
+]
 
 #: What can change a result's bytes.
 PACKAGES = ("numpy", "polars", "torch", "scikit-learn")
@@ -43,12 +50,19 @@ def train_model(data: Dataset, out: str | Path, config: RunConfig) -> tuple[Rank
         The model, and its artefact's bytes.
     """
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        model = config.ranker().fit(data.train, data.tune, checkpoint=checkpoint)
+        model = fitted(config, data, checkpoint)
         _, size = ship(folder, model, data)
         if data.users is not None:
             data.users.save(folder / "users.rp")
         write_training(folder, model, data, config)
     return model, size
+
+
+def fitted(config: RunConfig, data: Dataset, checkpoint: Path) -> Ranker:
+    """Return the full model, trained; from a checkpoint where its training knows such."""
+    model = config.ranker()
+    kept = checkpoint if model.resumable else None
+    return model.fit(data.train, data.tune, checkpoint=kept)
 
 
 def write_training(folder: Path, model: Ranker, data: Dataset, config: RunConfig) -> None:
@@ -74,7 +88,7 @@ def epochs_of(model: Ranker) -> list[dict[str, float | None]]:
         {
             "epoch": e.epoch,
             "loss": e.loss if np.isfinite(e.loss) else None,
-            model.training.metric: e.score,
+            model.metric: e.score,
             "learning_rate": e.learning_rate,
             "seconds": e.seconds,
             "rows_per_second": e.rows_per_second,

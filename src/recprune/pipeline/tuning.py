@@ -19,7 +19,6 @@ from recprune.data import Dataset
 from recprune.errors import InputError, ParameterError, RunError, TrainingError
 from recprune.metrics import metric
 from recprune.models import RANKERS, Epoch, Ranker
-from recprune.models.held_out import held_out_score
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.run_folder import data_hash
 
@@ -101,8 +100,9 @@ class _Search:
     def __init__(self, config: RunConfig, data: Dataset, folder: Path | None) -> None:
         self.optuna = optuna = require("optuna", "search")
         self.config, self.data, self.space = config, data, _space(config)
+        self.metric = config.ranker().metric
         self.finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-        better = metric(config.metric).higher_is_better
+        better = metric(self.metric).higher_is_better
         told = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
@@ -145,10 +145,8 @@ class _Search:
             model.fit(self.data.train, self.data.tune, watch=watch)
             best = model.training.best_of(model.history)
             score = best.score
-            gate = model.aligned(self.data.gate)
             trial.set_user_attr("epoch", best.epoch)
-            seen = held_out_score(self.config.metric, gate, model.logits(gate.rows))
-            trial.set_user_attr("gate", seen)
+            trial.set_user_attr("gate", model.held_out(model.aligned(self.data.gate))())
         except optuna.TrialPruned:
             state = optuna.trial.TrialState.PRUNED
         except TrainingError as error:
@@ -156,7 +154,7 @@ class _Search:
             trial.set_user_attr("error", str(error))
         trial.set_user_attr("seconds", time.perf_counter() - start)
         self.study.tell(trial, score, state)
-        logger.info("trial %d: %s, %s %s", trial.number, trial.params, self.config.metric, score)
+        logger.info("trial %d: %s, %s %s", trial.number, trial.params, self.metric, score)
 
     def best(self) -> tuple[RunConfig, int]:
         """Return the settings of the best trial, and its number."""
@@ -169,7 +167,7 @@ class _Search:
 
     def table(self) -> pl.DataFrame:
         """Return all trials, in order."""
-        name = self.config.metric
+        name = self.metric
         rows = [
             {
                 "trial": t.number,

@@ -7,6 +7,7 @@ from recprune.models.parts.final import FinalPart
 from recprune.models.parts.fm import FMPart, PairsPart
 from recprune.models.parts.mlp import MLPPart
 from recprune.models.parts.shared import SharedPart
+from recprune.models.parts.towers import TowersPart
 
 __all__ = [
     "PARTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Shape",
     "SharedPart",
     "StackPart",
+    "TowersPart",
 ]
 
 #: Name in an artefact → part.
@@ -33,4 +35,5 @@ PARTS: dict[str, type[Part]] = {
     "pairs": PairsPart,
     "shared": SharedPart,
     "stack": StackPart,
+    "towers": TowersPart,
 }

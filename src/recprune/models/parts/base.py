@@ -41,7 +41,7 @@ class Inputs:
         """Return the inputs, shape (B, size), from all fields' embeddings (B, F, D)."""
         if self.places is not None:
             embedding = embedding.index_select(1, self.places.to(embedding.device))
-        return embedding.reshape(len(embedding), -1)
+        return embedding.flatten(1)
 
 
 @dataclass(frozen=True, eq=False)
