@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -28,6 +28,7 @@ from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.state import network_from_state, new_network, state_of
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
+from recprune.sampling import sampling_shift
 from recprune.scratch import forget
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Ranker:
         self.training, self.seed = training or Training(), seed
         #: Names of the labels that the network has a logit for.
         self.labels: tuple[str, ...] = ()
+        #: How training rows came by their labels: the JSON of a label rule.
+        self.rule: Mapping[str, Any] = {}
         self.history: list[Epoch] = []
         self._net: FieldNet | None = None
         self._encoder: Encoder | None = None
@@ -109,7 +112,7 @@ class Ranker:
             self.
         """
         encoder = self.fields_of(train_rows.encoder)
-        self.labels = self.labels_of(train_rows)
+        self.labels, self.rule = self.labels_of(train_rows), train_rows.rule.to_json()
         draft = Draft(encoder, self.dim, self.wide, len(self.labels))
         self.declare(draft)
         self._encoder, self._layout = encoder, draft.layout()
@@ -186,9 +189,20 @@ class Ranker:
         outputs = self.outputs(rows)
         return outputs if outputs.ndim == 1 else np.ascontiguousarray(outputs[:, 0])
 
-    def predict(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the probability of label 1 of encoded rows, shape (n_rows,)."""
+    def predict(self, rows: Rows, *, calibrated: bool = False) -> NDArray[np.float32]:
+        """Return the probability of label 1 of encoded rows, shape (n_rows,).
+
+        Args:
+            rows: in this ranker's codes.
+            calibrated: whether among all rows, those that training left out included; see
+                :meth:`recprune.runtime.Scorer.score`.
+
+        Raises:
+            InputError: ``calibrated``, and negatives were drawn by popularity.
+        """
         logits = self.logits(rows).astype(np.float64)
+        if calibrated:
+            logits += sampling_shift(self.rule)
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
     @property
