@@ -264,7 +264,8 @@ class SharedBottom(Ranker):
 
     def objective(self, split: Split, teacher: NDArray[np.float32] | None = None) -> Objective:
         """Return the cross-entropy of all labels, each counting alike."""
-        labels = np.stack([split.label, *split.extras.labels.values()], axis=1)
+        others = split.extras.labels.values()
+        labels = np.stack([split.label, *others], axis=1) if others else split.label
         classes = self.training.class_weight
         return CrossEntropy(Target(labels, teacher, rows=split.extras.weight, classes=classes))
 
