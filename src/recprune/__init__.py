@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
     from recprune.models import FM, LR, DeepFM, Penalty, Training
-    from recprune.pipeline import run, tune
+    from recprune.pipeline import run
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -40,7 +40,6 @@ _HOMES = {
     "Penalty": "models",
     "Training": "models",
     "run": "pipeline",
-    "tune": "pipeline",
     "plan": "pruning",
     "prune": "pruning",
     "load": "runtime",
@@ -70,7 +69,6 @@ __all__ = [
     "rank_fields",
     "run",
     "shrink",
-    "tune",
     "verdict",
 ]
 
