@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from recprune.errors import ParameterError
 from recprune.lookups import UNKNOWN
 from recprune.models.retrieval.mf import MF
 from recprune.models.retrieval.positives import Positives
-from recprune.models.trainer import Epoch, Training
+from recprune.models.training import Epoch, Training
 
 __all__ = ["ALS"]
 
@@ -45,6 +46,8 @@ class ALS(MF):
         ParameterError: an option out of range.
     """
 
+    resumable = False
+
     def __init__(
         self,
         dim: int = 64,
@@ -66,6 +69,7 @@ class ALS(MF):
         valid: Split | None = None,
         training: Training | None = None,
         teacher: NDArray[np.float32] | None = None,
+        watch: Callable[[Epoch], None] | None = None,
         **options: Any,
     ) -> list[Epoch]:
         """Sweep on from the present factors.
@@ -75,6 +79,7 @@ class ALS(MF):
             valid: held-out rows; None = all epochs.
             training: epochs and patience; None = as the retriever was made.
             teacher: has no part in least squares, and is left aside.
+            watch: see :func:`recprune.models.trainer.train`.
             options: none; a checkpoint, taps and further losses belong to training by gradients.
 
         Raises:
@@ -97,6 +102,8 @@ class ALS(MF):
             reached = score() if score else None
             history.append(Epoch(epoch, loss, reached))
             logger.info("sweep %d: loss %.5f, held-out %s", epoch, loss, reached)
+            if watch is not None:
+                watch(history[-1])
             if best is None or reached is None or reached > best:
                 best, kept, waited = reached, self.net.table.detach().clone(), 0
             else:

@@ -19,7 +19,8 @@ from recprune.models.retrieval.lesson import Lesson
 from recprune.models.retrieval.lists import Exam, best_items
 from recprune.models.retrieval.positives import Positives, Window
 from recprune.models.taps import Tap
-from recprune.models.trainer import Epoch, Training, train
+from recprune.models.trainer import train
+from recprune.models.training import Epoch, Training
 from recprune.texts import text
 
 __all__ = ["Retriever"]
@@ -96,12 +97,21 @@ class Retriever(Ranker):
             self.net,
             positives.rows,
             Lesson(objective, None if teacher is None else teacher[positives.at]),
-            replace(training, unknown_rate=min(training.unknown_rate, UNKNOWN_RATE)),
+            replace(
+                training,
+                metric=self.metric,
+                unknown_rate=min(training.unknown_rate, UNKNOWN_RATE),
+            ),
             score=score,
             seed=self.seed,
             taps=_joined(taps or {}, own),
             **options,
         )
+
+    @property
+    def metric(self) -> str:
+        """Always NDCG@10; see the class."""
+        return f"ndcg@{K}"
 
     def held_out(self, valid: Split) -> Callable[[], float]:
         """Return a function that scores the present weights by NDCG@10; see the class.
