@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         TwoTower,
         WideDeep,
     )
-    from recprune.pipeline import run
+    from recprune.pipeline import run, tune
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -68,6 +68,7 @@ _HOMES = {
     "Penalty": "models",
     "Training": "models",
     "run": "pipeline",
+    "tune": "pipeline",
     "plan": "pruning",
     "prune": "pruning",
     "load": "runtime",
@@ -108,6 +109,7 @@ __all__ = [
     "rank_fields",
     "run",
     "shrink",
+    "tune",
     "verdict",
 ]
 
