@@ -87,6 +87,7 @@ def train(
     seed: int = 0,
     taps: Mapping[str, Tap] | None = None,
     extra: Extra | None = None,
+    groups: int = GROUPS,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
@@ -99,12 +100,14 @@ def train(
         seed: of the row order, the unknown reads and dropout.
         taps: see :mod:`recprune.models.taps`.
         extra: called every step for an additional loss term and the optimiser of its parameters.
+        groups: most frequency groups of a field whose rows share a part; see
+            :mod:`recprune.models.frequency`.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     # Shared parts would undo the exact zeros of a sparse penalty.
-    groups = 0 if training.penalty.sparse else GROUPS
+    groups = 0 if training.penalty.sparse else groups
     prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
     batch, n = training.batch_of(len(rows)), len(rows)
     updates = Updates(training.learning_rate, training.penalty, horizon=math.ceil(n / batch))

@@ -100,6 +100,7 @@ class Retriever(Ranker):
             score=score,
             seed=self.seed,
             taps=_joined(taps or {}, own),
+            groups=0,  # what items of like popularity share hides what tells them apart
             **options,
         )
 
