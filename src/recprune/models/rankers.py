@@ -22,7 +22,7 @@ from recprune.models.parts import (
     StackPart,
 )
 from recprune.models.ranker import Ranker
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 if TYPE_CHECKING:
     from recprune.data import Split
@@ -266,7 +266,8 @@ class SharedBottom(Ranker):
         """Return the cross-entropy of all labels, each counting alike."""
         others = split.extras.labels.values()
         labels = np.stack([split.label, *others], axis=1) if others else split.label
-        return CrossEntropy(Target(labels, teacher, rows=split.extras.weight))
+        classes = self.training.class_weight
+        return CrossEntropy(Target(labels, teacher, rows=split.extras.weight, classes=classes))
 
 
 def _some(name: str, owner: str, hidden: Layers) -> Hidden:
