@@ -44,6 +44,7 @@ def train(
     extra: Extra | None = None,
     checkpoint: str | Path | None = None,
     watch: Callable[[Epoch], None] | None = None,
+    groups: int = GROUPS,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
@@ -62,6 +63,8 @@ def train(
             and ends in the same bytes (with as many threads). The file stays, holding the result,
             for whoever gave it to remove once that is safe.
         watch: called with every epoch's line of the history; what it raises ends training.
+        groups: most frequency groups of a field whose rows share a part; see
+            :mod:`recprune.models.frequency`.
 
     Raises:
         TrainingError: the loss is not finite, or has exploded; the rows are named.
@@ -72,7 +75,7 @@ def train(
     batch, n = training.batch_of(len(rows)), len(rows)
     steps = math.ceil(n / batch)
     # Shared parts would undo the exact zeros of a sparse penalty.
-    groups = 0 if training.penalty.sparse else GROUPS
+    groups = 0 if training.penalty.sparse else groups
     prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
     guard = Guard(objective, steps, training.learning_rate)
     step = Step(net, prior, guard, Updates(training.learning_rate, training.penalty, steps))

@@ -48,6 +48,8 @@ class ALS(MF):
 
     resumable = False
 
+    resumable = False
+
     def __init__(
         self,
         dim: int = 64,
@@ -80,6 +82,7 @@ class ALS(MF):
             training: epochs and patience; None = as the retriever was made.
             teacher: has no part in least squares, and is left aside.
             watch: see :func:`recprune.models.trainer.train`.
+            watch: called with every epoch's line of the history; what it raises ends training.
             options: none; a checkpoint, taps and further losses belong to training by gradients.
 
         Raises:
@@ -88,7 +91,7 @@ class ALS(MF):
         """
         if given := [name for name, value in options.items() if value is not None]:
             raise ParameterError.of(given[0], "ALS.train_on", "left out", options[given[0]])
-        training = training or self.training
+        training = self.checked(training or self.training)
         positives = Positives.of(self.aligned(rows))
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
@@ -101,6 +104,8 @@ class ALS(MF):
             sweeps.into(self.net.table)
             reached = score() if score else None
             history.append(Epoch(epoch, loss, reached))
+            if watch is not None:
+                watch(history[-1])
             logger.info("sweep %d: loss %.5f, held-out %s", epoch, loss, reached)
             if watch is not None:
                 watch(history[-1])
