@@ -16,7 +16,24 @@ if TYPE_CHECKING:
     from recprune.evaluation import compare, verdict
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
-    from recprune.models import FM, LR, DeepFM, Penalty, Training
+    from recprune.models import (
+        ALS,
+        DLRM,
+        DNN,
+        FM,
+        LR,
+        MF,
+        DCNv2,
+        DeepFM,
+        FinalMLP,
+        FwFM,
+        Hidden,
+        Penalty,
+        SharedBottom,
+        Training,
+        TwoTower,
+        WideDeep,
+    )
     from recprune.pipeline import run
     from recprune.pruning import plan, prune
     from recprune.runtime import load
@@ -35,6 +52,17 @@ _HOMES = {
     "Plan": "layout",
     "shrink": "layout",
     "DeepFM": "models",
+    "ALS": "models",
+    "DLRM": "models",
+    "DNN": "models",
+    "DCNv2": "models",
+    "FinalMLP": "models",
+    "FwFM": "models",
+    "Hidden": "models",
+    "MF": "models",
+    "SharedBottom": "models",
+    "TwoTower": "models",
+    "WideDeep": "models",
     "FM": "models",
     "LR": "models",
     "Penalty": "models",
@@ -48,12 +76,20 @@ _HOMES = {
 }
 
 __all__ = [
+    "ALS",
+    "DLRM",
+    "DNN",
     "FM",
     "LR",
+    "MF",
+    "DCNv2",
     "Dataset",
     "DeepFM",
     "Field",
     "FieldRanking",
+    "FinalMLP",
+    "FwFM",
+    "Hidden",
     "Layout",
     "Negatives",
     "Penalty",
@@ -61,7 +97,10 @@ __all__ = [
     "RecpruneError",
     "RecpruneWarning",
     "Schema",
+    "SharedBottom",
     "Training",
+    "TwoTower",
+    "WideDeep",
     "compare",
     "load",
     "plan",
