@@ -29,12 +29,13 @@ if TYPE_CHECKING:
         FwFM,
         Hidden,
         Penalty,
+        Schedule,
         SharedBottom,
         Training,
         TwoTower,
         WideDeep,
     )
-    from recprune.pipeline import run
+    from recprune.pipeline import run, tune
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -60,6 +61,7 @@ _HOMES = {
     "FwFM": "models",
     "Hidden": "models",
     "MF": "models",
+    "Schedule": "models",
     "SharedBottom": "models",
     "TwoTower": "models",
     "WideDeep": "models",
@@ -68,6 +70,7 @@ _HOMES = {
     "Penalty": "models",
     "Training": "models",
     "run": "pipeline",
+    "tune": "pipeline",
     "plan": "pruning",
     "prune": "pruning",
     "load": "runtime",
@@ -96,6 +99,7 @@ __all__ = [
     "Plan",
     "RecpruneError",
     "RecpruneWarning",
+    "Schedule",
     "Schema",
     "SharedBottom",
     "Training",
@@ -108,6 +112,7 @@ __all__ = [
     "rank_fields",
     "run",
     "shrink",
+    "tune",
     "verdict",
 ]
 
