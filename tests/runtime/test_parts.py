@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recprune.artifact import Artifact
+from recprune.artifact import Artifact, read_artifact
 from recprune.axes import Layout
 from recprune.errors import ArtifactError, InputError, ParameterError
 from recprune.runtime import Scorer
@@ -75,6 +76,11 @@ def test_any_shape(
 ) -> None:
     encoder = random_encoder(plain_schema(fields, min(numeric, fields)), seed)
     _agree(random_model(encoder, MODELS[model], seed, dim=dim, hidden=hidden, cut=cut), 5, seed)
+
+
+def test_an_artefact_of_protocol_1_is_scored() -> None:
+    stored = read_artifact(Path(__file__).parents[1] / "core" / "protocol1")
+    _agree(replace(stored, catalogue={}), 30, 0)
 
 
 @every_model
@@ -183,6 +189,7 @@ def test_tensors_that_do_not_fit_are_refused(
         ({"parts": None}, "'parts' must be different names"),
         ({"wide": 1}, "'wide' must be true or false"),
         ({"wide": True}, r"'table.user' must have shape"),
+        ({"parts": ["fm", "stack"]}, "no tensor 'stack.mlp.out.weight'"),
         ({"parts": []}, "no use for these tensors: 'mlp.0.bias'"),
         ({"parts": ["mlp", "fm", "cross"]}, "no tensor 'cross.out.weight'"),
         ({"labels": ["a", "b"]}, "must have the part 'shared'"),
@@ -194,6 +201,12 @@ def test_contradicting_configs_are_refused(change: dict[str, Any], message: str)
     artifact = random_model(random_encoder(MIXED, 0), MODELS["mlp"], 0)
     with pytest.raises(ArtifactError, match=message):
         Scorer(replace(artifact, model={**artifact.model, **change}))
+
+
+def test_hidden_layers_that_are_declared_must_be_there() -> None:
+    artifact = random_model(random_encoder(MIXED, 0), MODELS["fm_narrow"], 0)
+    with pytest.raises(ArtifactError, match="no hidden layer"):
+        Scorer(replace(artifact, model={**artifact.model, "parts": ["fm", "mlp"]}))
 
 
 def test_labels_and_layers_must_be_as_many() -> None:
@@ -219,6 +232,7 @@ def test_pairs_of_no_fields_are_refused(model: str) -> None:
         (("fields", left), ("fields", right[:-1])),
         (("rows.user", left), ("fields", right)),
         (("fields", left),),
+        (("fields", left[0]), ("fields", right)),
         (),
         (("fields", np.full(last + 1, -1)), ("fields", right)),
     ):
