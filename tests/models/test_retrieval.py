@@ -199,6 +199,12 @@ def test_early_stopping_keeps_the_best_epoch(fitted: Retriever, data: Dataset) -
     assert best == pytest.approx(max(s for s in scores if s is not None))
 
 
+def test_a_slow_start_does_not_end_training(data: Dataset) -> None:
+    # Eight steps an epoch: lists are random for more epochs than the patience of 2.
+    model = MF(16, training=Training()).fit(data.train, data.tune)
+    assert recall(model, data) > 0.9
+
+
 def test_without_held_out_rows_all_epochs_run(data: Dataset) -> None:
     model = MF(8, training=replace(TRAINING, epochs=2)).fit(data.train)
     assert [e.score for e in model.history] == [None, None]

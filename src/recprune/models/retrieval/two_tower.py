@@ -40,7 +40,7 @@ class TwoTower(Retriever):
         hidden: the hidden layers of each tower, or their sizes; at least one.
         vector: dims of the towers' vectors.
         temperature: while training, scores are divided by it.
-        training: how to train; None = at most 100 epochs, with a patience of 5.
+        training: how to train; None = at most 100 epochs; see the base.
         seed: of the initial weights and of training.
 
     Raises:
