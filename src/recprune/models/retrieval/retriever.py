@@ -113,7 +113,7 @@ class Retriever(Ranker):
                 ),
                 score=score,
                 seed=self.seed,
-                taps=_joined(taps or {}, own),
+                taps={**(taps or {}), **own},
                 groups=0,  # what items of like popularity share hides what tells them apart
                 **options,
             )
@@ -202,13 +202,3 @@ class Retriever(Ranker):
                 "loaded. Fit it, or save it and use recprune.load(path).recommend_user."
             )
         return self._window
-
-
-def _joined(given: Mapping[str, Tap], own: Mapping[str, Tap]) -> dict[str, Tap]:
-    """Return taps of both; where both have one, what is given comes first."""
-
-    def both(first: Tap, then: Tap) -> Tap:
-        return lambda value, index: then(first(value, index), index)
-
-    joined = {**given, **own}
-    return joined | {name: both(given[name], own[name]) for name in given.keys() & own.keys()}
