@@ -24,7 +24,7 @@ from recprune.pruning import prune
 from recprune.runtime import load
 
 K, GROUP = 10, 16
-TRAINING = Training(epochs=12, batch_size=64, learning_rate=3e-3, patience=4, unknown_rate=1.0)
+TRAINING = Training(epochs=12, batch_size=64, learning_rate=3e-3, patience=4)
 
 
 def taste(n_users: int = 120, each: int = 11, seed: int = 0) -> pl.DataFrame:
@@ -173,33 +173,24 @@ def test_lists_leave_out_what_was_taken(fitted: Retriever, data: Dataset) -> Non
 
 
 def test_the_scorer_gives_the_same_lists(fitted: Retriever, data: Dataset, tmp_path: Path) -> None:
-    if isinstance(fitted, TwoTower) and "towers" not in _served():
-        pytest.skip("the runtime does not serve towers yet")
     save_model(fitted, data, tmp_path / "model")
     scorer = load(tmp_path / "model")
     assert data.users is not None
     assert data.items is not None
-    vectors = fitted.item_vectors(
-        fitted.encoder.encode({n: data.items[n].to_list() for n in data.items.columns})
-        if isinstance(fitted, TwoTower)
-        else fitted.encoder.encode(
-            {"item": data.items["item"].to_list(), "user": [None] * len(data.items)}
-        )
-    )
+    columns = {
+        n: data.items[n].to_list()
+        for n in data.items.columns
+        if n in fitted.layout.axes["fields"].labels
+    }
+    absent = {n: [None] * len(data.items) for n in fitted.encoder.schema.names}
+    vectors = fitted.item_vectors(fitted.encoder.encode(absent | columns))
     for user in data.users.ids[:5]:
         record = data.users.record(user)
         assert record is not None
-        columns = {n: [record.get(n)] for n in fitted.encoder.schema.names}
-        own = fitted.user_vectors(fitted.encoder.encode(columns)) @ vectors.T
+        raw = {n: [record.get(n)] for n in fitted.encoder.schema.names}
+        own = fitted.user_vectors(fitted.encoder.encode(raw)) @ vectors.T
         served = scorer.catalogue_logits(data.users, user)
         np.testing.assert_allclose(np.ptp(served - own[0]), 0, atol=1e-4)
-
-
-def _served() -> str:
-    import recprune.runtime
-
-    folder = Path(recprune.runtime.__file__).parent
-    return "".join(f.read_text("utf-8") for f in folder.rglob("*.py"))
 
 
 def test_early_stopping_keeps_the_best_epoch(fitted: Retriever, data: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,16 @@ import numpy as np
 
 from recprune._support import stream
 from recprune.artifact import Artifact
+from recprune.bags import Components
+from recprune.bags import Sequence as Bag
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
 from recprune.layout import Axis, Layout, Plan, Use, shrink
 from recprune.lookups import Knots, Vocabulary
 from recprune.schema import Field, Schema
 from recprune.users import CrossTable, SeenItems, Users
+
+from .drafts import random_model
 
 SHOP = Schema(
     (
@@ -32,6 +37,22 @@ SHOP = Schema(
     label="bought",
     user="user_id",
     item="item_id",
+)
+
+#: Fields of all kinds and sources, but no cross fields, which towers cannot have.
+MIXED = Schema(
+    (
+        Field("user", "categorical", "user"),
+        Field("tags", "sequence", "item"),
+        Field("age", "numeric", "user"),
+        Field("picture", "dense", "item"),
+        Field("hour", "numeric"),
+        Field("shelf", "categorical", "item"),
+        Field("place", "categorical"),
+    ),
+    label="click",
+    user="user",
+    item="item",
 )
 
 
@@ -72,10 +93,14 @@ def random_encoder(schema: Schema, seed: int, rows: int = 9) -> Encoder:
         if field.kind == "numeric":
             parts[field.name] = Knots(np.cumsum(draws.uniform(0.1, 2, draws.integers(2, 8))) - 2)
             continue
+        if field.kind == "dense":
+            parts[field.name] = Components(draws.normal(0, 1, 3), draws.uniform(0.5, 2, 3))
+            continue
         values: list[str | None] = [str(v) for v in range(int(draws.integers(1, rows + 1)))]
         if draws.random() < 0.5:
             values[int(draws.integers(len(values)))] = None
-        parts[field.name] = Vocabulary(tuple(values))
+        words = Vocabulary(tuple(values))
+        parts[field.name] = Bag(words, 3) if field.kind == "sequence" else words
     return Encoder(schema, parts)
 
 
@@ -142,6 +167,12 @@ def random_columns(schema: Schema, n: int, seed: int) -> dict[str, list[Any]]:
         if field.kind == "numeric":
             raw = draws.normal(0, 3, n)
             columns[field.name] = [None if draws.random() < 0.1 else float(v) for v in raw]
+        elif field.kind == "dense":
+            raw = draws.normal(0, 2, (n, 3))
+            columns[field.name] = [None if draws.random() < 0.2 else v for v in raw.tolist()]
+        elif field.kind == "sequence":
+            several = (draws.integers(0, 12, draws.integers(0, 6)) for _ in range(n))
+            columns[field.name] = [[str(v) for v in some] for some in several]
         else:
             raw = draws.integers(0, 12, n)
             columns[field.name] = [None if v == 11 else str(v) for v in raw.tolist()]
@@ -206,10 +237,20 @@ class Shop:
         return columns
 
 
-def random_shop(kind: Kind, seed: int, n_items: int = 40, n_users: int = 6, **cut: bool) -> Shop:
-    """Return a shop with every kind of field; some items lack a category, some users a history."""
+def random_shop(
+    kind: Kind | Mapping[str, Any], seed: int, n_items: int = 40, n_users: int = 6, **cut: Any
+) -> Shop:
+    """Return a shop with every kind of field; some items lack a category, some users a history.
+
+    A mapping is a model of :data:`tests.runtime.drafts.MODELS`; with towers, no field is a cross.
+    """
     draws = stream(seed, "shop")
-    artifact = random_artifact(random_encoder(SHOP, seed, rows=n_items), kind, seed, **cut)
+    if isinstance(kind, Kind):
+        artifact = random_artifact(random_encoder(SHOP, seed, rows=n_items), kind, seed, **cut)
+    else:
+        plain = tuple(f.name for f in SHOP.fields if f.source != "cross")
+        schema = SHOP.only(plain) if "towers" in kind["parts"] else SHOP
+        artifact = random_model(random_encoder(schema, seed, rows=n_items), kind, seed, **cut)
     items: dict[str, list[Any]] = {
         "item_id": [str(i) for i in range(n_items)],
         "category": [None if c == 4 else str(c) for c in draws.integers(0, 5, n_items).tolist()],

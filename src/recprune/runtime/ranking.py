@@ -1,8 +1,9 @@
 """One user against the whole catalogue: what depends on items alone is computed once.
 
-A logit's linear parts (first layer, first order, FM sums) are a sum over fields. So an item's own
-fields give one cached row, the user's fields one row a request, and the cross fields one row for
-each item value that the user has a history with: a small table, gathered by the item's value.
+What a model's head reads (first layer, first order, FM sums, embeddings) is a sum over fields. So
+an item's own fields give one cached row, the user's fields one row a request, and the cross fields
+one row for each item value that the user has a history with: a small table, gathered by the item's
+value. Of two towers, the item's vector is cached instead, and a request is one product.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.errors import DataError
+from recprune.runtime.block import FieldBlock
+from recprune.runtime.heads import TowersHead
 from recprune.runtime.request import RequestEncoder
-from recprune.runtime.weights import F32, FieldBlock, Weights
+from recprune.runtime.tensors import F32
+from recprune.runtime.weights import Weights
 from recprune.texts import text
 from recprune.users import Users
 
@@ -46,18 +50,19 @@ class Ranking:
     """The catalogue under one model's weights.
 
     The item side is computed at first use and kept: ``n_items × K`` floats, where K = neurons of
-    the first layer + 2 + dims (100,000 items under 32 neurons and 8 dims: 17 MB).
+    the first layer + 2 + dims (100,000 items under 32 neurons and 8 dims: 17 MB); with parts that
+    need the embeddings themselves (:mod:`recprune.runtime.parts`), also fields × dims; of two
+    towers, the vector's length alone.
     """
 
     def __init__(self, encoder: Encoder, catalogue: Catalogue, weights: Weights) -> None:
-        self.catalogue, self.head = catalogue, weights.head
+        self.catalogue, self.heads = catalogue, weights.heads
         whole, fields = encoder, encoder.schema.fields
 
         def side(names: Sequence[str]) -> tuple[Encoder, FieldBlock]:
             positions = [i for i, f in enumerate(fields) if f.name in names]
-            return whole.take(tuple(fields[i].name for i in positions), {}), weights.block(
-                positions
-            )
+            part = whole.take(tuple(fields[i].name for i in positions), {})
+            return part, FieldBlock(weights, positions)
 
         self._items = side([f.name for f in fields if f.source == "item"])
         encoder, block = side([f.name for f in fields if f.source in ("user", "context")])
@@ -83,6 +88,7 @@ class Ranking:
         record: Mapping[str, Any],
         histories: Mapping[str, History],
         items: NDArray[np.int64] | None = None,
+        label: int = 0,
     ) -> F32:
         """Return the logit of each item (or of these positions), shape ``(n_items,)``.
 
@@ -90,11 +96,15 @@ class Ranking:
             record: raw user and context columns of one row; absent ones count as missing.
             histories: item column → the user's history; see the methods that make them.
             items: positions in the catalogue, increasing; None = all.
+            label: position among the model's labels.
         """
-        base = self._item_side()
+        base, head = self._item_side(), self.heads[label]
+        base = base if items is None else base[items]
         request, block = self._user
         rows = request.record(record)
         shared = block.one(rows.codes, rows.shares)
+        if isinstance(head, TowersHead):
+            return head.match(base, shared)
         changes: list[tuple[IntArray, IntArray, F32]] = []
         for by, history in histories.items():
             encoder, block = self._cross[by]
@@ -109,7 +119,17 @@ class Ranking:
             touched = np.flatnonzero(chosen >= 0)
             if len(touched):
                 changes.append((touched, chosen[touched], table[:-1] - table[-1]))
-        return self._finish(base if items is None else base[items], shared, changes)
+        logits = np.empty(len(base), np.float32)
+        for part in self._items[1].parts(len(base)):
+            total = base[part] + shared
+            for places, entries, table in changes:
+                low, high = np.searchsorted(places, (part.start, part.stop))
+                if high - low == len(total):
+                    total += table.take(entries[low:high], axis=0)
+                elif high > low:
+                    total[places[low:high] - part.start] += table.take(entries[low:high], axis=0)
+            logits[part] = head(total)
+        return logits
 
     def stored(self, users: Users, index: int | None) -> dict[str, History]:
         """Return a stored user's histories; of an unknown user (None), the defaults alone.
@@ -208,21 +228,9 @@ class Ranking:
                     rows.codes[:, encoder.slots[i]] = self.catalogue.codes[name]
                     if name in self.catalogue.shares:
                         rows.shares[:, encoder.share_slots[i]] = self.catalogue.shares[name]
-                self._base = block.all(rows)
+                head = self.heads[0]
+                self._base = block.all(rows, head.items if isinstance(head, TowersHead) else None)
         return self._base
-
-    def _finish(self, base: F32, shared: F32, changes: list[tuple[IntArray, IntArray, F32]]) -> F32:
-        logits = np.empty(len(base), np.float32)
-        for part in self._items[1].parts(len(base)):
-            total = base[part] + shared
-            for touched, entries, table in changes:
-                low, high = np.searchsorted(touched, (part.start, part.stop))
-                if high - low == len(total):
-                    total += table.take(entries[low:high], axis=0)
-                elif high > low:
-                    total[touched[low:high] - part.start] += table.take(entries[low:high], axis=0)
-            logits[part] = self.head(total)
-        return logits
 
 
 def _numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:

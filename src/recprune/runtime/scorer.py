@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
-from recprune.errors import ArtifactError, DataError, InputError, ParameterError
+from recprune.errors import ArtifactError, DataError, InputError, ParameterError, nearest
+from recprune.runtime.block import FieldBlock
 from recprune.runtime.ranking import Ranking
 from recprune.runtime.request import RequestEncoder
-from recprune.runtime.weights import F32, Weights
+from recprune.runtime.tensors import F32
+from recprune.runtime.weights import Weights
 from recprune.texts import text
 from recprune.topk import top_k
 from recprune.users import Users
@@ -57,7 +59,7 @@ class Scorer:
         self.meta = artifact.meta
         self._request = RequestEncoder(artifact.encoder)
         self._weights = Weights(artifact)
-        self._block = self._weights.block(range(len(self.fields)))
+        self._block = FieldBlock(self._weights, range(len(self.fields)))
         self._ranking: Ranking | None = None
         if artifact.catalogue:
             catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
@@ -67,6 +69,11 @@ class Scorer:
     def fields(self) -> tuple[str, ...]:
         """The fields that a request needs; all others are ignored."""
         return self.encoder.schema.names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is predicted, the main one first; of most models one alone."""
+        return self._weights.labels
 
     @property
     def catalogue(self) -> Catalogue | None:
@@ -79,16 +86,18 @@ class Scorer:
         cached = 0 if self._ranking is None else self._ranking.nbytes
         return self._weights.nbytes + cached
 
-    def logits(self, rows: Rows) -> F32:
+    def logits(self, rows: Rows, *, label: str | None = None) -> F32:
         """Return the logit of each encoded row, shape ``(n,)``.
 
         Args:
             rows: rows encoded by this scorer's own ``encoder``: a cut model has other codes.
+            label: of which label, of a model of several; None = the first.
 
         Raises:
             DataError: rows of another shape, or codes beyond a field's table.
+            ParameterError: the model has no such label.
         """
-        block, head = self._block, self._weights.head
+        block, head = self._block, self._weights.heads[self._label(label, "logits")]
         block.check(rows)
         codes, shares, n = rows.codes, rows.shares, len(rows.codes)
         if n == 1:
@@ -98,13 +107,14 @@ class Scorer:
             logits[part] = head(block(codes[part], shares[part]))
         return logits
 
-    def score(self, columns: Any, *, calibrated: bool = False) -> F32:
+    def score(self, columns: Any, *, label: str | None = None, calibrated: bool = False) -> F32:
         """Return the probability of each row, shape ``(n,)``.
 
         Args:
             columns: column name → values, one a row (or a data frame). Unknown columns are
                 ignored; absent ones count as missing; unseen and pruned values are answered by
                 the trained unknown row.
+            label: of which label, of a model of several; None = the first.
             calibrated: whether the probability is among all rows, those that training left out
                 included: the logit is moved by ln of the share of negatives that training had
                 (He et al. 2014, section 6.3), and the order of the rows stays. Where negatives
@@ -115,10 +125,26 @@ class Scorer:
         Raises:
             DataError: columns of two lengths, or a value that is not a number in a numeric field.
             InputError: ``calibrated``, and negatives were drawn by popularity: each item then has
-                a share of its own.
+                a share of its own; or another label than the first, whose negatives they are not.
+            ParameterError: the model has no such label.
         """
-        logits = self.logits(self._request.table(columns))
-        return _probability(logits + self._shift() if calibrated else logits)
+        number = self._label(label, "score")
+        shift = self._shift() if calibrated else np.float32(0)
+        if number and shift:
+            raise InputError(
+                f"The rate of negatives is that of {self.labels[0]!r}: the probabilities of "
+                f"{label!r} cannot be calibrated by it. Score with calibrated=False."
+            )
+        return _probability(self.logits(self._request.table(columns), label=label) + shift)
+
+    def _label(self, label: str | None, owner: str) -> int:
+        """Return a label's position among the model's."""
+        if label is None:
+            return 0
+        if label not in self.labels:
+            error = ParameterError.of("label", owner, "a label of the model", label)
+            raise ParameterError(f"{error}{nearest(str(label), self.labels)}")
+        return self.labels.index(label)
 
     def _shift(self) -> np.float32:
         """Return what all logits are too high by: ln of the share of negatives in training."""
@@ -144,6 +170,7 @@ class Scorer:
         seen: Iterable[Any] = (),
         candidates: Iterable[Any] | None = None,
         strict: bool = True,
+        label: str | None = None,
     ) -> Recommendation:
         """Return the best items for a user whose columns come with the request.
 
@@ -154,20 +181,21 @@ class Scorer:
             seen: item ids to leave out; unknown ones are ignored.
             candidates: item ids to choose from; None = the whole catalogue.
             strict: whether a candidate that is not in the catalogue is an error or is left out.
+            label: which label is ranked by, of a model of several; None = the first.
 
         Raises:
             InputError: the artefact has no catalogue.
             DataError: a value that is not a number, or an unknown candidate.
-            ParameterError: ``k`` is not a positive whole number.
+            ParameterError: ``k`` is not a positive whole number, or an unknown label.
         """
-        ranking = self._catalogue()
+        ranking, number = self._catalogue(), self._label(label, "recommend")
         if user is not None and not isinstance(user, Mapping):
             raise ParameterError.of("user", "recommend", "a mapping or None", user)
         record = user or {}
         index = ranking.catalogue.index
         left_out = [index[t] for i in seen if (t := text(i) or "") in index]
         chosen = self._candidates(candidates, strict)
-        logits = ranking.logits(record, ranking.sent(record), chosen)
+        logits = ranking.logits(record, ranking.sent(record), chosen, number)
         return self._best(logits, k, np.array(left_out, np.int64), chosen, user is None)
 
     def recommend_user(
@@ -180,6 +208,7 @@ class Scorer:
         candidates: Iterable[Any] | None = None,
         context: Mapping[str, Any] | None = None,
         strict: bool = True,
+        label: str | None = None,
     ) -> Recommendation:
         """Return the best items for a stored user; an unknown one is answered, ``fallback=True``.
 
@@ -191,38 +220,48 @@ class Scorer:
             candidates: see :meth:`recommend`.
             context: raw context columns of the request; absent ones count as missing.
             strict: see :meth:`recommend`.
+            label: see :meth:`recommend`.
 
         Raises:
             InputError: as :meth:`recommend`; or the store lacks a cross field's history.
         """
         ranking, index = self._catalogue(), users.index(user_id)
+        number = self._label(label, "recommend_user")
         record = {} if index is None else users.record_at(index)
         chosen = self._candidates(candidates, strict)
-        logits = ranking.logits({**record, **(context or {})}, ranking.stored(users, index), chosen)
+        record, histories = {**record, **(context or {})}, ranking.stored(users, index)
+        logits = ranking.logits(record, histories, chosen, number)
         seen = ranking.seen(users, index if exclude_seen else None)
         return self._best(logits, k, seen, chosen, index is None)
 
-    def catalogue_logits(self, users: Users, user: int | str | Mapping[str, Any] | None) -> F32:
+    def catalogue_logits(
+        self,
+        users: Users,
+        user: int | str | Mapping[str, Any] | None,
+        *,
+        label: str | None = None,
+    ) -> F32:
         """Return the logit of every item for one user, shape ``(n_items,)``, catalogue order.
 
         Args:
             users: the store.
             user: a position in the store (int), a user id (str; None or unknown = nothing known),
                 or a record as :meth:`recommend` takes it.
+            label: see :meth:`recommend`.
 
         Raises:
-            InputError: no catalogue, no such position, or a history is lacking.
+            InputError: no catalogue, no such position or label, or a history is lacking.
         """
-        ranking = self._catalogue()
+        ranking, number = self._catalogue(), self._label(label, "catalogue_logits")
         if isinstance(user, Mapping):
-            return ranking.logits(user, ranking.sent(user))
+            return ranking.logits(user, ranking.sent(user), None, number)
         if isinstance(user, int | np.integer) and not 0 <= user < len(users):
             raise ParameterError.of(
                 "user", "catalogue_logits", f"a position below {len(users)}", user
             )
         index = int(user) if isinstance(user, int | np.integer) else users.index(user)
         record = {} if index is None else users.record_at(index)
-        return ranking.logits(record, ranking.stored(users, index))
+        return ranking.logits(record, ranking.stored(users, index), None, number)
 
     def _catalogue(self) -> Ranking:
         if self._ranking is None:

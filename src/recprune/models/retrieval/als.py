@@ -22,6 +22,9 @@ __all__ = ["ALS"]
 F32 = NDArray[np.float32]
 Index = NDArray[np.int64]
 
+#: Sweeps are few: each solves for all users and all items.
+SWEEPS = 15
+
 
 class ALS(MF):
     """Matrix factorisation of all pairs, taken ones with more confidence (Hu et al. 2008, eq. 3–5).
@@ -35,7 +38,7 @@ class ALS(MF):
         dim: dims of a vector.
         alpha: α.
         l2: λ, the penalty on squared factors.
-        training: ``epochs`` and ``patience``; nothing else of it applies.
+        training: ``epochs`` and ``patience``, nothing else of it applies; None = 15 epochs.
         seed: of the initial factors.
 
     Raises:
@@ -50,7 +53,7 @@ class ALS(MF):
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(dim, training=training or Training(epochs=15), seed=seed)
+        super().__init__(dim, training=training or Training(epochs=SWEEPS), seed=seed)
         for name, value in (("alpha", alpha), ("l2", l2)):
             if not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ParameterError.of(name, "ALS", "a finite float > 0", value)

@@ -35,7 +35,7 @@ class MF(Retriever):
         dim: dims of a vector.
         per_positive: negatives drawn for a positive at every step.
         alpha: they are drawn by the item's popularity to this power; 0 = all items alike.
-        training: how to train.
+        training: how to train; None = at most 100 epochs, with a patience of 5.
         seed: of the initial weights and of training.
 
     Raises:
@@ -50,7 +50,7 @@ class MF(Retriever):
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(dim, (), training, seed)
+        super().__init__(dim, (), training or self.usual_training(), seed)
         if not dim:
             raise ParameterError.of("dim", type(self).__name__, "at least 1", dim)
         self.negatives = Negatives(per_positive, alpha=alpha)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ __all__ = ["Retriever"]
 F32 = NDArray[np.float32]
 #: Places of the lists that early stopping looks at.
 K = 10
+#: Most of ``Training.unknown_rate``: a user has tens of rows, not thousands. At a ranker's 50 most
+#: reads were of the unknown rows, which learn fast, and vectors would hardly leave zero.
+UNKNOWN_RATE = 1.0
+#: Vectors leave zero slowly at first: they need epochs, and patience.
+EPOCHS, PATIENCE = 100, 5
 
 
 class Retriever(Ranker):
@@ -33,11 +39,17 @@ class Retriever(Ranker):
 
     Rows of label 0 say nothing, except that their items can be shown. Early stopping looks at
     NDCG@10 of the held-out rows' users over all items of the training and the held-out rows; items
-    that a user took in the training rows are left out where nobody there took an item twice. A
-    score orders a user's items; its sigmoid is no probability.
+    that a user took in the training rows are left out where nobody there took an item twice.
+    ``Training.unknown_rate`` is 1 at most. A score orders a user's items; its sigmoid is no
+    probability.
     """
 
     _window: Window | None = None
+
+    @staticmethod
+    def usual_training() -> Training:
+        """Return how retrievers are trained where nothing is said."""
+        return Training(epochs=EPOCHS, patience=PATIENCE)
 
     def learns(self, positives: Positives) -> tuple[Objective, Mapping[str, Tap]]:
         """Return what is minimised, and the taps that it sees the network through."""
@@ -75,6 +87,7 @@ class Retriever(Ranker):
         Raises:
             DataError: no row is positive, or the rows have no items.
         """
+        training = training or self.training
         positives = Positives.of(self.aligned(rows))
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
@@ -83,7 +96,7 @@ class Retriever(Ranker):
             self.net,
             positives.rows,
             Lesson(objective, None if teacher is None else teacher[positives.at]),
-            training or self.training,
+            replace(training, unknown_rate=min(training.unknown_rate, UNKNOWN_RATE)),
             score=score,
             seed=self.seed,
             taps=_joined(taps or {}, own),

@@ -40,7 +40,7 @@ class TwoTower(Retriever):
         hidden: the hidden layers of each tower, or their sizes; at least one.
         vector: dims of the towers' vectors.
         temperature: while training, scores are divided by it.
-        training: how to train.
+        training: how to train; None = at most 100 epochs, with a patience of 5.
         seed: of the initial weights and of training.
 
     Raises:
@@ -58,7 +58,7 @@ class TwoTower(Retriever):
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(dim, hidden, training, seed)
+        super().__init__(dim, hidden, training or self.usual_training(), seed)
         if not self.hidden.sizes:
             raise ParameterError.of("hidden", "TwoTower", "at least one layer", hidden)
         if not (isinstance(vector, int) and 1 <= vector <= 4096):
