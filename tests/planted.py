@@ -39,8 +39,11 @@ def planted_frame(n: int = 60_000, noise: int = 28, seed: int = 0) -> pl.DataFra
     return pl.DataFrame({**frame, "y": label.astype(int)})
 
 
-def small_data(n: int = 6_000, seed: int = 0) -> Dataset:
-    """A small mixed table: two useful categorical fields, one useful numeric, missing values."""
+def small_data(n: int = 6_000, seed: int = 0, second_label: bool = False) -> Dataset:
+    """A small mixed table: two useful categorical fields, one useful numeric, missing values.
+
+    A second label, if wanted, follows the same rule the other way round, and lacks in some rows.
+    """
     draws = np.random.default_rng(seed)
     colour = draws.choice(["red", "green", "blue", "grey"], n)
     shape = draws.choice([f"s{i}" for i in range(30)], n)
@@ -57,4 +60,10 @@ def small_data(n: int = 6_000, seed: int = 0) -> Dataset:
             "y": label,
         }
     )
-    return Dataset.from_frame(frame, label="y").split(by="random", seed=seed)
+    if not second_label:
+        return Dataset.from_frame(frame, label="y").split(by="random", seed=seed)
+    other = (draws.random(n) < 1 / (1 + np.exp(logit))).astype(float)
+    other[draws.random(n) < 0.2] = np.nan
+    frame = frame.with_columns(pl.Series("z", other).fill_nan(None))
+    data = Dataset.from_frame(frame, label="y", schema={"other_labels": ["z"]})
+    return data.split(by="random", seed=seed)

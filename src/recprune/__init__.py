@@ -16,8 +16,26 @@ if TYPE_CHECKING:
     from recprune.evaluation import compare, verdict
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
-    from recprune.models import FM, LR, DeepFM, Penalty, Training
-    from recprune.pipeline import run
+    from recprune.models import (
+        ALS,
+        DLRM,
+        DNN,
+        FM,
+        LR,
+        MF,
+        DCNv2,
+        DeepFM,
+        FinalMLP,
+        FwFM,
+        Hidden,
+        Penalty,
+        Schedule,
+        SharedBottom,
+        Training,
+        TwoTower,
+        WideDeep,
+    )
+    from recprune.pipeline import run, tune
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -35,11 +53,24 @@ _HOMES = {
     "Plan": "layout",
     "shrink": "layout",
     "DeepFM": "models",
+    "ALS": "models",
+    "DLRM": "models",
+    "DNN": "models",
+    "DCNv2": "models",
+    "FinalMLP": "models",
+    "FwFM": "models",
+    "Hidden": "models",
+    "MF": "models",
+    "Schedule": "models",
+    "SharedBottom": "models",
+    "TwoTower": "models",
+    "WideDeep": "models",
     "FM": "models",
     "LR": "models",
     "Penalty": "models",
     "Training": "models",
     "run": "pipeline",
+    "tune": "pipeline",
     "plan": "pruning",
     "prune": "pruning",
     "load": "runtime",
@@ -48,20 +79,32 @@ _HOMES = {
 }
 
 __all__ = [
+    "ALS",
+    "DLRM",
+    "DNN",
     "FM",
     "LR",
+    "MF",
+    "DCNv2",
     "Dataset",
     "DeepFM",
     "Field",
     "FieldRanking",
+    "FinalMLP",
+    "FwFM",
+    "Hidden",
     "Layout",
     "Negatives",
     "Penalty",
     "Plan",
     "RecpruneError",
     "RecpruneWarning",
+    "Schedule",
     "Schema",
+    "SharedBottom",
     "Training",
+    "TwoTower",
+    "WideDeep",
     "compare",
     "load",
     "plan",
@@ -69,6 +112,7 @@ __all__ = [
     "rank_fields",
     "run",
     "shrink",
+    "tune",
     "verdict",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import logging
 import sys
@@ -12,15 +13,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recprune.errors import MissingExtra, ParameterError
 
-__all__ = ["compiled", "logger", "progress", "require", "stream"]
+__all__ = ["compiled", "fingerprint", "logger", "progress", "require", "stream"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _compiling = threading.Lock()
+
+#: Bars that are shown now.
+_bars: list[str] = []
 
 logger = logging.getLogger("recprune")
 logger.addHandler(logging.NullHandler())
@@ -43,17 +48,34 @@ def stream(seed: int, *keys: int | str) -> np.random.Generator:
     return np.random.default_rng([seed, *words])
 
 
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a hash of arrays, their shapes and types: equal arrays, equal text, on any machine.
+
+    >>> fingerprint([np.arange(3, dtype=np.int32)])
+    '8ae59610221a74744f940f4e341fc31b'
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
-    """Yield ``items`` with a bar on stderr, on a terminal only."""
-    if not sys.stderr.isatty():
+    """Yield ``items`` with a bar on stderr, on a terminal only; within another bar, with none."""
+    if _bars or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(
-        items, description=text, total=total, console=Console(stderr=True), transient=True
-    )
+    _bars.append(text)
+    try:
+        yield from track(
+            items, description=text, total=total, console=Console(stderr=True), transient=True
+        )
+    finally:
+        _bars.remove(text)
 
 
 def require(module: str, extra: str) -> Any:

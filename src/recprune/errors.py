@@ -10,7 +10,7 @@
     │   ├── PlanError                a pruning plan that does not fit its layout
     │   └── ArtifactError            a folder that is not a sound artefact
     └── RunError (RuntimeError)      the run itself failed; exit code 1
-        ├── TrainingError            the loss stopped being a number
+        ├── TrainingError            the loss stopped being a number, or exploded
         └── MissingExtra             an optional dependency is not installed
 
     RecpruneWarning (UserWarning)    something the user should know and can act on
@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ArtifactError",
@@ -85,7 +85,16 @@ class RunError(RecpruneError, RuntimeError):
 
 
 class TrainingError(RunError):
-    """Training cannot go on."""
+    """Training cannot go on.
+
+    Args:
+        message: what happened, where, and what to do.
+        rows: positions of the rows at fault among the training rows.
+    """
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
 
 
 class MissingExtra(RunError):

@@ -106,7 +106,7 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
         (("run", "{table}"), "--label"),
         (("runn", "{table}"), "run"),
         (("inspect", "."), "no recprune artefact"),
-        (("train", "{table}", "--label", "y", "--model", "deepfmm"), "Did you mean 'deepfm'"),
+        (("train", "{table}", "--label", "y", "--model", "deepfmm"), "Did you mean 'DeepFM'"),
     ],
 )
 def test_bad_usage_is_one_clear_line(

@@ -12,7 +12,7 @@ from recprune.data import Dataset
 from recprune.errors import DataError, SchemaError
 from recprune.metrics import auc
 from recprune.models import DeepFM
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 N = 2000
 QUICK = Training(epochs=6, unknown_rate=5)

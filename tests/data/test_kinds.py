@@ -23,7 +23,7 @@ from recprune.errors import DataError, SchemaError
 from recprune.lookups import UNKNOWN, Buckets, Vocabulary
 from recprune.metrics import auc
 from recprune.models import DeepFM, ranker_of
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 from recprune.schema import Field, Schema
 from recprune.users import Users
 

@@ -14,7 +14,7 @@ from recprune.data import Dataset, Split
 from recprune.encoding import Rows
 from recprune.importance import rank_fields
 from recprune.models import DeepFM, batches
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 from recprune.pruning import plan, repair
 from recprune.scratch import copied, gather, on_disk
 from tests.planted import planted_frame

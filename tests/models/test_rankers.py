@@ -1,4 +1,4 @@
-"""What every ranker must do, whichever class it is."""
+"""Every ranker passes the suite; and what is special about some."""
 
 from __future__ import annotations
 
@@ -6,20 +6,105 @@ import numpy as np
 import pytest
 import torch
 
-from recprune.artifact import read_artifact
 from recprune.data import Dataset
-from recprune.encoding import Rows
 from recprune.errors import ParameterError, RunError, TrainingError
-from recprune.layout import Plan
-from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
-from recprune.models import FM, LR, DeepFM, Hidden, Penalty, Ranker, Training, ranker_of
-from tests.planted import small_data
+from recprune.models import (
+    DLRM,
+    DNN,
+    FM,
+    LR,
+    DCNv2,
+    DeepFM,
+    FinalMLP,
+    FwFM,
+    Hidden,
+    Penalty,
+    Ranker,
+    SharedBottom,
+    Training,
+    WideDeep,
+)
+from tests.models.ranker_suite import RankerSuite, planted
+
+
+class TestLR(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return LR(training, seed)
+
+
+class TestFM(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return FM(8, training, seed)
+
+
+class TestFwFM(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return FwFM(8, training, seed)
+
+
+class TestWideDeep(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return WideDeep(8, (16, 8), training, seed)
+
+
+class TestDNN(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DNN(8, (16, 8), training, seed)
+
+
+class TestDeepFM(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DeepFM(8, Hidden((16, 8), dropout=0.1), training, seed)
+
+
+class TestDeepFMWithBatchNorm(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DeepFM(8, Hidden((16, 8), batch_norm=True), training, seed)
+
+
+class TestDCNv2(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DCNv2(8, (16, 8), 2, training=training, seed=seed)
+
+
+class TestDCNv2Stacked(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DCNv2(8, (16, 8), 2, "stacked", training, seed)
+
+
+class TestFinalMLP(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return FinalMLP(8, (16, 8), (12, 4), 2, training, seed)
+
+
+class TestDLRM(RankerSuite):
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return DLRM(8, (16, 8), (12,), training, seed)
+
+
+class TestSharedBottom(RankerSuite):
+    second_label = True
+
+    def make(self, training: Training, seed: int = 0) -> Ranker:
+        return SharedBottom(8, (16,), (8,), training, seed)
+
+    def test_every_label_is_learned(self, fitted: Ranker, data: Dataset) -> None:
+        outputs, other = fitted.outputs(data.test.rows), data.test.extras.labels["z"]
+        known = ~np.isnan(other)
+        assert fitted.labels == ("y", "z")
+        assert auc(other[known], outputs[known, 1]) > self.floor
+        np.testing.assert_array_equal(fitted.logits(data.test.rows), outputs[:, 0])
+
+    def test_without_a_second_label_it_is_a_plain_ranker(self) -> None:
+        data = planted()
+        model = self.make(Training(epochs=2)).fit(data.train, data.tune)
+        assert model.outputs(data.test.rows).shape == (len(data.test.rows),)
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return small_data()
+    return planted()
 
 
 def make(kind: str, **options: object) -> Ranker:
@@ -34,10 +119,6 @@ def make(kind: str, **options: object) -> Ranker:
 @pytest.fixture(scope="module", params=["lr", "fm", "deepfm"])
 def fitted(request: pytest.FixtureRequest, data: Dataset) -> Ranker:
     return make(request.param).fit(data.train, data.tune)
-
-
-def test_it_learns_the_planted_rule(fitted: Ranker, data: Dataset) -> None:
-    assert auc(data.test.label, fitted.logits(data.test.rows)) > 0.78
 
 
 def test_the_logit_is_the_documented_formula(fitted: Ranker, data: Dataset) -> None:
@@ -66,60 +147,6 @@ def test_the_logit_is_the_documented_formula(fitted: Ranker, data: Dataset) -> N
             logit += (state["mlp.out.weight"] @ hidden)[0]
         expected[r] = logit
     np.testing.assert_allclose(fitted.logits(rows), expected, atol=1e-4)
-
-
-def test_the_same_seed_gives_the_same_bytes(fitted: Ranker, data: Dataset) -> None:
-    kind = type(fitted).__name__.lower()
-    torch.rand(3)  # somebody else's draws must not matter
-    again = make(kind).fit(data.train, data.tune)
-    for name, tensor in fitted.state.items():
-        np.testing.assert_array_equal(again.state[name], tensor)
-    other = make(kind)
-    other.seed = 1
-    other.fit(data.train, data.tune)
-    assert any(not np.array_equal(other.state[n], t) for n, t in fitted.state.items())
-
-
-def test_training_leaves_the_global_stream_alone(data: Dataset) -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(4)
-    torch.manual_seed(3)
-    make("deepfm").fit(data.train, data.tune)
-    assert torch.equal(torch.rand(4), expected)
-
-
-def test_a_saved_model_comes_back_whole(fitted: Ranker, data: Dataset, tmp_path) -> None:
-    fitted.save(tmp_path / "model")
-    back = ranker_of(read_artifact(tmp_path / "model"))
-    np.testing.assert_array_equal(back.logits(data.test.rows), fitted.logits(data.test.rows))
-
-
-def test_the_empty_plan_is_the_identity(fitted: Ranker, data: Dataset) -> None:
-    same = fitted.apply(Plan(fitted.layout.hash))
-    np.testing.assert_array_equal(same.logits(data.test.rows), fitted.logits(data.test.rows))
-
-
-def test_every_unit_is_declared(fitted: Ranker) -> None:
-    covered = {(use.tensor, use.dim) for axis in fitted.layout.axes.values() for use in axis.uses}
-    for name, shape in fitted.layout.shapes.items():
-        if name in ("bias", "mlp.out.weight"):
-            continue
-        assert (name, 0) in covered, f"{name} cannot shrink"
-        assert shape[0] > 0
-
-
-def test_one_row_and_unknown_values_are_scored(fitted: Ranker) -> None:
-    n_fields = len(fitted.encoder.schema.fields)
-    shares = np.zeros((1, len(fitted.encoder.numeric)), np.float32)
-    row = Rows(np.full((1, n_fields), UNKNOWN, np.int32), shares)
-    assert np.isfinite(fitted.logits(row)).all()
-
-
-def test_the_unknown_row_is_trained(fitted: Ranker) -> None:
-    start = FM(8, Training(epochs=0)) if "fm" in fitted.parts else LR(Training(epochs=0))
-    assert start.training.epochs == 0
-    moved = [np.abs(fitted.state[f"table.{n}"][UNKNOWN, 0]) for n in fitted.encoder.schema.names]
-    assert np.all(np.array(moved) > 0)
 
 
 def test_an_l1_penalty_gives_exact_zeros(data: Dataset) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from recprune.artifact import read_artifact
 from recprune.data import Dataset, Negatives
-from recprune.errors import DataError, MissingExtra, ParameterError, RunError
+from recprune.errors import DataError, MissingExtra, ParameterError, RunError, TrainingError
 from recprune.lookups import UNKNOWN
-from recprune.models import Training, ranker_of
+from recprune.models import Epoch, Training, ranker_of
 from recprune.models.retrieval import ALS, MF, Retriever, TwoTower
 from recprune.models.retrieval.lists import Exam, best_items
 from recprune.models.retrieval.positives import Positives
@@ -324,3 +324,45 @@ def test_fields_that_make_no_retriever_are_refused(data: Dataset) -> None:
         MF(4).fit(data.drop_fields("item").train)
     with pytest.raises(DataError, match="The item's tower has no field"):
         TwoTower(4, (4,)).fit(data.only(["user", "club"]).train)
+
+
+@pytest.mark.parametrize("options", [{"metric": "logloss"}, {"class_weight": "balanced"}])
+def test_a_training_for_labels_is_refused(options: dict[str, str], data: Dataset) -> None:
+    training = Training(epochs=1, **options)  # type: ignore[arg-type]
+    with pytest.raises(
+        ParameterError, match=rf"'{next(iter(options))}' parameter of MF must be left"
+    ):
+        MF(4, training=training).fit(data.train, data.tune)
+
+
+def test_a_loss_that_is_no_number_names_the_rows(data: Dataset) -> None:
+    model = TwoTower(8, (16,), 8, training=replace(TRAINING, epochs=1)).fit(data.train)
+    code = data.train.rows.codes[np.flatnonzero(data.train.label == 1)[7]]
+    at = data.encoder.schema.names.index("user")
+    own = (data.train.rows.codes[:, at] == code[at]) & (data.train.label == 1)
+    table = model.net.table.data
+    table[int(model.net.offsets[at]) + int(code[at])] = float("nan")
+    with pytest.raises(TrainingError, match="Only the positive rows are counted") as caught:
+        model.train_on(data.train)
+    assert caught.value.rows
+    assert set(caught.value.rows) <= set(np.flatnonzero(own).tolist())
+
+
+@pytest.mark.parametrize("kind", ["mf", "two-tower"])
+def test_a_training_that_was_interrupted_ends_in_the_same_bytes(
+    kind: str, data: Dataset, tmp_path: Path
+) -> None:
+    whole = MAKE[kind]().fit(data.train, data.tune)
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        MAKE[kind]().fit(data.train, data.tune, checkpoint=tmp_path / "kept", watch=kill)
+    again = MAKE[kind]().fit(data.train, data.tune, checkpoint=tmp_path / "kept")
+    for name, tensor in whole.state.items():
+        np.testing.assert_array_equal(again.state[name], tensor)

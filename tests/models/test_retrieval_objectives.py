@@ -168,10 +168,15 @@ def test_the_softmax_is_its_formula() -> None:
     softmax = InBatchSoftmax(positives, temperature=0.5)
     at = draws.permutation(40)[:17]
     vectors = draws.normal(size=(17, 2, 4))
+    softmax.rows(positives.rows, torch.from_numpy(at), torch.Generator())
     softmax.see(torch.from_numpy(vectors), None)
     loss = softmax.loss(torch.zeros(17), torch.from_numpy(at))
     expected = plain_softmax(vectors[:, 0], vectors[:, 1], at.tolist(), positives, weight)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
+    vectors[5, 1, 2] = np.nan
+    softmax.see(torch.from_numpy(vectors), None)
+    alone = [softmax.loss(torch.zeros(1), torch.from_numpy(at[[i]])).item() for i in range(17)]
+    assert np.flatnonzero(~np.isfinite(alone)).tolist() == [5]
 
 
 def test_the_softmax_has_its_gradient() -> None:
@@ -199,8 +204,9 @@ def test_the_correction_recovers_the_order_under_popularity(corrected: bool) -> 
     optimiser = torch.optim.Adam([score], lr=0.1)
     kinds, one_hot = torch.from_numpy(kind), torch.eye(13)
     for _ in range(150):
-        at = torch.from_numpy(draws.integers(0, 8_000, 256))
+        at = torch.from_numpy(draws.permutation(8_000)[:256])
         vectors = torch.stack([score[kinds[at]], one_hot[positives.items[at.numpy()]]], dim=1)
+        softmax.rows(positives.rows, at, torch.Generator())
         softmax.see(vectors, None)
         optimiser.zero_grad()
         softmax.loss(torch.zeros(256), at).backward()

@@ -12,7 +12,7 @@ from recprune.data import Dataset, Negatives
 from recprune.models.retrieval import ALS, MF, Retriever, TwoTower
 from recprune.models.retrieval.lists import Exam
 from recprune.models.retrieval.positives import Positives
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 F32 = np.float32
 

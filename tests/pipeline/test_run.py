@@ -192,17 +192,40 @@ def test_a_table_without_users_and_items_ranks_its_rows(tmp_path: Path) -> None:
     assert "catalogue.safetensors" not in read_artifact(tmp_path / "rows").catalogue
 
 
-def test_a_failed_run_leaves_nothing(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, data = made
+def test_a_failed_run_leaves_what_it_trained_and_goes_on_from_it(
+    made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out, _, data = made
     from recprune.pipeline import job
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "write_report", broken)
-    with pytest.raises(KeyboardInterrupt):
-        run(data, tmp_path / "broken", QUICK.model_copy(update={"techniques": False}))
-    assert list(tmp_path.iterdir()) == []
+    plain = QUICK.model_copy(update={"techniques": False})
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "write_report", broken)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path / "broken", plain)
+    assert [p.name for p in tmp_path.iterdir()] == [".broken.checkpoint"]
+    assert "the same command goes on from it" in caplog.text
+    run(data, tmp_path / "broken", plain)
+    assert "This training is done already" in caplog.text
+    assert [p.name for p in tmp_path.iterdir()] == ["broken"]
+    for name in ("model.safetensors", "full/model.safetensors"):
+        assert (tmp_path / "broken" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_the_folder_says_how_the_full_model_was_trained(made) -> None:
+    out, report, data = made
+    assert RunConfig.read(out / "run.toml") == QUICK
+    history = pl.read_parquet(out / "history.parquet")
+    assert history["auc"].to_list() == [e["auc"] for e in report["history"]["full"]]
+    told = json.loads((out / "run.json").read_text())
+    assert told["data"]["rows"]["train"] == len(data.train)
+    assert (out / "plots" / "learning.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_foreign_folder_is_left_alone(made, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from recprune.data import Dataset, Negatives
 from recprune.data.labels import LabelRule
 from recprune.errors import InputError
 from recprune.metrics import calibration_error, undo_sampling
-from recprune.models import FM, LR, Training
+from recprune.models import FM, LR, Training, ranker_of
 from recprune.pipeline import save_model
 from recprune.runtime import load
 
@@ -57,6 +57,10 @@ def test_the_rate_of_a_downsampled_log_is_recovered(downsampled: Path) -> None:
         assert calibrated[at].mean() == pytest.approx(label[at].mean(), rel=0.2)
     assert np.allclose(calibrated, undo_sampling(raw, RATE), atol=1e-6)
     assert np.array_equal(np.argsort(raw, kind="stable"), np.argsort(calibrated, kind="stable"))
+    ranker = ranker_of(read_artifact(downsampled))
+    given = Dataset.from_frame(rows, label="click").all_rows()
+    mine = ranker.predict(ranker.aligned(given).rows, calibrated=True)
+    assert np.allclose(mine, calibrated, atol=1e-6)
 
 
 def test_the_artefact_keeps_how_rows_came_by_their_label(downsampled: Path) -> None:
@@ -84,7 +88,16 @@ def takes(users: int = 1500, items: int = 120, seed: int = 0) -> tuple[pl.DataFr
 def trained(log: pl.DataFrame, how: Negatives, folder: Path) -> Dataset:
     options: dict[str, Any] = {"user": "user", "item": "item", "negatives": how}
     data = Dataset.from_frame(log, **options).split("random").only(("taste", "kind"))
-    save_model(FM(4, TRAINING).fit(data.train, data.tune), data, folder)
+    model = FM(4, TRAINING).fit(data.train, data.tune)
+    raw = model.predict(data.test.rows)
+    if how.by == "uniform":
+        rate = data.labels.negative_rate
+        expected = undo_sampling(raw, rate)
+        assert np.allclose(model.predict(data.test.rows, calibrated=True), expected, atol=1e-6)
+    else:
+        with pytest.raises(InputError, match=r"drawn by popularity"):
+            model.predict(data.test.rows, calibrated=True)
+    save_model(model, data, folder)
     return data
 
 

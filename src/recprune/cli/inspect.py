@@ -28,6 +28,7 @@ def command(model: Model, as_json: Json = False) -> int:
             for f, size in zip(artifact.encoder.schema.fields, artifact.encoder.sizes, strict=True)
         ],
         "neurons": [a.size for a in axes if a.unit == "neuron"],
+        "pairs": sum(a.size for a in axes if a.unit == "pair"),
         "items": len(artifact.catalogue.get("ids.lengths", ())),
         "cut": {
             name: len(units)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import warnings
 from typing import Any
 
 import typer
 
-from recprune.errors import RecpruneError
+from recprune.errors import RecpruneError, RecpruneWarning
 
 __all__ = ["app", "main"]
 
@@ -20,6 +21,7 @@ VERBS = (
     "check",
     "ingest",
     "train",
+    "tune",
     "rank",
     "prune",
     "evaluate",
@@ -56,6 +58,7 @@ def _options(
 
 def main() -> None:
     """Run the program and exit: 0 done, 1 failed, 2 bad usage or input, 3 verdict not met."""
+    warnings.formatwarning = _formatted
     debug = "--debug" in sys.argv
     if debug:  # allowed after the verb too
         sys.argv = [sys.argv[0], "--debug", *[a for a in sys.argv[1:] if a != "--debug"]]
@@ -74,6 +77,19 @@ def main() -> None:
             raise
         sys.exit(_other(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _formatted(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Return our own warnings as one line; where in the source they were raised helps nobody."""
+    if issubclass(category, RecpruneWarning):
+        return f"recprune: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _other(error: Exception) -> int:

@@ -13,7 +13,6 @@ from recprune.cli._options import (
     LabelThreshold,
     NegativesBy,
     NegativesPerPositive,
-    OnBadRows,
     Output,
     Schema,
     Seed,
@@ -25,14 +24,11 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
-    chosen_negatives,
-    chosen_rows,
     emit,
     keep_bad_rows,
-    read_config,
-    read_data,
     typed_command,
 )
+from recprune.cli._run import ModelName, OnBadRows, prepared
 
 
 def command(
@@ -47,32 +43,44 @@ def command(
     drop: Drop = None,
     schema: Schema = None,
     split: Split = None,
+    model: ModelName = None,
     output: Output = Path("runs/run"),
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
     strict: Strict = False,
-    on_bad_rows: OnBadRows = "error",
+    on_bad_rows: OnBadRows = None,
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
-    """Train, rank, prune, prove, recommend and report, on a table of your own."""
+    """Train, rank, prune, prove, recommend and report, on a table of your own. Stopped while it
+    trains and started again, it goes on where it was.
+    """
     from recprune.pipeline import run
     from recprune.report import summary
 
-    chosen = read_config(config, settings, seed=seed, split=split, strict=strict or None)
-    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
-    drawn = chosen_negatives(negatives, negatives_per_positive)
-    roles = {"user": user, "item": item, "time": time}
-    data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
-    report = run(
-        data.split(by=chosen.split, seed=chosen.seed),
-        output,
-        chosen,
-        name=rows.name,
-        command=typed_command(),
+    ready = prepared(
+        table,
+        (sql, sql_url_file),
+        config,
+        settings,
+        label=label,
+        label_threshold=label_threshold,
+        negatives=negatives,
+        negatives_per_positive=negatives_per_positive,
+        user=user,
+        item=item,
+        time=time,
+        drop=drop,
+        schema_file=None if schema is None else str(schema),
+        split=split,
+        model=model,
+        seed=seed,
+        strict=strict or None,
+        on_bad_rows=on_bad_rows,
     )
-    keep_bad_rows(bad, output)
+    report = run(ready.data, output, ready.config, name=ready.name, command=typed_command())
+    keep_bad_rows(ready.bad, output)
     emit(report, as_json, summary(report))
     return 0 if report["verdict"]["outcome"] == "PASS" else 3

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from recprune.cli._options import (
     Config,
@@ -16,7 +13,6 @@ from recprune.cli._options import (
     LabelThreshold,
     NegativesBy,
     NegativesPerPositive,
-    OnBadRows,
     Output,
     Schema,
     Seed,
@@ -27,16 +23,10 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
-    chosen_negatives,
-    chosen_rows,
     emit,
     keep_bad_rows,
-    read_config,
-    read_data,
 )
-from recprune.errors import ParameterError, nearest
-
-MODELS = ("deepfm", "fm", "lr")
+from recprune.cli._run import ModelName, OnBadRows, prepared
 
 
 def command(
@@ -51,47 +41,51 @@ def command(
     drop: Drop = None,
     schema: Schema = None,
     split: Split = None,
-    model: Annotated[str, typer.Option("--model", help="deepfm, fm or lr.")] = "deepfm",
+    model: ModelName = None,
     output: Output = Path("runs/full"),
     config: Config = None,
     settings: Set = None,
     seed: Seed = None,
-    on_bad_rows: OnBadRows = "error",
+    on_bad_rows: OnBadRows = None,
     sql: Sql = None,
     sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
-    """Fit a ranker on a table's training rows and save the artefact."""
-    if model not in MODELS:
-        raise ParameterError(f"There is no model {model!r}.{nearest(model, MODELS)}")
-    from recprune.models import FM, LR, DeepFM, Hidden, Ranker
-    from recprune.pipeline import save_model
+    """Fit a ranker on a table's training rows and save the artefact. Stopped and started again, it
+    goes on where it was.
+    """
+    from recprune.pipeline import train_model
 
-    chosen = read_config(config, settings, seed=seed, split=split)
-    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
-    drawn = chosen_negatives(negatives, negatives_per_positive)
-    roles = {"user": user, "item": item, "time": time}
-    data = read_data(rows, label, roles, drop, schema, bad, label_threshold, drawn)
-    data = data.split(by=chosen.split, seed=chosen.seed)
-    training = chosen.training()
-    ranker: Ranker = DeepFM(
-        chosen.dim, Hidden(chosen.hidden, dropout=chosen.dropout), training, chosen.seed
+    ready = prepared(
+        table,
+        (sql, sql_url_file),
+        config,
+        settings,
+        label=label,
+        label_threshold=label_threshold,
+        negatives=negatives,
+        negatives_per_positive=negatives_per_positive,
+        user=user,
+        item=item,
+        time=time,
+        drop=drop,
+        schema_file=None if schema is None else str(schema),
+        split=split,
+        model=model,
+        seed=seed,
+        on_bad_rows=on_bad_rows,
     )
-    if model == "fm":
-        ranker = FM(chosen.dim, training, chosen.seed)
-    elif model == "lr":
-        ranker = LR(training, chosen.seed)
-    ranker.fit(data.train, data.tune)
-    size = save_model(ranker, data, output)
-    keep_bad_rows(bad, output)
-    scores = [e.score for e in ranker.history if e.score is not None]
+    ranker, size = train_model(ready.data, output, ready.config)
+    keep_bad_rows(ready.bad, output)
+    best = ranker.training.best_of(ranker.history)
     result = {
-        "model": model,
+        "model": ready.config.model,
         "artifact": str(output),
         "bytes": size,
         "params": ranker.params,
-        "auc_tune": max(scores),
+        f"{ranker.metric}_tune": best.score,
         "epochs": len(ranker.history) - 1,
+        "best_epoch": best.epoch,
         "fields": list(ranker.encoder.schema.names),
     }
     emit(result, as_json)

@@ -251,6 +251,8 @@ class Dataset:
         items = build_items(source)
         item_ids = items[item] if item and items is not None else None
         whole = encoded(table, encoder, user_ids, item_ids)
+        labels = self.labels if rate is None else replace(self.labels, negative_rate=rate)
+        whole = replace(whole, rule=labels)
         parts = {part: whole.take(at) for part, at in zip(PARTS, index, strict=True)}
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, by)
@@ -261,7 +263,6 @@ class Dataset:
             users = build_users(source, user_ids, known[: len(source.label)], items)
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
-        labels = self.labels if rate is None else replace(self.labels, negative_rate=rate)
         findings = (*source.findings, *notes, *leaks, *drawn, *found)
         return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 

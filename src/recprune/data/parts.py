@@ -14,6 +14,7 @@ from recprune.data.disk_frame import Frame
 from recprune.data.encode import encode_frame
 from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
+from recprune.data.labels import LabelRule
 from recprune.data.split import halves
 from recprune.data.table import Table
 from recprune.encoding import Encoder, Rows
@@ -37,6 +38,7 @@ class Split:
         users: each row's user, a position in ``Dataset.users.ids``, shape ``(n,)``, or None.
         items: each row's item, a row of ``Dataset.items``, shape ``(n,)``, or None.
         extras: how much each row counts, and its other labels.
+        rule: how the rows came by their labels.
     """
 
     rows: Rows
@@ -46,6 +48,7 @@ class Split:
     users: Index | None = None
     items: Index | None = None
     extras: Extras = Extras()  # noqa: RUF009 (frozen)
+    rule: LabelRule = LabelRule()  # noqa: RUF009 (frozen)
 
     def __len__(self) -> int:
         return len(self.label)

@@ -23,7 +23,7 @@ K1, K2, K3 = 0.63576, 1.87320, 1.48695
 START, RATE = -3.0, 0.1
 
 
-@method("dropout", ("field", "row", "neuron"), "one epoch of training, of a copy")
+@method("dropout", ("field", "row", "neuron", "pair"), "one epoch of training, of a copy")
 def variational_dropout(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """Minus the learned log α of each unit's multiplicative noise N(1, α).
 
@@ -49,7 +49,7 @@ def learned_rates(model: Ranker, split: Split, axes: list[Axis], seed: int) -> M
         if axis.unit == "field":
             log_alpha["fields"] = torch.full((axis.size,), START, requires_grad=True)
             taps["fields"] = _noise(log_alpha["fields"], draws)
-        elif axis.unit == "neuron":
+        elif axis.unit in ("neuron", "pair"):
             log_alpha[axis.name] = torch.full((axis.size,), START, requires_grad=True)
             taps[axis.name] = _noise(log_alpha[axis.name], draws)
     optimiser = torch.optim.Adam(log_alpha.values(), lr=RATE)

@@ -16,12 +16,17 @@ __all__ = ["gradient"]
 BLOCK = 8192
 
 
-@method("gradient", ("field", "neuron"), "two: one forward for the means, one forward and backward")
+@method(
+    "gradient",
+    ("field", "neuron", "pair"),
+    "two: one forward for the means, one forward and backward",
+)
 def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """Mean over rows of |∂loss/∂x · (mean(x) − x)| (SHARK's F-Permutation, Zhang et al. 2023, eq. 4).
 
-    x is the value at the axis's tap: a field's first-order weight and embedding, or a neuron's
-    activation. The absolute value is taken row by row: near a minimum the signed mean vanishes.
+    x is the value at the axis's tap: a field's first-order weight and embedding, a neuron's
+    activation, or a pair's product. The absolute value is taken row by row: near a minimum the
+    signed mean vanishes.
     """
     tap = "fields" if axis.unit == "field" else axis.name
     net, rows = model.net, split.rows

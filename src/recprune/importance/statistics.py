@@ -19,13 +19,13 @@ __all__ = ["activity", "chance", "l1_norm", "l2_norm", "norm_count", "use_counts
 BLOCK = 8192
 
 
-@method("l1", ("row", "dim", "neuron"), "none")
+@method("l1", ("row", "dim", "neuron", "pair"), "none")
 def l1_norm(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """Sum of |w| over every tensor that shrinks with the unit (Li et al. 2017, section 3.1)."""
     return _norm(model, axis, 1)
 
 
-@method("l2", ("row", "dim", "neuron"), "none")
+@method("l2", ("row", "dim", "neuron", "pair"), "none")
 def l2_norm(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """Root of Σw² over every tensor that shrinks with the unit."""
     return _norm(model, axis, 2)
@@ -65,7 +65,7 @@ def activity(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     return _exact(positive / max(len(rows), 1))
 
 
-@method("random", ("field", "row", "dim", "neuron"), "none")
+@method("random", ("field", "row", "dim", "neuron", "pair"), "none")
 def chance(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """Uniform draws: the floor that a method must beat. A unit's draw depends on its name alone."""
     labels = axis.labels or (axis.name,) * len(axis.units)

@@ -18,7 +18,9 @@ from recprune.models.rankers import (
     WideDeep,
 )
 from recprune.models.retrieval import ALS, MF, TwoTower
-from recprune.models.trainer import Epoch, Training, predict_logits, train
+from recprune.models.schedule import Schedule
+from recprune.models.trainer import predict_logits, train
+from recprune.models.training import Epoch, Training
 
 __all__ = [
     "ALS",
@@ -39,6 +41,7 @@ __all__ = [
     "Objective",
     "Penalty",
     "Ranker",
+    "Schedule",
     "SharedBottom",
     "Target",
     "Training",

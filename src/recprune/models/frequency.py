@@ -60,7 +60,8 @@ class FrequencyPrior:
             if here > 1:
                 group = _groups(count, here)
                 self.group[block] = torch.from_numpy(known + 1 + group)
-                self.group[offset + PADDING] = 0
+                # An unseen value is not a rare one: most users are new, and as active as others.
+                self.group[offset + PADDING] = self.group[offset + UNKNOWN] = 0
                 known += int(group.max()) + 1
         device = net.table.device
         self.unknown, self.group = self.unknown.to(device), self.group.to(device)
@@ -98,13 +99,13 @@ class FrequencyPrior:
         """Turn rows that score into own and shared parts, from which training goes on.
 
         Of the many ways to split a row, the shared part is what a group's rows are away from the
-        unknown row in the mean. The unknown row's own group starts from it.
+        unknown row in the mean.
         """
         away = net.table - self._unknown_row_of_each(net)
         total = torch.zeros_like(self.shared).index_add_(0, self.group, away)
         size = torch.bincount(self.group, minlength=len(total)).unsqueeze(1)
         mean = total / size.clamp(min=1)
-        mean[self.group[net.unknown_rows()]] = 0
+        mean[0] = 0
         self.shared.copy_(mean)
         net.table.sub_(self.shared[self.group])
         self._spread(net, 1 / (1 - self.unknown))
@@ -131,13 +132,8 @@ def _counts(net: FieldNet, rows: Rows) -> list[NDArray[np.int64]]:
 
 
 def _groups(count: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """Return the frequency group of each row of a field's block, rarest first, shape (size,).
-
-    The unknown row is among the rarest, where a value that was never seen belongs.
-    """
+    """Return the frequency group of each row of a field's block, rarest first, shape (size,)."""
     known = np.sort(count[FIRST:])
     reached = np.searchsorted(np.cumsum(known), known.sum() * np.arange(1, groups) / groups)
     edges = np.unique(known[reached]) + 1
-    group = np.searchsorted(edges, count, side="right")
-    group[UNKNOWN] = group[FIRST:].min()
-    return group
+    return np.searchsorted(edges, count, side="right")

@@ -58,6 +58,7 @@ def ranker_of(artifact: Artifact) -> Ranker:
     except (RecpruneError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"The artefact's tensors make no {name}: {error}.") from error
     whole.plan, whole.labels = artifact.plan, tuple(model["labels"])
+    whole.rule = artifact.meta.get("labels") or {}
     return whole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -20,13 +20,15 @@ from recprune.encoding import Encoder, Rows
 from recprune.errors import ParameterError, RunError
 from recprune.layout import Patch, Plan, State, shrink
 from recprune.lookups import UNKNOWN
-from recprune.metrics import auc
 from recprune.models.draft import Draft
+from recprune.models.held_out import held_out_score
 from recprune.models.layers import Hidden
 from recprune.models.network import FieldNet
 from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.state import network_from_state, new_network, state_of
-from recprune.models.trainer import Epoch, Training, predict_logits, train
+from recprune.models.trainer import predict_logits, train
+from recprune.models.training import Epoch, Training
+from recprune.sampling import sampling_shift
 from recprune.scratch import forget
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Ranker:
 
     #: Whether every table row has a first-order weight.
     wide: ClassVar[bool] = True
+    #: Whether training takes a ``checkpoint``.
+    resumable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -72,6 +76,8 @@ class Ranker:
         self.training, self.seed = training or Training(), seed
         #: Names of the labels that the network has a logit for.
         self.labels: tuple[str, ...] = ()
+        #: How training rows came by their labels: the JSON of a label rule.
+        self.rule: Mapping[str, Any] = {}
         self.history: list[Epoch] = []
         self._net: FieldNet | None = None
         self._encoder: Encoder | None = None
@@ -83,7 +89,8 @@ class Ranker:
 
     def objective(self, split: Split, teacher: NDArray[np.float32] | None = None) -> Objective:
         """Return what training on a split minimises; ``teacher`` as :meth:`outputs` gives it."""
-        return CrossEntropy(Target(split.label, teacher, rows=split.extras.weight))
+        classes = self.training.class_weight
+        return CrossEntropy(Target(split.label, teacher, rows=split.extras.weight, classes=classes))
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's options, but for training and seed, as plain data."""
@@ -93,18 +100,19 @@ class Ranker:
         values = {name: getattr(self, name) for name in names}
         return {n: asdict(v) if isinstance(v, Hidden) else v for n, v in values.items()}
 
-    def fit(self, train_rows: Split, valid: Split | None = None) -> Ranker:
-        """Train on a split, stopping early on the AUC of another.
+    def fit(self, train_rows: Split, valid: Split | None = None, **options: Any) -> Ranker:
+        """Train on a split, stopping early on the score of another.
 
         Args:
             train_rows: encoded rows and labels.
             valid: held-out rows; None = train for all epochs.
+            options: ``checkpoint`` and ``watch`` of :func:`recprune.models.train`.
 
         Returns:
             self.
         """
         encoder = self.fields_of(train_rows.encoder)
-        self.labels = self.labels_of(train_rows)
+        self.labels, self.rule = self.labels_of(train_rows), train_rows.rule.to_json()
         draft = Draft(encoder, self.dim, self.wide, len(self.labels))
         self.declare(draft)
         self._encoder, self._layout = encoder, draft.layout()
@@ -112,7 +120,7 @@ class Ranker:
         seed = int(stream(self.seed, "weights").integers(2**62))
         draws = torch.Generator().manual_seed(seed)
         self._net = new_network(encoder, self._layout, draft.parts, draws, self.hidden.dropout)
-        self.history = self.train_on(train_rows, valid=valid)
+        self.history = self.train_on(train_rows, valid=valid, **options)
         return self
 
     def fields_of(self, encoder: Encoder) -> Encoder:
@@ -169,8 +177,8 @@ class Ranker:
         return replace(split, rows=aligned, encoder=self.encoder)
 
     def held_out(self, valid: Split) -> Callable[[], float]:
-        """Return a function that scores the present weights by AUC on ``valid``."""
-        return lambda: auc(valid.label, self.logits(valid.rows), valid.extras.weight)
+        """Return a function that scores the present weights on ``valid`` by the training's metric."""
+        return lambda: held_out_score(self.metric, valid, self.logits(valid.rows))
 
     def outputs(self, rows: Rows) -> NDArray[np.float32]:
         """Return the logits of encoded rows, shape (n_rows,), or (n_rows, T) with T labels."""
@@ -181,10 +189,26 @@ class Ranker:
         outputs = self.outputs(rows)
         return outputs if outputs.ndim == 1 else np.ascontiguousarray(outputs[:, 0])
 
-    def predict(self, rows: Rows) -> NDArray[np.float32]:
-        """Return the probability of label 1 of encoded rows, shape (n_rows,)."""
+    def predict(self, rows: Rows, *, calibrated: bool = False) -> NDArray[np.float32]:
+        """Return the probability of label 1 of encoded rows, shape (n_rows,).
+
+        Args:
+            rows: in this ranker's codes.
+            calibrated: whether among all rows, those that training left out included; see
+                :meth:`recprune.runtime.Scorer.score`.
+
+        Raises:
+            InputError: ``calibrated``, and negatives were drawn by popularity.
+        """
         logits = self.logits(rows).astype(np.float64)
+        if calibrated:
+            logits += sampling_shift(self.rule)
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+    @property
+    def metric(self) -> str:
+        """The metric of held-out rows that decides which epoch is kept."""
+        return self.training.metric
 
     @property
     def net(self) -> FieldNet:

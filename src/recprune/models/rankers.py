@@ -22,7 +22,7 @@ from recprune.models.parts import (
     StackPart,
 )
 from recprune.models.ranker import Ranker
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 if TYPE_CHECKING:
     from recprune.data import Split
@@ -264,8 +264,10 @@ class SharedBottom(Ranker):
 
     def objective(self, split: Split, teacher: NDArray[np.float32] | None = None) -> Objective:
         """Return the cross-entropy of all labels, each counting alike."""
-        labels = np.stack([split.label, *split.extras.labels.values()], axis=1)
-        return CrossEntropy(Target(labels, teacher, rows=split.extras.weight))
+        others = split.extras.labels.values()
+        labels = np.stack([split.label, *others], axis=1) if others else split.label
+        classes = self.training.class_weight
+        return CrossEntropy(Target(labels, teacher, rows=split.extras.weight, classes=classes))
 
 
 def _some(name: str, owner: str, hidden: Layers) -> Hidden:

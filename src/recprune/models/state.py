@@ -44,7 +44,7 @@ def new_network(
         kinds=tuple(f.kind for f in fields),
         sources=tuple(f.source for f in fields),
         dims=tuple(np.searchsorted(union, d).astype(np.int32) for d in dims),
-        dim=len(union),
+        units=union.astype(np.int32),
         wide=width > len(dims[0]),
         layout=layout,
     )

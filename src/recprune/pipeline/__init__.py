@@ -2,6 +2,8 @@
 
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.job import run
+from recprune.pipeline.run_folder import train_model
 from recprune.pipeline.saving import save_model, ship
+from recprune.pipeline.tuning import Tuned, tune
 
-__all__ = ["RunConfig", "run", "save_model", "ship"]
+__all__ = ["RunConfig", "Tuned", "run", "save_model", "ship", "train_model", "tune"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recprune.errors import ParameterError, nearest
-from recprune.models import Penalty, Training
+from recprune.models import RANKERS, Hidden, Penalty, Ranker, Schedule, Training
 
 __all__ = ["RunConfig"]
 
@@ -18,26 +21,68 @@ Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class RunConfig(BaseModel):
-    """Settings of the main job; every one has a default."""
+    """Settings of training and of the main job; every one has a default.
+
+    Those from ``label`` to ``on_bad_rows`` say how the program reads a table. From Python a data set
+    is read already, and they are left open.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    label: str | None = None
+    """Column to predict."""
+    label_threshold: float | None = None
+    """From this value up the label is 1, as for ratings."""
+    negatives: Literal["popularity", "uniform"] | None = None
+    """For rows that are all 1: how items that the user did not take are drawn."""
+    negatives_per_positive: Positive | None = None
+    """How many for each item taken; none = 4."""
+    user: str | None = None
+    """Column of user ids."""
+    item: str | None = None
+    """Column of item ids."""
+    time: str | None = None
+    """Column that orders the rows in time."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out."""
+    schema_file: str | None = None
+    """File of stated fields (schema.toml)."""
+    on_bad_rows: Literal["error", "skip"] = "error"
+    """What becomes of rows of CSV and TSV that cannot be read."""
     seed: int = 0
     """Of everything that is drawn: the split, the weights, shuffles and resamples."""
     split: str = "auto"
     """How rows are split: auto, time, user, last-n (as last-1), random or stratified."""
     strict: bool = False
     """Whether a warning or an error that the table's checks find ends the run before it trains."""
+    model: str = "DeepFM"
+    """Class of the full model: one of :data:`recprune.models.RANKERS`, in any case of letters."""
     dim: Positive = 16
-    """Dims of every field's embedding in the full model."""
+    """Dims of every field's embedding in the full model, where it has such."""
     hidden: tuple[Positive, ...] = (128, 64)
-    """Neurons of each hidden layer of the full model."""
+    """Neurons of each hidden layer of the full model, where it has such."""
+    batch_norm: bool = False
+    """Whether hidden layers normalise their inputs by the batch."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of hidden activations dropped while training."""
+    options: dict[str, Any] = {}
+    """What else the model's class takes, such as ``crosses`` of DCNv2."""
     epochs: Positive = 30
     """Most epochs of training; early stopping usually ends it sooner."""
+    batch_size: Positive | None = None
+    """Rows a step; none = by the number of rows, 128 to 4,096."""
+    patience: Positive = 2
+    """Epochs without a better score before training stops."""
+    metric: str = "auc"
+    """Of the held-out rows: which epoch is kept, and when training stops."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """Of the hidden layers; tables learn three times as fast."""
+    warm_up: int | float = 0
+    """Steps, or share of all steps, in which the learning rate rises."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the learning rate falls until the last epoch allowed."""
+    class_weight: Literal["balanced"] | tuple[float, float] | None = None
+    """How much rows of 0 and of 1 count; probabilities move along."""
     unknown_rate: Strength = 50.0
     """k in k / (k + count), the chance that training reads a value as unknown."""
     l1: Strength = 0.0
@@ -59,13 +104,54 @@ class RunConfig(BaseModel):
     ranking_users: Positive = 200
     """Most test users whose full catalogue is ranked."""
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _known_model(cls, name: Any) -> Any:
+        known = {known.casefold(): known for known in RANKERS}
+        if isinstance(name, str) and name.casefold() not in known:
+            raise ParameterError(f"There is no model {name!r}.{nearest(name, RANKERS)}")
+        return known[name.casefold()] if isinstance(name, str) else name
+
+    @field_validator("options")
+    @classmethod
+    def _plain_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return {
+            n: tuple(v) if isinstance(v, list) else v for n, v in options.items() if v is not None
+        }
+
+    @model_validator(mode="after")
+    def _makes_a_ranker(self) -> RunConfig:
+        self.ranker()
+        return self
+
+    def ranker(self) -> Ranker:
+        """Return the full model, not fitted yet."""
+        kind = RANKERS[self.model]
+        common: dict[str, Any] = {
+            "dim": self.dim,
+            "hidden": Hidden(self.hidden, self.batch_norm, self.dropout),
+            "training": self.training(),
+            "seed": self.seed,
+        }
+        takes = inspect.signature(kind).parameters
+        own = [name for name in takes if name not in common]
+        for name in self.options:
+            if name not in own:
+                raise ParameterError(f"{self.model} has no option {name!r}.{nearest(name, own)}")
+        return kind(**{n: v for n, v in common.items() if n in takes}, **self.options)
+
     def training(self) -> Training:
         """Return the options of training the full model."""
         return Training(
             epochs=self.epochs,
+            batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             penalty=Penalty(l1=self.l1, l2=self.l2),
+            patience=self.patience,
             unknown_rate=self.unknown_rate,
+            schedule=Schedule(self.warm_up, self.decay),
+            metric=self.metric,
+            class_weight=self.class_weight,
         )
 
     @classmethod
@@ -75,13 +161,17 @@ class RunConfig(BaseModel):
             return cls(**settings)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
+            ours = first.get("ctx", {}).get("error")
+            if isinstance(ours, ParameterError):
+                raise ours from error
+            name = ".".join(str(part) for part in first["loc"][:1])
             if first["type"] == "extra_forbidden":
                 hint = nearest(name, cls.model_fields)
                 raise ParameterError(f"There is no setting {name!r}.{hint}") from error
+            told = [e["msg"].lower() for e in error.errors() if str(e["loc"][0]) == name]
             raise ParameterError(
-                f"The {name!r} setting is wrong: {first['msg'].lower()}. "
-                f"Got {first['input']!r} instead."
+                f"The {name!r} setting is wrong: {', or '.join(told)}. "
+                f"Got {settings.get(name, first['input'])!r} instead."
             ) from error
 
     @classmethod
@@ -109,8 +199,11 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's escapes are TOML's too, which wants one more character escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{name} = {_toml(v)}" for name, v in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     return repr(value)

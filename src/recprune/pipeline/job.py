@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from recprune.data.checks import check_dataset
 from recprune.data.quality import refuse_grave
 from recprune.evaluation import Verdict, evaluate, paired_latency_us
 from recprune.metrics import calibration_curve
-from recprune.models import DeepFM, Hidden, Ranker
+from recprune.models import Ranker
 from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import final_verdict, user_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
+from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
 from recprune.pipeline.search import Search, search
 from recprune.pipeline.techniques import techniques
@@ -64,7 +65,9 @@ def run(
     """Do the whole job on a split data set and write the run folder, whole or not at all.
 
     The folder is the pruned model's artefact, with ``full/`` (the full model's), ``users.rp/``,
-    ``report.html``, ``report.json``, ``README.md`` (the model card), ``plots/`` and ``run.toml``.
+    ``report.html``, ``report.json``, ``README.md`` (the model card), ``plots/``, and the full
+    model's ``run.toml``, ``run.json`` and ``history.parquet``. Stopped and started again, training
+    the full model goes on where it was.
 
     Args:
         data: with splits; see :meth:`recprune.Dataset.split`. Test rows are used once, at the end.
@@ -83,13 +86,8 @@ def run(
     findings = check_dataset(data)
     if config.strict:
         refuse_grave(findings)
-    with folder_written_whole(Path(out)) as folder:
-        full = DeepFM(
-            dim=config.dim,
-            hidden=Hidden(config.hidden, dropout=config.dropout),
-            training=config.training(),
-            seed=config.seed,
-        ).fit(data.train, data.tune)
+    with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
+        full = fitted(config, data, checkpoint)
         found = search(full, data, config)
         small = found.small
         rivals = (
@@ -137,13 +135,13 @@ def run(
                 data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
             ),
             "findings": [f.to_json() for f in findings],
-            "history": {"full": [asdict(e) for e in full.history]},
+            "history": {"full": epochs_of(full)},
             "config": config.model_dump(mode="json"),
         }
         report["compression"] = scored["full"].bytes / scored["pruned"].bytes
         report["report"] = str(Path(out) / "report.html")
         report = {key: _plain(value) for key, value in report.items()}
-        (folder / "run.toml").write_text(config.to_toml(), encoding="utf-8")
+        write_training(folder, full, data, config)
         (folder / "README.md").write_text(model_card(report), encoding="utf-8")
         write_report(folder, report)
         (folder / "report.json").write_text(_dumps(report), encoding="utf-8")

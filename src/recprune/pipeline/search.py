@@ -17,7 +17,7 @@ from recprune.importance import FieldRanking, rank_fields
 from recprune.metrics import auc
 from recprune.models import Ranker
 from recprune.pipeline.config import RunConfig
-from recprune.pruning import FineTuning, Keep, cut, encode, fine_tune, rotate
+from recprune.pruning import FineTuning, Wanted, cut, encode, fine_tune, rotate
 
 __all__ = ["Candidate", "Search", "fit_reference", "search"]
 
@@ -131,11 +131,11 @@ def _path(
         yield f"{len(fields)} fields", 1.0, model
     model = rotate(model, data.train)
     for share, dims in zip(SHARES, DIMS, strict=True):
-        keep: Keep = {
-            "rows": _rows(reference, share),
-            "neurons": tuple(max(4, round(n * share)) for n in reference.neurons),
-            "dims": max(2, round(config.dim * dims)),
-        }
+        keep: dict[str, Wanted] = {"rows": _rows(reference, share)}
+        if reference.neurons:
+            keep["neurons"] = tuple(max(4, round(n * share)) for n in reference.neurons)
+        if reference.dim:
+            keep["dims"] = max(2, round(reference.dim * dims))
         model = fine_tune(cut(model, data.train, keep), tuning)
         yield f"{share:.0%} of rows and neurons", share, model
 

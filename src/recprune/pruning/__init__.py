@@ -1,7 +1,7 @@
 """Make a ranker smaller: plan, repair, apply, fine-tune, encode."""
 
 from recprune.pruning.encode import encode
-from recprune.pruning.planning import Keep, plan
+from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
 from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune
@@ -9,6 +9,7 @@ from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune
 __all__ = [
     "FineTuning",
     "Keep",
+    "Wanted",
     "cut",
     "encode",
     "fine_tune",

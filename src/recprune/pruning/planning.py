@@ -35,8 +35,20 @@ Keep = Mapping[str, Wanted]
 #: Axis name → importance of its units.
 UnitScores = Mapping[str, NDArray[np.float64]]
 
-UNITS: dict[str, Unit] = {"fields": "field", "rows": "row", "dims": "dim", "neurons": "neuron"}
-DEFAULT_METHODS = {"fields": "permutation", "rows": "norm_count", "dims": "l2", "neurons": "l2"}
+UNITS: dict[str, Unit] = {
+    "fields": "field",
+    "rows": "row",
+    "dims": "dim",
+    "neurons": "neuron",
+    "pairs": "pair",
+}
+DEFAULT_METHODS = {
+    "fields": "permutation",
+    "rows": "norm_count",
+    "dims": "l2",
+    "neurons": "l2",
+    "pairs": "l2",
+}
 
 
 def plan(
@@ -51,7 +63,7 @@ def plan(
     Args:
         model: fitted ranker, cut or not.
         split: rows that the methods score on, in any encoding that the model descends from.
-        keep: by kind of unit (``"fields"``, ``"rows"``, ``"dims"``, ``"neurons"``). A float is
+        keep: by kind of unit (``"fields"``, ``"rows"``, ``"dims"``, ``"neurons"``, ``"pairs"``). A float is
             the share kept of the units that are left now, an int the count, a list of names the
             fields themselves, a list of ints the neurons of each layer. Rows compete across all
             fields; dims are the same in every field; neurons compete within their layer. Numeric

@@ -29,6 +29,8 @@ from recprune.report.plots_scores import (
     calibration_points,
     histories_of,
     learning,
+    learning_metric,
+    lower_is_better,
     score_overlap,
     scores,
     slice_rows,
@@ -201,14 +203,15 @@ def _calibration_alt(report: Report) -> str:
 
 
 def _learning_alt(report: Report) -> str:
-    said = []
-    for name, rows in histories_of(report).items():
-        found = [v for r in rows if (v := number(r, "auc")) is not None]
+    said, histories = [], histories_of(report)
+    metric = learning_metric(histories)
+    for name, rows in histories.items():
+        found = [v for r in rows if (v := number(r, metric)) is not None]
         losses = [v for r in rows if (v := number(r, "loss")) is not None]
         if found:
-            said.append(
-                f"{shorten(name)}: AUC from {number_text(found[0])} to {number_text(max(found))}"
-            )
+            best = (min if lower_is_better(metric) else max)(found)
+            told = f"{metric_name(metric)} from {number_text(found[0])} to {number_text(best)}"
+            said.append(f"{shorten(name)}: {told}")
         elif losses:
             said.append(
                 f"{shorten(name)}: loss from {number_text(losses[0])} to {number_text(losses[-1])}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recprune._support import require
+from recprune.metrics import metric as metric_of
+from recprune.metrics import names as metric_names
 from recprune.report.facts import at, number, records
 from recprune.report.plots_cuts import forest
 from recprune.report.style import COLOURS, HALF, WIDE, new_figure, tidy, titled
@@ -26,6 +28,8 @@ __all__ = ["calibration", "learning", "scores", "slices", "willingness"]
 Report = Mapping[str, Any]
 MOST_GROUPS = 24
 MOST_SLICES = 40
+#: What a history says of every epoch, whatever the metric.
+OF_AN_EPOCH = ("epoch", "loss", "learning_rate", "seconds", "rows_per_second")
 _LOOK = {"full": ("full", "o", "-"), "pruned": ("pruned", "s", "--")}
 
 
@@ -149,21 +153,23 @@ def slices(report: Report) -> Figure:
 
 
 def learning(report: Report) -> Figure:
-    """Draw the training loss and the tune AUC, epoch by epoch."""
+    """Draw the training loss and the score of the tune rows, epoch by epoch."""
     histories = histories_of(report)
     figure = new_figure(HALF, 4.3)
-    panels = (("loss", "Training loss"), ("auc", "AUC (tune rows)"))
+    metric = learning_metric(histories)
+    panels = (("loss", "Training loss"), (metric, f"{metric_name(metric)} (tune rows)"))
     drawn = [
         p for p in panels if any(number(r, p[0]) is not None for h in histories.values() for r in h)
     ]
     best = None
     whole = require("matplotlib.ticker", "train").MaxNLocator
     for index, (key, label) in enumerate(drawn):
-        axes = figure.add_subplot(len(drawn), 1, index + 1)
+        above = figure.axes[0] if index else None
+        axes = figure.add_subplot(len(drawn), 1, index + 1, sharex=above)
         for name, rows in histories.items():
             colour, marker, dash = _LOOK.get(name, ("muted", "^", ":"))
             points = [
-                (number(r, "epoch") or float(i + 1), v)
+                (float(i + 1) if (epoch := number(r, "epoch")) is None else epoch, v)
                 for i, r in enumerate(rows)
                 if (v := number(r, key)) is not None
             ]
@@ -173,8 +179,8 @@ def learning(report: Report) -> Figure:
             axes.plot(
                 x, y, color=COLOURS[colour], marker=marker, ls=dash, ms=5, label=shorten(name)
             )
-            if key == "auc" and (name == "full" or best is None):
-                best = max(points, key=lambda p: p[1])
+            if key == metric and (name == "full" or best is None):
+                best = (min if lower_is_better(metric) else max)(points, key=lambda p: p[1])
                 axes.plot(*best, "o", mfc="none", mec=COLOURS["ink"], mew=1.8, ms=13, clip_on=False)
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(whole(integer=True, nbins=10))
@@ -187,7 +193,8 @@ def learning(report: Report) -> Figure:
         figure,
         "Training"
         if best is None
-        else f"Training was best at epoch {best[0]:.0f} (AUC {number_text(best[1])})",
+        else f"Training was best at epoch {best[0]:.0f} "
+        f"({metric_name(metric)} {number_text(best[1])})",
     )
     return figure
 
@@ -242,6 +249,17 @@ def histories_of(report: Report) -> dict[str, list[Report]]:
     found = at(report, "history")
     names = found if isinstance(found, Mapping) else {}
     return {str(name): rows for name in names if (rows := records(found, name))}
+
+
+def learning_metric(histories: Mapping[str, Sequence[Report]]) -> str:
+    """Return the metric that stopped training: what an epoch says beside :data:`OF_AN_EPOCH`."""
+    found = (key for rows in histories.values() for row in rows for key in row)
+    return next((key for key in found if key not in OF_AN_EPOCH), "auc")
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell whether a metric's lower value is better; one that is not known is no such."""
+    return metric in metric_names() and not metric_of(metric).higher_is_better
 
 
 def floats(values: object) -> list[float]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
-from recprune.errors import ArtifactError, DataError, InputError, ParameterError, nearest
+from recprune.errors import DataError, InputError, ParameterError, nearest
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.ranking import Ranking
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
+from recprune.sampling import sampling_shift
 from recprune.texts import text
 from recprune.topk import top_k
 from recprune.users import Users
@@ -129,7 +130,7 @@ class Scorer:
             ParameterError: the model has no such label.
         """
         number = self._label(label, "score")
-        shift = self._shift() if calibrated else np.float32(0)
+        shift = np.float32(sampling_shift(self.meta.get("labels")) if calibrated else 0)
         if number and shift:
             raise InputError(
                 f"The rate of negatives is that of {self.labels[0]!r}: the probabilities of "
@@ -145,22 +146,6 @@ class Scorer:
             error = ParameterError.of("label", owner, "a label of the model", label)
             raise ParameterError(f"{error}{nearest(str(label), self.labels)}")
         return self.labels.index(label)
-
-    def _shift(self) -> np.float32:
-        """Return what all logits are too high by: ln of the share of negatives in training."""
-        labels = self.meta.get("labels") or {}
-        drawn, rate = labels.get("negatives") or {}, labels.get("negative_rate") or 1.0
-        if drawn and drawn.get("by") != "uniform" and drawn.get("alpha"):
-            raise InputError(
-                "This model's negatives were drawn by popularity, so that its probabilities cannot "
-                "be calibrated by one rate. Train with Negatives(by='uniform'), or --negatives "
-                "uniform."
-            )
-        if not isinstance(rate, int | float) or not 0 < rate <= 1:
-            raise ArtifactError(
-                f"The artefact's rate of negatives must be in (0, 1]. Got {rate!r}."
-            )
-        return np.float32(np.log(rate))
 
     def recommend(
         self,

@@ -55,7 +55,7 @@ class Shape:
         sources: source of each field, length F.
         dims: for each field, which of the D columns it has (all of them unless dims were cut
             field by field).
-        dim: D.
+        units: the dims that the D columns are, in the uncut model's coordinates.
         wide: whether column 0 of the table is a first-order weight.
         layout: axes and shapes of the tensors.
     """
@@ -65,9 +65,14 @@ class Shape:
     kinds: tuple[Kind, ...]
     sources: tuple[Source, ...]
     dims: tuple[NDArray[np.int32], ...]
-    dim: int
+    units: NDArray[np.int32]
     wide: bool
     layout: Layout
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.units)
 
     @property
     def width(self) -> int:

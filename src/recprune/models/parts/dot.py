@@ -33,7 +33,8 @@ class DotPart(Part):
         if bottom:
             self.bottom = MLP(BOTTOM, self.numbers.size, bottom, generator)
         axes = shape.layout.axes
-        self.z_dims = axes["dims.dot"].units if "dims.dot" in axes else np.empty(0, np.int32)
+        own = axes["dims.dot"].units if "dims.dot" in axes else np.empty(0, np.int32)
+        self.columns = np.searchsorted(shape.units, own)
         # z stands after the fields, where place −1 finds it.
         at = np.stack(shape.members(axes["pairs"])) if "pairs" in axes else np.empty((2, 0), int)
         self.at: Tensor
@@ -72,7 +73,7 @@ class DotPart(Part):
         spread = embedding.new_zeros(len(embedding), self.dim)
         if self.bottom is not None:
             z = torch.relu(self.bottom(self.numbers.of(embedding), flow))
-            spread[:, self.z_dims] = z
+            spread[:, self.columns] = z
         vectors = torch.cat([embedding, spread.unsqueeze(1)], dim=1)
         gram = torch.bmm(vectors, vectors.transpose(1, 2))
         products = flow.tap("pairs", gram[:, self.at[0], self.at[1]])

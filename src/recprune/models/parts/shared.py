@@ -54,6 +54,7 @@ class SharedPart(Part):
         return {"bottom.0.weight": {1: self.fields}}
 
     def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
-        """Return the logits, shape (B, T)."""
+        """Return the logits, shape (B, T), or (B,) of one label."""
         value = self.bottom(self.fields.of(embedding), flow)
-        return torch.cat([task(value, flow) for task in self.tasks], dim=1)
+        logits = torch.cat([task(value, flow) for task in self.tasks], dim=1)
+        return logits if len(self.tasks) > 1 else logits.squeeze(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from recprune.errors import ParameterError
 from recprune.lookups import UNKNOWN
 from recprune.models.retrieval.mf import MF
 from recprune.models.retrieval.positives import Positives
-from recprune.models.trainer import Epoch, Training
+from recprune.models.training import Epoch, Training
 
 __all__ = ["ALS"]
 
@@ -45,6 +46,10 @@ class ALS(MF):
         ParameterError: an option out of range.
     """
 
+    resumable = False
+
+    resumable = False
+
     def __init__(
         self,
         dim: int = 64,
@@ -66,6 +71,7 @@ class ALS(MF):
         valid: Split | None = None,
         training: Training | None = None,
         teacher: NDArray[np.float32] | None = None,
+        watch: Callable[[Epoch], None] | None = None,
         **options: Any,
     ) -> list[Epoch]:
         """Sweep on from the present factors.
@@ -75,6 +81,8 @@ class ALS(MF):
             valid: held-out rows; None = all epochs.
             training: epochs and patience; None = as the retriever was made.
             teacher: has no part in least squares, and is left aside.
+            watch: see :func:`recprune.models.trainer.train`.
+            watch: called with every epoch's line of the history; what it raises ends training.
             options: none; a checkpoint, taps and further losses belong to training by gradients.
 
         Raises:
@@ -83,7 +91,7 @@ class ALS(MF):
         """
         if given := [name for name, value in options.items() if value is not None]:
             raise ParameterError.of(given[0], "ALS.train_on", "left out", options[given[0]])
-        training = training or self.training
+        training = self.checked(training or self.training)
         positives = Positives.of(self.aligned(rows))
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
@@ -96,7 +104,11 @@ class ALS(MF):
             sweeps.into(self.net.table)
             reached = score() if score else None
             history.append(Epoch(epoch, loss, reached))
+            if watch is not None:
+                watch(history[-1])
             logger.info("sweep %d: loss %.5f, held-out %s", epoch, loss, reached)
+            if watch is not None:
+                watch(history[-1])
             if best is None or reached is None or reached > best:
                 best, kept, waited = reached, self.net.table.detach().clone(), 0
             else:

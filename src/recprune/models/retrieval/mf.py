@@ -18,7 +18,7 @@ from recprune.models.retrieval.bpr import Bpr
 from recprune.models.retrieval.positives import Positives
 from recprune.models.retrieval.retriever import Retriever
 from recprune.models.taps import Tap
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 __all__ = ["MF"]
 

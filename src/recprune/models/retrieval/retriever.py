@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recprune.data import Split
 from recprune.encoding import Rows
-from recprune.errors import RunError
+from recprune.errors import ParameterError, RunError, TrainingError
 from recprune.lookups import UNKNOWN
 from recprune.models.objective import Objective
 from recprune.models.ranker import Ranker
@@ -19,7 +19,8 @@ from recprune.models.retrieval.lesson import Lesson
 from recprune.models.retrieval.lists import Exam, best_items
 from recprune.models.retrieval.positives import Positives, Window
 from recprune.models.taps import Tap
-from recprune.models.trainer import Epoch, Training, train
+from recprune.models.trainer import train
+from recprune.models.training import Epoch, Training
 from recprune.texts import text
 
 __all__ = ["Retriever"]
@@ -86,22 +87,51 @@ class Retriever(Ranker):
 
         Raises:
             DataError: no row is positive, or the rows have no items.
+            ParameterError: a training for labels: a metric of rows, or weights of classes.
+            TrainingError: the loss is not finite, or has exploded; the rows are named.
         """
-        training = training or self.training
+        training = self.checked(training or self.training)
         positives = Positives.of(self.aligned(rows))
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
         objective, own = self.learns(positives)
-        return train(
-            self.net,
-            positives.rows,
-            Lesson(objective, None if teacher is None else teacher[positives.at]),
-            replace(training, unknown_rate=min(training.unknown_rate, UNKNOWN_RATE)),
-            score=score,
-            seed=self.seed,
-            taps=_joined(taps or {}, own),
-            **options,
-        )
+        lesson = Lesson(objective, None if teacher is None else teacher[positives.at])
+        try:
+            return train(
+                self.net,
+                positives.rows,
+                lesson,
+                replace(training, unknown_rate=min(training.unknown_rate, UNKNOWN_RATE)),
+                score=score,
+                seed=self.seed,
+                taps=_joined(taps or {}, own),
+                groups=0,  # what items of like popularity share hides what tells them apart
+                **options,
+            )
+        except TrainingError as error:
+            rows_of = positives.at[np.array(error.rows, np.int64)].tolist()
+            raise TrainingError(f"{error} Only the positive rows are counted.", rows_of) from error
+
+    @classmethod
+    def checked(cls, training: Training) -> Training:
+        """Return a training that is fit for a retriever.
+
+        Raises:
+            ParameterError: it names a metric of rows, or weighs classes.
+        """
+        usual = Training()
+        if training.metric != usual.metric:
+            constraint = f"left out: a retriever stops early by NDCG@{K}"
+            raise ParameterError.of("metric", cls.__name__, constraint, training.metric)
+        if training.class_weight is not None:
+            constraint = "left out: a retriever learns from positive rows alone"
+            raise ParameterError.of("class_weight", cls.__name__, constraint, training.class_weight)
+        return training
+
+    @property
+    def metric(self) -> str:
+        """What held-out rows are scored by: NDCG@10 over the whole catalogue."""
+        return f"ndcg@{K}"
 
     def held_out(self, valid: Split) -> Callable[[], float]:
         """Return a function that scores the present weights by NDCG@10; see the class.

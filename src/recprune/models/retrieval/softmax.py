@@ -47,10 +47,12 @@ class InBatchSoftmax:
         share = np.maximum(count, 1) / len(positives)
         self.log_share = torch.from_numpy(np.log(share).astype(np.float32)) if corrected else None
         self.weight = None if positives.weight is None else torch.from_numpy(positives.weight)
+        self._batch: Index = np.empty(0, np.int64)
         self._seen: Tensor | None = None
 
     def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the batch's own rows."""
+        self._batch = chosen.numpy()
         return rows
 
     def see(self, vectors: Tensor, _: Tensor | None) -> Tensor:
@@ -59,11 +61,13 @@ class InBatchSoftmax:
         return vectors
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """Return the mean loss of the vectors seen last; the logits, shape (B,), are not needed."""
+        """Return the mean loss of the batch's vectors, seen last, or of some of its rows.
+
+        The logits, shape (B,), are not needed.
+        """
         assert self._seen is not None, "the network never ran through the tap"
-        user, item = self._seen.unbind(1)
-        self._seen = None
         at = chosen.numpy()
+        user, item = self._seen[np.flatnonzero(np.isin(self._batch, at))].unbind(1)
         items = self.positives.items[at]
         hidden = torch.from_numpy(self._hidden(self.positives.users[at], items))
         log_share = None if self.log_share is None else self.log_share[items]

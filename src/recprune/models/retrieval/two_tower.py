@@ -19,7 +19,7 @@ from recprune.models.retrieval.positives import Positives
 from recprune.models.retrieval.retriever import Retriever
 from recprune.models.retrieval.softmax import InBatchSoftmax
 from recprune.models.taps import Tap
-from recprune.models.trainer import Training
+from recprune.models.training import Training
 
 __all__ = ["TwoTower"]
 

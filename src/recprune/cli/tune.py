@@ -1,0 +1,119 @@
+"""``recprune tune``: search better settings of a ranker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recprune.cli._options import (
+    Config,
+    Drop,
+    Item,
+    Json,
+    Label,
+    LabelThreshold,
+    NegativesBy,
+    NegativesPerPositive,
+    Output,
+    Schema,
+    Seed,
+    Set,
+    Split,
+    Sql,
+    SqlUrlFile,
+    TableOrSql,
+    Time,
+    User,
+    emit,
+    keep_bad_rows,
+)
+from recprune.cli._run import ModelName, OnBadRows, prepared
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from recprune.pipeline import Tuned
+
+#: Columns of the trials that are no settings.
+ABOUT = ("trial", "state", "epoch", "seconds", "error")
+
+
+def command(
+    table: TableOrSql = None,
+    label: Label = None,
+    label_threshold: LabelThreshold = None,
+    negatives: NegativesBy = None,
+    negatives_per_positive: NegativesPerPositive = None,
+    user: User = None,
+    item: Item = None,
+    time: Time = None,
+    drop: Drop = None,
+    schema: Schema = None,
+    split: Split = None,
+    model: ModelName = None,
+    trials: Annotated[int, typer.Option("--trials", help="How many settings to try.")] = 50,
+    output: Output = Path("runs/tuned"),
+    config: Config = None,
+    settings: Set = None,
+    seed: Seed = None,
+    on_bad_rows: OnBadRows = None,
+    sql: Sql = None,
+    sql_url_file: SqlUrlFile = None,
+    as_json: Json = False,
+) -> int:
+    """Search a ranker's settings; ``recprune train --config OUTPUT/run.toml`` trains with the best.
+    Stopped and started again, or with more trials, it goes on where it was.
+    """
+    from recprune.pipeline import tune
+
+    ready = prepared(
+        table,
+        (sql, sql_url_file),
+        config,
+        settings,
+        label=label,
+        label_threshold=label_threshold,
+        negatives=negatives,
+        negatives_per_positive=negatives_per_positive,
+        user=user,
+        item=item,
+        time=time,
+        drop=drop,
+        schema_file=None if schema is None else str(schema),
+        split=split,
+        model=model,
+        seed=seed,
+        on_bad_rows=on_bad_rows,
+    )
+    found = tune(ready.config, ready.data, trials=trials, storage=output)
+    keep_bad_rows(ready.bad, output)
+    states = found.trials["state"].to_list()
+    result: dict[str, Any] = {
+        "output": str(output),
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+        "given": _trial(found, states.index(next(s for s in states if s != "failed"))),
+        "best": _trial(found, found.best),
+        "train": f"recprune train TABLE --config {output / 'run.toml'}",
+    }
+    emit(result, as_json, _summary(result))
+    return 0
+
+
+def _trial(found: Tuned, number: int) -> dict[str, Any]:
+    row = found.trials.row(number, named=True)
+    return {name: value for name, value in row.items() if name not in ABOUT}
+
+
+def _summary(result: dict[str, Any]) -> RichTable:
+    from rich.table import Table as RichTable
+
+    counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
+    shown = RichTable("", "as given", "best", title=f"Trials: {counts}", title_justify="left")
+    for name, best in result["best"].items():
+        values = (result["given"][name], best)
+        texts = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+        shown.add_row(name.replace("_", " "), *texts)
+    shown.caption, shown.caption_justify = result["train"], "left"
+    return shown

@@ -1,0 +1,110 @@
+"""How to train: the options, and what each epoch comes to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recprune.errors import ParameterError
+from recprune.metrics import metric
+from recprune.models.objective import ClassWeight, check_class_weight
+from recprune.models.optimiser import Penalty
+from recprune.models.schedule import Schedule
+
+__all__ = ["Epoch", "Training"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Args:
+        epochs: most passes over the rows.
+        batch_size: rows a step; None = about a three-hundredth of the rows, within 128 to
+            4,096.
+        learning_rate: of the dense layers; the table's is three times that.
+        penalty: L1, L2 and group penalties.
+        patience: epochs without a better score on the held-out rows before stopping.
+        unknown_rate: k in p = k / (k + count), the chance that a value is read as unknown. Trains
+            the unknown row, and keeps rare rows from learning their own rows' labels by heart.
+        schedule: warm-up and decay of the learning rate; the default is constant.
+        metric: of the held-out rows, by its name in :mod:`recprune.metrics`: decides which epoch is
+            kept and when to stop. ``"gauc"`` needs users.
+        class_weight: how much rows of each class count, beside their own weights, as in scikit-learn:
+            ``"balanced"`` (n / (2 · rows of the class)), or the weights of 0 and 1; None = alike.
+            Probabilities are then those of rows weighted so, not of the rows as they are: every odds
+            is about w1 / w0 times too high. The order of the rows hardly changes.
+
+    Raises:
+        ParameterError: a value out of range, or no such metric.
+    """
+
+    epochs: int = 30
+    batch_size: int | None = None
+    learning_rate: float = 1e-3
+    penalty: Penalty = Penalty()  # noqa: RUF009 (frozen)
+    patience: int = 2
+    unknown_rate: float = 50.0
+    schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
+    metric: str = "auc"
+    class_weight: ClassWeight = None
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": (isinstance(self.epochs, int) and self.epochs >= 0, "an int ≥ 0"),
+            "batch_size": (self.batch_size is None or self.batch_size >= 1, "None or an int ≥ 1"),
+            "learning_rate": (0 < self.learning_rate < 1, "a float in (0, 1)"),
+            "patience": (self.patience >= 1, "an int ≥ 1"),
+            "unknown_rate": (self.unknown_rate >= 0, "a float ≥ 0"),
+        }
+        for name, (good, constraint) in checks.items():
+            if not good:
+                raise ParameterError.of(name, "Training", constraint, getattr(self, name))
+        metric(self.metric)
+        check_class_weight(self.class_weight)
+
+    def batch_of(self, n_rows: int) -> int:
+        """Return the batch size for this many rows."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return 1 << int(np.clip(round(math.log2(max(n_rows, 1) / 300)), 7, 12))
+
+    def better(self, score: float, best: float) -> bool:
+        """Tell whether a score of ``metric`` is better than the best so far.
+
+        >>> Training(metric="logloss").better(0.3, 0.4)
+        True
+        """
+        return score > best if metric(self.metric).higher_is_better else score < best
+
+    def best_of(self, history: Sequence[Epoch]) -> Epoch:
+        """Return the epoch whose weights are kept: the first best, or the last without scores."""
+        best = history[-1]
+        for epoch in reversed(history):
+            if epoch.score is not None and best.score is not None:
+                best = best if self.better(best.score, epoch.score) else epoch
+        return best
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the rows; epoch 0 is the state before training.
+
+    Args:
+        epoch: which, from 0.
+        loss: mean training loss; NaN of epoch 0.
+        score: of the held-out rows, by the training's metric; None without them.
+        learning_rate: of the dense layers at the epoch's last step.
+        seconds: what the pass took, without scoring.
+        rows_per_second: training rows by ``seconds``.
+    """
+
+    epoch: int
+    loss: float
+    score: float | None
+    learning_rate: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+    rows_per_second: float = field(default=0.0, compare=False)

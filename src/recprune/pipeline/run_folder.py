@@ -1,0 +1,148 @@
+"""What every trained model's folder says of its training: settings, versions, data, history."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune import __version__
+from recprune._support import fingerprint, logger
+from recprune.artifact import folder_written_whole
+from recprune.data import Dataset
+from recprune.models import Ranker
+from recprune.pipeline.config import RunConfig
+from recprune.pipeline.saving import ship
+from recprune.report import pictures
+
+__all__ = [
+    "checkpoint_beside",
+    "data_hash",
+    "epochs_of",
+    "fitted",
+    "train_model",
+    "write_training",
+]
+
+#: What can change a result's bytes.
+PACKAGES = ("numpy", "polars", "torch", "scikit-learn")
+#: Rows hashed at once.
+BLOCK = 1 << 16
+
+
+def train_model(data: Dataset, out: str | Path, config: RunConfig) -> tuple[Ranker, int]:
+    """Train a full model and write its folder, whole or not at all.
+
+    The folder is the model's artefact, with ``users.rp``, and what :func:`write_training` writes.
+    Stopped and started again, training goes on where it was.
+
+    Returns:
+        The model, and its artefact's bytes.
+    """
+    with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
+        model = fitted(config, data, checkpoint)
+        _, size = ship(folder, model, data)
+        if data.users is not None:
+            data.users.save(folder / "users.rp")
+        write_training(folder, model, data, config)
+    return model, size
+
+
+def fitted(config: RunConfig, data: Dataset, checkpoint: Path) -> Ranker:
+    """Return the full model, trained; from a checkpoint where its training knows such."""
+    model = config.ranker()
+    kept = checkpoint if model.resumable else None
+    return model.fit(data.train, data.tune, checkpoint=kept)
+
+
+def write_training(folder: Path, model: Ranker, data: Dataset, config: RunConfig) -> None:
+    """Write ``run.toml``, ``run.json``, ``history.parquet`` and ``plots/learning.png``.
+
+    ``run.toml`` holds the settings, which give the same bytes again on the same data, versions and
+    number of threads: those are in ``run.json``.
+    """
+    (folder / "run.toml").write_text(config.to_toml(), encoding="utf-8")
+    told = json.dumps(_circumstances(data, config), indent=1) + "\n"
+    (folder / "run.json").write_text(told, encoding="utf-8")
+    epochs = epochs_of(model)
+    pl.DataFrame(epochs, infer_schema_length=None).write_parquet(folder / "history.parquet")
+    drawn = pictures({"history": {"full": epochs}}).get("learning")
+    if drawn is not None:
+        (folder / "plots").mkdir(exist_ok=True)
+        (folder / "plots" / "learning.png").write_bytes(drawn.png)
+
+
+def epochs_of(model: Ranker) -> list[dict[str, float | None]]:
+    """Return a model's history: one record an epoch, its score under the metric's name."""
+    return [
+        {
+            "epoch": e.epoch,
+            "loss": e.loss if np.isfinite(e.loss) else None,
+            model.metric: e.score,
+            "learning_rate": e.learning_rate,
+            "seconds": e.seconds,
+            "rows_per_second": e.rows_per_second,
+        }
+        for e in model.history
+    ]
+
+
+def data_hash(data: Dataset) -> str:
+    """Return a hash of a split data set: encodings, codes, shares, labels and weights, by part."""
+
+    def arrays() -> Iterator[NDArray[Any]]:
+        yield np.frombuffer(data.encoder.hash().encode(), np.uint8)
+        for part in (data.train, data.tune, data.gate, data.test):
+            for at, block in part.rows.blocks(BLOCK):
+                yield block.codes
+                yield block.shares
+                yield part.label[at]
+            if part.extras.weight is not None:
+                yield part.extras.weight
+
+    return fingerprint(arrays())
+
+
+@contextlib.contextmanager
+def checkpoint_beside(out: str | Path) -> Iterator[Path]:
+    """Yield the file for a training's checkpoints, in a hidden folder beside its output.
+
+    The folder is removed once the body is through; after an error it stays, to go on from.
+    """
+    target = Path(os.path.realpath(out))
+    folder = target.parent / f".{target.name}.checkpoint"
+    try:
+        yield folder / "training.safetensors"
+    except BaseException:
+        if folder.exists():
+            logger.warning("What was trained is in %s; the same command goes on from it.", folder)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _circumstances(data: Dataset, config: RunConfig) -> Mapping[str, Any]:
+    import torch
+
+    parts = {"train": data.train, "tune": data.tune, "gate": data.gate, "test": data.test}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "recprune": __version__,
+        "seed": config.seed,
+        "versions": {"python": platform.python_version(), **versions},
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "data": {
+            "rows": {name: len(part) for name, part in parts.items()},
+            "hash": data_hash(data),
+        },
+    }
