@@ -158,6 +158,9 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
-def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Return codes and shares as a network takes them."""
-    return torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
+def tensors(rows: Rows, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return codes and shares as a network on a device takes them."""
+    return (
+        torch.from_numpy(rows.codes).to(device).long(),
+        torch.from_numpy(rows.shares).to(device),
+    )
