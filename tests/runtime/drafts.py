@@ -23,6 +23,7 @@ from recprune.models.parts import (
     PairsPart,
     SharedPart,
     StackPart,
+    TowersPart,
 )
 
 #: Every part, alone and beside others.
@@ -62,16 +63,7 @@ def _declare(draft: Draft, part: str, hidden: Hidden, labels: int) -> None:
         case "shared":
             SharedPart.declare(draft, hidden, hidden, labels)
         case "towers":
-            _declare_towers(draft, hidden)
-
-
-def _declare_towers(draft: Draft, hidden: Hidden) -> None:
-    for tower, sources in (("user", ("user", "context")), ("item", ("item",))):
-        name, last = f"towers.{tower}", len(hidden.sizes) - 1
-        width = draft.inputs(f"{name}.0.weight", 1, draft.of_source(*sources))
-        width = draft.hidden(name, f"neurons.{name}", width, hidden)
-        draft.after(f"neurons.{name}.{last}", draft.tensor(f"{name}.out.weight", 3, width))
-        draft.tensor(f"{name}.out.bias", 3)
+            TowersPart.declare(draft, hidden, 3)
 
 
 def random_model(

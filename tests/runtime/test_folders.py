@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from recprune._support import stream
 from recprune.artifact import folder_written_whole, write_artifact
 from recprune.errors import ArtifactError, DataError, InputError
 from recprune.runtime import Scorer, load
 from recprune.users import CrossTable, SeenItems, Users
 
-from .factory import KINDS, Shop, random_shop
+from .drafts import MODELS, random_model
+from .factory import KINDS, MIXED, Shop, random_encoder, random_rows, random_shop
 
 
 @pytest.fixture
@@ -95,6 +104,43 @@ def test_changed_or_cut_files_are_refused(tmp_path: Path, shop: Shop, what: str)
             read(folder)
         file.write_bytes(sound)
     read(folder)
+
+
+def _places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inside = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in inside:
+        yield (*at, key)
+        if isinstance(value, dict | list):
+            yield from _places(value, (*at, key))
+
+
+@pytest.mark.parametrize("model", ["dot_wide", "final", "pairs", "shared", "towers"])
+def test_any_other_config_is_refused_or_scored(tmp_path: Path, model: str) -> None:
+    draws = stream(0, model)
+    artifact = random_model(random_encoder(MIXED, 1), MODELS[model], 1, cut=("dim", "pair"))
+    write_artifact(tmp_path, artifact, "0")
+    sound = json.loads((tmp_path / "config.json").read_text())
+    hashes, refused = sound.pop("sha256"), 0
+    places = [p for key in ("model", "layout") for p in _places(sound[key], (key,))]
+    values = [None, -1, 0, 1, 3.5, 10**30, "x", "fields", [], {}, [1], ["mlp"], {"a": 1}, True]
+    for at in draws.permutation(len(places))[:120]:
+        *way, last = places[at]
+        config = copy.deepcopy(sound)
+        node = reduce(getitem, way, config)
+        if draws.random() < 0.3:
+            del node[last]
+        else:
+            node[last] = values[draws.integers(len(values))]
+        own = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        sealed = {**config, "sha256": {**hashes, "config.json": own}}
+        (tmp_path / "config.json").write_text(json.dumps(sealed))
+        try:
+            scorer = load(tmp_path)
+        except InputError:
+            refused += 1
+            continue
+        assert np.isfinite(scorer.logits(random_rows(scorer.encoder, 3, 0))).all()
+    assert refused > 60
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path, shop: Shop) -> None:

@@ -183,6 +183,7 @@ def test_tensors_that_do_not_fit_are_refused(
         ({"parts": None}, "'parts' must be different names"),
         ({"wide": 1}, "'wide' must be true or false"),
         ({"wide": True}, r"'table.user' must have shape"),
+        ({"parts": ["fm", "stack"]}, "no tensor 'stack.mlp.out.weight'"),
         ({"parts": []}, "no use for these tensors: 'mlp.0.bias'"),
         ({"parts": ["mlp", "fm", "cross"]}, "no tensor 'cross.out.weight'"),
         ({"labels": ["a", "b"]}, "must have the part 'shared'"),
@@ -194,6 +195,12 @@ def test_contradicting_configs_are_refused(change: dict[str, Any], message: str)
     artifact = random_model(random_encoder(MIXED, 0), MODELS["mlp"], 0)
     with pytest.raises(ArtifactError, match=message):
         Scorer(replace(artifact, model={**artifact.model, **change}))
+
+
+def test_hidden_layers_that_are_declared_must_be_there() -> None:
+    artifact = random_model(random_encoder(MIXED, 0), MODELS["fm_narrow"], 0)
+    with pytest.raises(ArtifactError, match="no hidden layer"):
+        Scorer(replace(artifact, model={**artifact.model, "parts": ["fm", "mlp"]}))
 
 
 def test_labels_and_layers_must_be_as_many() -> None:
@@ -219,6 +226,7 @@ def test_pairs_of_no_fields_are_refused(model: str) -> None:
         (("fields", left), ("fields", right[:-1])),
         (("rows.user", left), ("fields", right)),
         (("fields", left),),
+        (("fields", left[0]), ("fields", right)),
         (),
         (("fields", np.full(last + 1, -1)), ("fields", right)),
     ):

@@ -164,8 +164,10 @@ class FieldBlock:
             np.add(number, step, out=number)
         if self.bags is not None:
             self.bags(flat[:, self.bag_at : self.high], shares, flat[:, self.bag_at : self.used])
-        np.matmul(flat[:, : self.used], self.matrix, out=out[:, : self.matrix.shape[1]])
-        if self.carry is not None:
+        if self.carry is None:
+            np.matmul(flat[:, : self.used], self.matrix, out=out)
+        else:
+            np.matmul(flat[:, : self.used], self.matrix, out=out[:, : self.matrix.shape[1]])
             # The columns of other fields' embeddings stay as the buffer was made: zero.
             out[:, self.carry[1]] = flat.take(self.carry[0], axis=1)
         if self.squares is not None:

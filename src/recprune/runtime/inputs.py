@@ -101,7 +101,7 @@ class Inputs:
         try:
             (of_left, left), (of_right, right) = self.layout.axes[axis].members
             sides = [[position[u] for u in side.tolist()] for side in (left, right)]
-        except (LookupError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"Axis {axis!r} has units that are no pairs of the model's fields: {error!r}."
             ) from error

@@ -98,7 +98,8 @@ class Scorer:
             DataError: rows of another shape, or codes beyond a field's table.
             ParameterError: the model has no such label.
         """
-        block, head = self._block, self._weights.heads[self._label(label, "logits")]
+        heads = self._weights.heads
+        block, head = self._block, heads[0 if label is None else self._label(label, "logits")]
         block.check(rows)
         codes, shares, n = rows.codes, rows.shares, len(rows.codes)
         if n == 1:

@@ -63,7 +63,9 @@ class Weights:
         layers: list[Layer] = []
         if "mlp" in parts:
             layers = tensors.hidden("mlp", self.inputs.size)
-            layers.append(tensors.layer("mlp.out", 1, len(layers[-1][1]) if layers else 0, False))
+            if not layers:
+                raise ArtifactError("The model's part 'mlp' has no hidden layer 'mlp.0'.")
+            layers.append(tensors.layer("mlp.out", 1, len(layers[-1][1]), False))
         read = [READERS[name](tensors, self.inputs) for name in parts if name in READERS]
         bias = tensors.take("bias", len(self.labels)).tolist()
         tensors.done()

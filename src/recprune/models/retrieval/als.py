@@ -58,7 +58,7 @@ class ALS(MF):
         training: Training | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(dim, training=training or Training(epochs=SWEEPS), seed=seed)
+        super().__init__(dim, training=training or Training(epochs=SWEEPS, patience=3), seed=seed)
         for name, value in (("alpha", alpha), ("l2", l2)):
             if not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ParameterError.of(name, "ALS", "a finite float > 0", value)
