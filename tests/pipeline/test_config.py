@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.errors import ParameterError
-from recprune.models import RANKERS, DCNv2, Hidden, Schedule
+from recprune.models import RANKERS, DCNv2, Hidden, Schedule, Training
 from recprune.pipeline import RunConfig
 
 
@@ -70,3 +70,12 @@ def test_every_ranker_can_be_named(name: str) -> None:
 def test_bad_settings_are_named(settings: dict, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         RunConfig.of(**settings)
+
+
+def test_epochs_and_patience_are_the_class_s_own_where_nothing_is_said() -> None:
+    ranker, retriever = RunConfig().training(), RunConfig(model="TwoTower").training()
+    assert (ranker.epochs, ranker.patience) == (Training().epochs, Training().patience)
+    own = RANKERS["TwoTower"]().training
+    assert (retriever.epochs, retriever.patience) == (own.epochs, own.patience)
+    assert retriever.epochs > ranker.epochs
+    assert RunConfig(model="TwoTower", epochs=3).training().epochs == 3

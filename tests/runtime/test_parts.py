@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recprune.artifact import Artifact
+from recprune.artifact import Artifact, read_artifact
 from recprune.axes import Layout
 from recprune.errors import ArtifactError, InputError, ParameterError
 from recprune.runtime import Scorer
@@ -75,6 +76,11 @@ def test_any_shape(
 ) -> None:
     encoder = random_encoder(plain_schema(fields, min(numeric, fields)), seed)
     _agree(random_model(encoder, MODELS[model], seed, dim=dim, hidden=hidden, cut=cut), 5, seed)
+
+
+def test_an_artefact_of_protocol_1_is_scored() -> None:
+    stored = read_artifact(Path(__file__).parents[1] / "core" / "protocol1")
+    _agree(replace(stored, catalogue={}), 30, 0)
 
 
 @every_model

@@ -67,12 +67,13 @@ class RunConfig(BaseModel):
     """Share of hidden activations dropped while training."""
     options: dict[str, Any] = {}
     """What else the model's class takes, such as ``crosses`` of DCNv2."""
-    epochs: Positive = 30
-    """Most epochs of training; early stopping usually ends it sooner."""
+    epochs: Positive | None = None
+    """Most epochs of training; early stopping usually ends it sooner; none = as the model's class
+    has it: 30 of rankers."""
     batch_size: Positive | None = None
     """Rows a step; none = by the number of rows, 128 to 4,096."""
-    patience: Positive = 2
-    """Epochs without a better score before training stops."""
+    patience: Positive | None = None
+    """Epochs without a better score before training stops; none = as the class has it: 2 of rankers."""
     metric: str = "auc"
     """Of the held-out rows: which epoch is kept, and when training stops."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
@@ -142,12 +143,13 @@ class RunConfig(BaseModel):
 
     def training(self) -> Training:
         """Return the options of training the full model."""
+        own = RANKERS[self.model]().training
         return Training(
-            epochs=self.epochs,
+            epochs=self.epochs or own.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             penalty=Penalty(l1=self.l1, l2=self.l2),
-            patience=self.patience,
+            patience=self.patience or own.patience,
             unknown_rate=self.unknown_rate,
             schedule=Schedule(self.warm_up, self.decay),
             metric=self.metric,

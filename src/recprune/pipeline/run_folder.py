@@ -20,6 +20,7 @@ from recprune import __version__
 from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
+from recprune.errors import TrainingError
 from recprune.models import Ranker
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
@@ -117,12 +118,16 @@ def data_hash(data: Dataset) -> str:
 def checkpoint_beside(out: str | Path) -> Iterator[Path]:
     """Yield the file for a training's checkpoints, in a hidden folder beside its output.
 
-    The folder is removed once the body is through; after an error it stays, to go on from.
+    The folder is removed once the body is through, and where the loss stopped training; after any
+    other end it stays, to go on from.
     """
     target = Path(os.path.realpath(out))
     folder = target.parent / f".{target.name}.checkpoint"
     try:
         yield folder / "training.safetensors"
+    except TrainingError:  # the same command would come to the same
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     except BaseException:
         if folder.exists():
             logger.warning("What was trained is in %s; the same command goes on from it.", folder)

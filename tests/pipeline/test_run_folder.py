@@ -1,0 +1,99 @@
+"""What a training leaves beside its model: hashes that tell data apart, checkpoints that go away."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recprune.artifact import read_artifact
+from recprune.data import Dataset, ingest
+from recprune.errors import InputError, TrainingError
+from recprune.models import trainer
+from recprune.models.step import Step
+from recprune.pipeline import RunConfig, train_model
+from recprune.pipeline.run_folder import data_hash
+from tests.planted import planted_frame, small_data
+
+QUICK = RunConfig(epochs=2, dim=4, hidden=(8,), batch_size=256)
+
+
+def split(frame: pl.DataFrame, seed: int = 0) -> Dataset:
+    return Dataset.from_frame(frame, label="y").split(by="random", seed=seed)
+
+
+def test_the_hash_is_the_datas_alone(tmp_path: Path) -> None:
+    frame = planted_frame(400, noise=1)
+    known = data_hash(split(frame))
+    assert data_hash(split(frame.clone())) == known
+    frame.write_csv(tmp_path / "rows.csv")
+    ingest(tmp_path / "rows.csv", tmp_path / "rows.rp", label="y")
+    for source in ("rows.csv", "rows.rp"):
+        read = Dataset.read(tmp_path / source, label="y").split(by="random", seed=0)
+        assert data_hash(read) == known, source
+
+
+@pytest.mark.parametrize("change", ["label", "value", "order", "split", "field"])
+def test_other_data_have_another_hash(change: str) -> None:
+    frame = planted_frame(400, noise=1)
+    first = pl.int_range(pl.len()) == 0
+    other = {
+        "label": frame.with_columns(pl.when(first).then(1 - pl.col("y")).otherwise("y").alias("y")),
+        "value": frame.with_columns(
+            pl.when(first).then(pl.lit("v9")).otherwise("weak0").alias("weak0")
+        ),
+        "order": frame.reverse(),
+        "split": frame,
+        "field": frame.drop("noise0"),
+    }[change]
+    assert data_hash(split(other, seed=int(change == "split"))) != data_hash(split(frame))
+
+
+def test_an_ended_training_leaves_its_checkpoint_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, take, left = small_data(1500), Step.take, 9
+
+    def killing(step: Step, *arguments: object) -> float:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        return take(step, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Step, "take", killing)
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(data, tmp_path / "model", QUICK)
+    assert [p.name for p in tmp_path.iterdir()] == [".model.checkpoint"]
+    assert "the same command goes on from it" in caplog.text
+    train_model(data, tmp_path / "model", QUICK)
+    assert "Training goes on from its checkpoint: epoch 2, step " in caplog.text
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    train_model(data, tmp_path / "whole", QUICK)
+    for name in ("model.safetensors", "config.json", "run.toml"):
+        assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    shutil.rmtree(tmp_path / "model" / "plots")  # what is no part of the artefact is not needed
+    read_artifact(tmp_path / "model")
+
+
+def test_a_loss_that_explodes_leaves_nothing_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 1)
+    config = RunConfig(hidden=(64, 64), learning_rate=0.95)
+    with pytest.raises(TrainingError, match="has exploded"):
+        train_model(small_data(1500), tmp_path / "model", config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_folder_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Step, "take", None)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="not a recprune folder"):
+        train_model(small_data(1500), tmp_path / "mine", QUICK)
