@@ -101,7 +101,7 @@ def identity(
         "settings": f"{training!r}, seed {seed}",
         "rows": fingerprint(blocks),
         "objective": f"{type(objective).__name__} {fingerprint(_arrays(objective))}",
-        "first weights": fingerprint(t.detach().numpy() for t in net.state_dict().values()),
+        "first weights": fingerprint(t.detach().cpu().numpy() for t in net.state_dict().values()),
     }
 
 
