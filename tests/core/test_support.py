@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -24,6 +25,19 @@ def test_a_stream_depends_on_its_seed_and_keys_alone() -> None:
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"'seed' parameter of recprune must be an int ≥ 0"):
         stream(-1, "split")
+
+
+def test_a_bar_within_a_bar_yields_all_and_shows_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    pairs = [(a, b) for a in progress("ab", "outer") for b in progress("cd", "inner")]
+    assert pairs == [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+    shown = capsys.readouterr().err
+    assert "outer" in shown
+    assert "inner" not in shown
+    assert list(progress("e", "after")) == ["e"]
+    assert "after" in capsys.readouterr().err
 
 
 def test_progress_is_silent_when_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:

@@ -205,18 +205,10 @@ def test_a_rate_that_is_too_high_is_said(data: Dataset) -> None:
 
 
 def guarded(losses: list[float]) -> None:
-    given = iter(losses)
-
-    class Told:
-        def rows(self, rows: Rows, chosen: torch.Tensor, draws: torch.Generator) -> Rows:
-            return rows
-
-        def loss(self, output: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-            return torch.tensor(next(given))
-
-    guard = Guard(Told(), 100, 0.1)
-    for _ in losses:
+    guard = Guard(CrossEntropy(Target(np.zeros(1, np.float32))), 100, 0.1)
+    for loss in losses:
         guard.loss(torch.zeros(1), torch.arange(1))
+        guard.check(loss)
 
 
 @given(
@@ -225,6 +217,23 @@ def guarded(losses: list[float]) -> None:
 )
 def test_noisy_losses_raise_no_alarm(level: float, noise: list[float]) -> None:
     guarded([level + n for n in noise])
+
+
+def test_of_a_loss_of_the_whole_batch_all_rows_are_named() -> None:
+    class Pairs:
+        def rows(self, rows: Rows, chosen: torch.Tensor, draws: torch.Generator) -> Rows:
+            return rows
+
+        def loss(self, output: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+            return (output[0] - output[1]).mean()
+
+    guard = Guard(Pairs(), 100, 0.1)
+    guard.loss(torch.tensor([1.0, math.nan]), torch.tensor([7, 3]))
+    with pytest.raises(
+        TrainingError, match=r"is nan in epoch 1, step 1, at rows 3, 7 of"
+    ) as caught:
+        guard.check(math.nan)
+    assert caught.value.rows == (7, 3)
 
 
 def test_one_bad_batch_is_no_explosion_and_a_lasting_rise_is() -> None:

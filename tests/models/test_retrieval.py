@@ -14,7 +14,7 @@ import pytest
 from recprune.artifact import read_artifact
 from recprune.data import Dataset, Negatives
 from recprune.errors import DataError, MissingExtra, ParameterError, RunError, TrainingError
-from recprune.lookups import UNKNOWN
+from recprune.importance import importance
 from recprune.models import Epoch, Training, ranker_of
 from recprune.models.retrieval import ALS, MF, Retriever, TwoTower
 from recprune.models.retrieval.lists import Exam, best_items
@@ -143,18 +143,6 @@ def test_rows_and_dims_are_pruned_and_fine_tuned(fitted: Retriever, data: Datase
     assert [len(n) for n in small.recommend(["u001", "u002"], 5)] == [5, 5]
 
 
-def test_the_dims_of_the_towers_vectors_are_an_axis(data: Dataset) -> None:
-    model = TwoTower(8, (16,), 8, training=TRAINING).fit(data.train, data.tune)
-    axis = model.layout.axes["neurons.towers.vector"]
-    assert {u.tensor for u in axis.uses} == {
-        f"towers.{side}.out.{what}" for side in ("user", "item") for what in ("weight", "bias")
-    }
-    small = prune(model, data, {"neurons": [16, 16, 4]}, epochs=2)
-    assert small.state["towers.user.out.weight"].shape == (4, 16)
-    assert isinstance(small, Retriever)
-    assert recall(small, data) > 0.8
-
-
 def test_lists_leave_out_what_was_taken(fitted: Retriever, data: Dataset) -> None:
     train = data.train
     taken = {
@@ -199,6 +187,12 @@ def test_early_stopping_keeps_the_best_epoch(fitted: Retriever, data: Dataset) -
     assert best == pytest.approx(max(s for s in scores if s is not None))
 
 
+def test_a_slow_start_does_not_end_training(data: Dataset) -> None:
+    # Eight steps an epoch: lists are random for more epochs than the patience of 2.
+    model = MF(16, training=Training()).fit(data.train, data.tune)
+    assert recall(model, data) > 0.9
+
+
 def test_without_held_out_rows_all_epochs_run(data: Dataset) -> None:
     model = MF(8, training=replace(TRAINING, epochs=2)).fit(data.train)
     assert [e.score for e in model.history] == [None, None]
@@ -213,38 +207,6 @@ def test_what_a_user_took_last_time_can_be_shown_where_items_are_taken_again() -
     data = dataset(again)
     exam = Exam.of(window, data.tune)
     assert all(len(s) == 0 for s in exam.seen)
-
-
-def test_a_tower_ranks_an_item_that_nobody_took() -> None:
-    frame = taste()
-    data = dataset(frame)
-    model = TwoTower(8, (16,), 8, training=TRAINING).fit(data.train, data.tune)
-    encoder = model.encoder
-    users = encoder.encode({"user": ["new", "new"], "club": ["ann", "bob"], "price": [None] * 2})
-    items = encoder.encode({"item": ["x", "y"], "club": [None] * 2, "price": [0.0, 3.0]})
-    assert (users.codes[:, encoder.schema.names.index("user")] == UNKNOWN).all()
-    score = model.user_vectors(users) @ model.item_vectors(items).T
-    assert score[0, 0] > score[0, 1]
-    assert score[1, 1] > score[1, 0]
-
-
-def test_all_kinds_of_fields_make_towers() -> None:
-    frame = taste(60)
-    draws = np.random.default_rng(1)
-    items = {item: draws.normal(size=3).round(3).tolist() for item in frame["item"].unique().sort()}
-    frame = frame.with_columns(
-        pl.Series("tags", [["a", "b", i] for i in frame["item"]]),
-        pl.Series("picture", [items[i] for i in frame["item"]]),
-        pl.Series("hour", draws.integers(0, 24, len(frame)) + 0.5),
-    )
-    sources = {"club": "user", "price": "item", "tags": "item", "picture": "item"}
-    schema = {"fields": {n: {"source": s} for n, s in sources.items()}}
-    data = Dataset.from_frame(
-        frame, user="user", item="item", negatives=Negatives(1), schema=schema
-    ).split(by="random")
-    assert {f.kind for f in data.schema.fields} == {"categorical", "numeric", "sequence", "dense"}
-    model = TwoTower(8, (16,), 8, training=TRAINING).fit(data.train, data.tune)
-    assert recall(model, data) > 0.9
 
 
 def test_a_user_who_took_everything_and_a_single_positive() -> None:
@@ -366,3 +328,19 @@ def test_a_training_that_was_interrupted_ends_in_the_same_bytes(
     again = MAKE[kind]().fit(data.train, data.tune, checkpoint=tmp_path / "kept")
     for name, tensor in whole.state.items():
         np.testing.assert_array_equal(again.state[name], tensor)
+
+
+def test_a_retriever_of_one_side_is_trained_further(fitted: Retriever, data: Dataset) -> None:
+    small = prune(fitted, data, {"fields": ["item"]}, epochs=2)
+    logits = small.logits(small.aligned(data.test).rows)
+    assert np.isfinite(logits).all()
+
+
+def test_als_refuses_a_checkpoint_and_takes_taps(data: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("implicit", reason="needs the extra 'als'")
+    with pytest.raises(ParameterError, match=r"'checkpoint' parameter of ALS\.train_on"):
+        ALS(4).fit(data.train, checkpoint=tmp_path / "kept")
+    model = ALS(4, training=Training(epochs=4)).fit(data.train)
+    scores = importance(model, data.train, "rows.item", "dropout").score
+    assert scores.shape == (len(model.state["table.item"]),)
+    assert np.ptp(scores) > 0

@@ -20,6 +20,9 @@ def command(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Recommend items that the user has seen too.")
     ] = False,
+    label: Annotated[
+        str | None, typer.Option("--label", help="What to rank by, of a model with several labels.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Rank the whole catalogue for one user with a saved model; needs no training software."""
@@ -27,7 +30,7 @@ def command(
     from recprune.users import Users
 
     scorer, store = load(model), Users.load(users)
-    best = scorer.recommend_user(store, user, k, exclude_seen=not include_seen)
+    best = scorer.recommend_user(store, user, k, exclude_seen=not include_seen, label=label)
     result = {
         "user": user,
         "fallback": best.fallback,
@@ -43,7 +46,7 @@ def _table(result: dict[str, Any]) -> Any:
     from rich.table import Table
 
     note = " (unknown: answered without attributes)" if result["fallback"] else ""
-    table = Table("rank", "item", "probability", title=f"user {result['user']}{note}")
+    table = Table("rank", "item", "score", title=f"user {result['user']}{note}")
     for place, row in enumerate(result["items"], 1):
         table.add_row(str(place), row["item"], f"{row['score']:.4f}")
     return table

@@ -89,7 +89,7 @@ def importance(
             f"Method {method!r} scores {' and '.join(chosen.units)} units, not {axis.unit} units "
             f"(axis {axis.name!r}). Methods that do: {', '.join(able)}."
         )
-    scores = chosen.score(model, split, axis, seed, **options)
+    scores = chosen.score(model, model.aligned(split), axis, seed, **options)
     if scores.score.shape != (axis.size,):
         raise ParameterError(
             f"Method {method!r} returned shape {scores.score.shape} for axis {axis.name!r} of "

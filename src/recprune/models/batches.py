@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ POOL = 1 << 20
 PIECE = 1 << 12
 
 
-def shuffled(n: int, draws: np.random.Generator) -> NDArray[np.int64]:
-    """Return an order of ``n`` rows, shape ``(n,)``.
+def shuffled(n: int, draws: np.random.Generator) -> NDArray[Any]:
+    """Return an order of ``n`` rows, shape ``(n,)``, in 32 bits where they suffice.
 
     Up to a million rows, any order is as likely. Beyond, pieces of 4,096 neighbours are dealt to
     pools of a million rows at random, and each pool is shuffled: wherever the rows lie, an epoch
@@ -33,14 +34,17 @@ def shuffled(n: int, draws: np.random.Generator) -> NDArray[np.int64]:
     if n <= POOL:
         return draws.permutation(n)
     pieces = draws.permutation(-(-n // PIECE))
-    order = (pieces[:, None] * PIECE + np.arange(PIECE)).ravel()
-    order = order[order < n]
+    order, filled = np.empty(n, np.int32 if n < 2**31 else np.int64), 0
+    for start in pieces * PIECE:
+        piece = np.arange(start, min(start + PIECE, n))
+        order[filled : filled + len(piece)] = piece
+        filled += len(piece)
     for start in range(0, n, POOL):
         draws.shuffle(order[start : start + POOL])
     return order
 
 
-def batches_of(rows: Rows, order: NDArray[np.int64], size: int) -> Iterator[tuple[Tensor, Rows]]:
+def batches_of(rows: Rows, order: NDArray[Any], size: int) -> Iterator[tuple[Tensor, Rows]]:
     """Yield the rows in the given order, ``size`` at once, with their positions.
 
     Rows on disk are read a pool at a time, each pool in the order in which it lies there.
@@ -48,7 +52,7 @@ def batches_of(rows: Rows, order: NDArray[np.int64], size: int) -> Iterator[tupl
     if not on_disk(rows.codes):
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            yield torch.from_numpy(chosen), rows[chosen]
+            yield _positions(chosen), rows[chosen]
         return
     pool = max(POOL // size, 1) * size
     for first in range(0, len(order), pool):
@@ -57,4 +61,8 @@ def batches_of(rows: Rows, order: NDArray[np.int64], size: int) -> Iterator[tupl
         held, place = rows[at], np.searchsorted(at, wanted)
         for start in range(0, len(wanted), size):
             here = place[start : start + size]
-            yield torch.from_numpy(wanted[start : start + size]), held[here]
+            yield _positions(wanted[start : start + size]), held[here]
+
+
+def _positions(chosen: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(chosen.astype(np.int64, copy=False))

@@ -97,11 +97,11 @@ def identity(
     """Return what decides the result of training: name → text or hash, each told in messages."""
     blocks = (array for _, block in rows.blocks(BLOCK) for array in (block.codes, block.shares))
     return {
-        "version": f"recprune {__version__}, torch {torch.__version__}",
+        "version": f"recprune {__version__}, torch {torch.__version__} on {net.table.device.type}",
         "settings": f"{training!r}, seed {seed}",
         "rows": fingerprint(blocks),
         "objective": f"{type(objective).__name__} {fingerprint(_arrays(objective))}",
-        "first weights": fingerprint(t.detach().numpy() for t in net.state_dict().values()),
+        "first weights": fingerprint(t.detach().cpu().numpy() for t in net.state_dict().values()),
     }
 
 

@@ -68,7 +68,12 @@ class Course:
         self.draws.manual_seed(int(stream(seed, "draws", self.epoch + 1).integers(2**62)))
 
     def count(self, loss: float, rows: int) -> None:
-        """Count a batch in."""
+        """Count a batch in.
+
+        Raises:
+            TrainingError: see :meth:`recprune.models.guard.Guard.check`.
+        """
+        self.guard.check(loss)
         self.done += 1
         self.losses += loss * rows
         now = time.perf_counter()

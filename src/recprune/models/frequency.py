@@ -63,14 +63,17 @@ class FrequencyPrior:
                 # An unseen value is not a rare one: most users are new, and as active as others.
                 self.group[offset + PADDING] = self.group[offset + UNKNOWN] = 0
                 known += int(group.max()) + 1
+        device = net.table.device
+        self.unknown, self.group = self.unknown.to(device), self.group.to(device)
         #: What the rows of a group have in common, shape (1 + G, 1 + D); group 0 stays zero.
-        self.shared = nn.Parameter(torch.zeros(1 + known, net.table.shape[1]))
+        self.shared = nn.Parameter(torch.zeros(1 + known, net.table.shape[1], device=device))
 
     def read(
         self, net: FieldNet, codes: Tensor, shares: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return ``codes`` (B, S) and shares with some values read as unknown."""
-        hidden = torch.rand(codes.shape, generator=draws) < self.unknown[codes + net.slot_offsets]
+        chances = torch.rand(codes.shape, generator=draws).to(codes.device)
+        hidden = chances < self.unknown[codes + net.slot_offsets]
         shares = shares.masked_fill(hidden[:, net.share_slots] & net.share_is_number, 0)
         return torch.where(hidden, UNKNOWN, codes), shares
 
@@ -113,7 +116,7 @@ class FrequencyPrior:
         net.table.copy_(torch.lerp(base, net.table, factor.unsqueeze(1)))
 
     def _unknown_row_of_each(self, net: FieldNet) -> Tensor:
-        sizes = torch.tensor(net.shape.sizes)
+        sizes = torch.tensor(net.shape.sizes, device=net.table.device)
         return net.table[net.unknown_rows().repeat_interleave(sizes)]
 
 

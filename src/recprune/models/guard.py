@@ -26,7 +26,7 @@ SHOWN = 5
 
 
 class Guard:
-    """An objective that looks at its losses before the weights follow them.
+    """An objective that remembers the last batch, to name its rows should its loss be none.
 
     Args:
         objective: the objective proper.
@@ -38,31 +38,35 @@ class Guard:
         self.objective, self.steps, self.learning_rate = objective, steps, learning_rate
         #: Losses seen, the first of them, and their recent mean.
         self.seen, self.first, self.recent = 0, 0.0, 0.0
+        self._last = torch.empty(0), torch.empty(0, dtype=torch.int64)
 
     def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return what the objective reads."""
         return self.objective.rows(rows, chosen, draws)
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """Return the objective's loss.
+        """Return the objective's loss."""
+        self._last = output.detach(), chosen
+        return self.objective.loss(output, chosen)
+
+    def check(self, loss: float) -> None:
+        """Look at the last batch's loss, after its step: nobody waits for a device before.
 
         Raises:
             TrainingError: it is not finite, or has exploded. ``rows`` of the error are positions
                 among the training rows: those whose own loss is not finite if it can be told, the
                 batch's otherwise.
         """
-        loss = self.objective.loss(output, chosen)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._error(f"is {value}", self._culprits(output.detach(), chosen))
+        output, chosen = self._last
+        if not math.isfinite(loss):
+            raise self._error(f"is {loss}", self._culprits(output, chosen))
         if not self.seen:
-            self.first = self.recent = value
-        self.recent += RECENT * (value - self.recent)
+            self.first = self.recent = loss
+        self.recent += RECENT * (loss - self.recent)
         if self.recent > TIMES * max(self.first, LEAST):
             text = f"has exploded from {self.first:.3g} to {self.recent:.3g}"
             raise self._error(text, np.asarray(chosen))
         self.seen += 1
-        return loss
 
     def state(self) -> tuple[int, float, float]:
         """Return what a checkpoint needs."""
@@ -76,9 +80,10 @@ class Guard:
     def _culprits(self, output: Tensor, chosen: Tensor) -> NDArray[np.int64]:
         """Return the rows whose own loss is not finite; all of the batch's if no row's is."""
         rows = np.asarray(chosen)
-        if len(output) != len(rows):  # outputs of more than the batch's rows
+        try:
+            one = [self.objective.loss(output[[i]], chosen[[i]]) for i in range(len(rows))]
+        except (RuntimeError, LookupError, ValueError):  # a loss of the whole batch alone
             return rows
-        one = [self.objective.loss(output[[i]], chosen[[i]]) for i in range(len(rows))]
         bad = ~np.isfinite(np.array([float(value) for value in one]))
         return rows[bad] if bad.any() else rows
 

@@ -63,11 +63,13 @@ class Flow:
         taps: axis → function on its units' values.
         draws: the stream of dropout masks while training; None = the network scores.
         dropout: share of hidden activations set to zero while training.
+        bf16: whether hidden layers multiply in bfloat16.
     """
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
     draws: torch.Generator | None = None
     dropout: float = 0.0
+    bf16: bool = False
 
     def tap(self, axis: str, value: Tensor) -> Tensor:
         """Return what the axis's tap, if there is one, makes of its units' value."""
@@ -159,9 +161,11 @@ class MLP(nn.Module):
 
     def forward(self, value: Tensor, flow: Flow) -> Tensor:
         """Return the last layer's outputs, shape (B, outputs or H), of inputs (B, I)."""
-        for axis, layer in self.neurons():
-            value = layer(value)
-            if layer.norm is not None:
-                value = layer.norm(value, flow.draws is not None)
-            value = flow.hidden(axis, torch.relu(value))
+        with torch.autocast(value.device.type, torch.bfloat16, enabled=flow.bf16):
+            for axis, layer in self.neurons():
+                value = layer(value)
+                if layer.norm is not None:
+                    value = layer.norm(value, flow.draws is not None)
+                value = flow.hidden(axis, torch.relu(value))
+        value = value.float()
         return value if self.out is None else self.out(value)

@@ -45,6 +45,8 @@ class FieldNet(nn.Module):
         self.shape, self.dropout = shape, dropout
         #: The stream of dropout masks while training; None = the network scores.
         self.draws: torch.Generator | None = None
+        #: Whether hidden layers multiply in bfloat16; weights, embeddings and sums stay fp32.
+        self.bf16 = False
         width = shape.width
         starts = np.concatenate([[0], np.cumsum(shape.sizes)])
         self.n_rows = int(starts[-1])
@@ -122,16 +124,17 @@ class FieldNet(nn.Module):
 
     def embed(self, rows: Rows) -> Tensor:
         """Return the fields' values, shape (B, F, W), of encoded rows."""
-        shares = torch.from_numpy(rows.shares)
-        index = self.index(torch.from_numpy(rows.codes).long())
+        shares = torch.from_numpy(rows.shares).to(self.table.device)
+        index = self.index(torch.from_numpy(rows.codes).to(self.table.device).long())
         return self.pool(self.look_up(self.table, index, shares), shares)
 
     def head(self, value: Tensor, taps: Mapping[str, Tap] | None = None) -> Tensor:
         """Return the logits, shape (B,) or (B, T), from the fields' values, shape (B, F, W)."""
-        flow = Flow(taps or {}, self.draws, self.dropout)
+        flow = Flow(taps or {}, self.draws, self.dropout, self.bf16)
         first, embedding = torch.split(
             flow.tap("fields", value), [int(self.shape.wide), self.shape.dim], dim=2
         )
+        embedding = embedding.contiguous()  # once, not by every part
         logit: Tensor = self.bias
         if self.shape.wide:
             logit = logit + first.sum(dim=(1, 2))

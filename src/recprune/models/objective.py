@@ -108,10 +108,9 @@ class CrossEntropy:
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
         """Return the mean loss of logits, shape (B,) or (B, T); a missing label's loss is 0."""
-        weight = None if self.weight is None else self.weight[chosen]
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            output, self.label[chosen], weight
-        )
+        label = self.label[chosen].to(output.device)
+        weight = None if self.weight is None else self.weight[chosen].to(output.device)
+        return torch.nn.functional.binary_cross_entropy_with_logits(output, label, weight)
 
 
 def check_class_weight(given: object) -> None:

@@ -35,11 +35,13 @@ class Updates:
         learning_rate: of the dense layers; the table's is three times that.
         penalty: L1, L2 and group penalties.
         horizon: steps that the running mean of the weights reaches back.
+        bf16: whether hidden layers multiply in bfloat16.
     """
 
     learning_rate: float
     penalty: Penalty
     horizon: int
+    bf16: bool = False
 
 
 class Step:
@@ -116,7 +118,7 @@ class Step:
             extra: an additional loss term and the optimiser of its parameters.
         """
         net = self.net
-        net.draws = draws
+        net.draws, net.bf16 = draws, self.updates.bf16
         look = self.table.read(self.objective.rows(rows, chosen, draws), draws)
         output = net.finish(look.value, look.shares, look.index, taps)
         loss = self.objective.loss(output, chosen)
@@ -133,7 +135,7 @@ class Step:
             optimiser.step()
         self._penalise()
         self.mean.add()
-        net.draws = None
+        net.draws, net.bf16 = None, False
         return float(loss.detach())
 
     @torch.no_grad()
@@ -156,6 +158,9 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
 
-def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Return codes and shares as a network takes them."""
-    return torch.from_numpy(rows.codes).long(), torch.from_numpy(rows.shares)
+def tensors(rows: Rows, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Return codes and shares as a network on a device takes them."""
+    return (
+        torch.from_numpy(rows.codes).to(device).long(),
+        torch.from_numpy(rows.shares).to(device),
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from recprune.errors import ParameterError
 from recprune.models.batches import batches_of, shuffled
 from recprune.models.checkpoint import Checkpoint, identity
 from recprune.models.course import Course
+from recprune.models.device import device_of, uses_bf16
 from recprune.models.frequency import GROUPS, FrequencyPrior
 from recprune.models.guard import Guard
 from recprune.models.network import FieldNet
@@ -76,41 +78,57 @@ def train(
     steps = math.ceil(n / batch)
     # Shared parts would undo the exact zeros of a sparse penalty.
     groups = 0 if training.penalty.sparse else groups
-    prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
-    guard = Guard(objective, steps, training.learning_rate)
-    step = Step(net, prior, guard, Updates(training.learning_rate, training.penalty, steps))
-    before = score() if score else None
-    kept = None
-    if checkpoint is not None:
-        run = identity(net, rows, objective, training, seed)
-        kept = Checkpoint(Path(checkpoint), {**run, "held-out score": repr(before)})
-    course = Course(net, step, guard, training, kept)
-    if not course.resume():
-        course.start(before)
-        prior.unfold(net)
-    while not course.over:
-        order = shuffled(n, stream(seed, "order", course.epoch + 1))[course.done * batch :]
-        if not course.done:
-            course.begin(seed)
-        text, left = f"epoch {course.epoch + 1}", steps - course.done
-        for chosen, part in progress(batches_of(rows, order, batch), text, left):
-            taken = course.epoch * steps + course.done
-            step.rate(training.schedule.factor(taken, training.epochs * steps))
-            course.count(step.take(part, chosen, course.draws, taps, extra), len(chosen))
-            if course.done % CHECKPOINT_STEPS == 0 and course.done < steps:
-                course.save()
-        latest = step.mean.swap_in()
-        prior.fold(net)
-        if training.penalty.sparse:
-            _keep_zeros(net, latest)
-        epoch = course.end(n, score() if score else None)
-        step.mean.put(latest)
-        course.save()
-        logger.info("epoch %d: loss %.5f, held-out %s", epoch.epoch, epoch.loss, epoch.score)
-        if watch is not None:
-            watch(epoch)
-    course.finish()
-    return course.history
+    # What taps and extras bring along is on the processor.
+    device = device_of("cpu" if taps or extra else training.device)
+    with _moved(net, device):
+        prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
+        guard = Guard(objective, steps, training.learning_rate)
+        bf16 = uses_bf16(training.precision, device)
+        step = Step(
+            net, prior, guard, Updates(training.learning_rate, training.penalty, steps, bf16)
+        )
+        before = score() if score else None
+        kept = None
+        if checkpoint is not None:
+            run = identity(net, rows, objective, training, seed)
+            kept = Checkpoint(Path(checkpoint), {**run, "held-out score": repr(before)})
+        course = Course(net, step, guard, training, kept)
+        if not course.resume():
+            course.start(before)
+            prior.unfold(net)
+        while not course.over:
+            order = shuffled(n, stream(seed, "order", course.epoch + 1))[course.done * batch :]
+            if not course.done:
+                course.begin(seed)
+            text, left = f"epoch {course.epoch + 1}", steps - course.done
+            for chosen, part in progress(batches_of(rows, order, batch), text, left):
+                taken = course.epoch * steps + course.done
+                step.rate(training.schedule.factor(taken, training.epochs * steps))
+                course.count(step.take(part, chosen, course.draws, taps, extra), len(chosen))
+                if course.done % CHECKPOINT_STEPS == 0 and course.done < steps:
+                    course.save()
+            latest = step.mean.swap_in()
+            prior.fold(net)
+            if training.penalty.sparse:
+                _keep_zeros(net, latest)
+            epoch = course.end(n, score() if score else None)
+            step.mean.put(latest)
+            course.save()
+            logger.info("epoch %d: loss %.5f, held-out %s", epoch.epoch, epoch.loss, epoch.score)
+            if watch is not None:
+                watch(epoch)
+        course.finish()
+        return course.history
+
+
+@contextmanager
+def _moved(net: FieldNet, device: torch.device) -> Iterator[None]:
+    """Compute on a device, and come back."""
+    net.to(device)
+    try:
+        yield
+    finally:
+        net.to("cpu")
 
 
 @torch.no_grad()
@@ -121,7 +139,7 @@ def predict_logits(
     labels = net.bias.shape if len(net.bias) > 1 else ()
     out = np.empty((len(rows), *labels), np.float32)
     for at, block in rows.blocks(PREDICT_BLOCK):
-        out[at] = net(*tensors(block), taps).numpy()
+        out[at] = net(*tensors(block, net.table.device), taps).cpu().numpy()
     return out
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from recprune.errors import ParameterError
 from recprune.metrics import metric
+from recprune.models.device import Device, Precision, check_device, check_precision
 from recprune.models.objective import ClassWeight, check_class_weight
 from recprune.models.optimiser import Penalty
 from recprune.models.schedule import Schedule
@@ -37,6 +38,11 @@ class Training:
             ``"balanced"`` (n / (2 · rows of the class)), or the weights of 0 and 1; None = alike.
             Probabilities are then those of rows weighted so, not of the rows as they are: every odds
             is about w1 / w0 times too high. The order of the rows hardly changes.
+        precision: of the hidden layers' products: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where
+            the processor has instructions for it. Weights, embeddings, the loss and what is scored
+            are fp32 in either case.
+        device: where to compute: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one. The
+            network comes back to the processor.
 
     Raises:
         ParameterError: a value out of range, or no such metric.
@@ -51,6 +57,8 @@ class Training:
     schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
     metric: str = "auc"
     class_weight: ClassWeight = None
+    precision: Precision = "auto"
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         checks = {
@@ -65,6 +73,8 @@ class Training:
                 raise ParameterError.of(name, "Training", constraint, getattr(self, name))
         metric(self.metric)
         check_class_weight(self.class_weight)
+        check_precision(self.precision)
+        check_device(self.device)
 
     def batch_of(self, n_rows: int) -> int:
         """Return the batch size for this many rows."""

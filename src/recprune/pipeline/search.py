@@ -84,7 +84,7 @@ def fit_reference(full: Ranker, data: Dataset, config: RunConfig) -> tuple[Ranke
         The better of the two full models (on the tune rows), and the fine-tuning that all get.
     """
     training = replace(config.training(), epochs=config.tuning_epochs, patience=1)
-    tuning = FineTuning(data.train, data.tune, full.logits(data.train.rows), training)
+    tuning = FineTuning(data.train, data.tune, full.logits(full.aligned(data.train).rows), training)
     return fine_tune(full, tuning), tuning
 
 

@@ -12,18 +12,21 @@ from recprune.models.draft import Draft
 from recprune.models.layers import MLP, Flow, Hidden
 from recprune.models.parts.base import Inputs, Part, Shape
 
-__all__ = ["SIDES", "VECTOR", "TowersPart"]
+__all__ = ["SIDES", "VECTOR", "VECTORS", "TowersPart"]
 
 #: Tower → sources of the fields that it reads.
 SIDES = {"user": ("user", "context"), "item": ("item",)}
 #: The axis of the vectors' own dims: outputs of both towers, no dims of a field.
 VECTOR = "neurons.towers.vector"
+#: The tap of both vectors at once, which is no axis's.
+VECTORS = "towers"
 
 
 class TowersPart(Part):
     """⟨user vector, item vector⟩ (Yi et al. 2019, section 3).
 
-    The tap of ``VECTOR`` sees both vectors, shape (B, 2, V), the user's first.
+    The tap of the axis ``VECTOR`` sees the user's vector, (B, V): a dim of it scales the product of
+    that dim. The tap ``VECTORS`` sees both, (B, 2, V), the user's first.
     """
 
     rotates = True
@@ -64,7 +67,8 @@ class TowersPart(Part):
 
     def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
         """Return the inner products, shape (B,)."""
-        vectors = torch.stack([self.vector(side, embedding, flow) for side in SIDES], dim=1)
-        user, item = flow.tap(VECTOR, vectors).unbind(1)
+        user, item = (self.vector(side, embedding, flow) for side in SIDES)
+        both = torch.stack([flow.tap(VECTOR, user), item], dim=1)
+        user, item = flow.tap(VECTORS, both).unbind(1)
         product: Tensor = torch.linalg.vecdot(user, item)
         return product

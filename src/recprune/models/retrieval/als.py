@@ -81,23 +81,30 @@ class ALS(MF):
             valid: held-out rows; None = all epochs.
             training: epochs and patience; None = as the retriever was made.
             teacher: has no part in least squares, and is left aside.
-            watch: see :func:`recprune.models.trainer.train`.
             watch: called with every epoch's line of the history; what it raises ends training.
-            options: none; a checkpoint, taps and further losses belong to training by gradients.
+            options: ``taps`` and ``extra`` need gradients: with them, the factors are trained by BPR.
 
         Raises:
-            ParameterError: an option.
+            ParameterError: another option, such as a checkpoint.
             MissingExtra: ``implicit`` is not installed.
         """
-        if given := [name for name, value in options.items() if value is not None]:
-            raise ParameterError.of(given[0], "ALS.train_on", "left out", options[given[0]])
+        given = {name: value for name, value in options.items() if value is not None}
+        if other := sorted(given.keys() - {"taps", "extra"}):
+            raise ParameterError.of(other[0], "ALS.train_on", "left out", given[other[0]])
+        if given:
+            return super().train_on(
+                rows, valid=valid, training=training, teacher=teacher, watch=watch, **given
+            )
         training = self.checked(training or self.training)
         positives = Positives.of(self.aligned(rows))
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
-        sweeps = _Sweeps(self, positives)
         best = score() if score else None
         history = [] if best is None else [Epoch(0, float("nan"), best)]
+        if len(self.encoder.schema.names) == 1:
+            logger.info("one of the two ids was cut: there is nothing to solve for")
+            return history
+        sweeps = _Sweeps(self, positives)
         kept, waited = self.net.table.detach().clone(), 0
         for epoch in range(1, training.epochs + 1):
             loss = sweeps.sweep()

@@ -35,7 +35,7 @@ class MF(Retriever):
         dim: dims of a vector.
         per_positive: negatives drawn for a positive at every step.
         alpha: they are drawn by the item's popularity to this power; 0 = all items alike.
-        training: how to train; None = at most 100 epochs, with a patience of 5.
+        training: how to train; None = at most 100 epochs; see the base.
         seed: of the initial weights and of training.
 
     Raises:
@@ -103,5 +103,5 @@ class MF(Retriever):
         names = self.encoder.schema.names
         if name not in names:
             return np.zeros((len(rows), self.net.shape.width), np.float32)
-        value: F32 = self.net.embed(rows)[:, names.index(name)].numpy()
+        value: F32 = self.net.embed(rows)[:, names.index(name)].cpu().numpy()
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,8 +32,11 @@ K = 10
 #: Most of ``Training.unknown_rate``: a user has tens of rows, not thousands. At a ranker's 50 most
 #: reads were of the unknown rows, which learn fast, and vectors would hardly leave zero.
 UNKNOWN_RATE = 1.0
-#: Vectors leave zero slowly at first: they need epochs, and patience.
-EPOCHS, PATIENCE = 100, 5
+#: Least of ``Training.patience``, in epochs and in steps: vectors leave zero slowly, and until then
+#: lists are as good as random.
+PATIENCE, STEPS = 5, 150
+#: Most epochs where nothing is said.
+EPOCHS = 100
 
 
 class Retriever(Ranker):
@@ -41,8 +45,8 @@ class Retriever(Ranker):
     Rows of label 0 say nothing, except that their items can be shown. Early stopping looks at
     NDCG@10 of the held-out rows' users over all items of the training and the held-out rows; items
     that a user took in the training rows are left out where nobody there took an item twice.
-    ``Training.unknown_rate`` is 1 at most. A score orders a user's items; its sigmoid is no
-    probability.
+    Of the training's options, ``unknown_rate`` is 1 at most, ``patience`` 5 epochs and 150 steps at
+    least. A score orders a user's items; its sigmoid is no probability.
     """
 
     _window: Window | None = None
@@ -50,7 +54,7 @@ class Retriever(Ranker):
     @staticmethod
     def usual_training() -> Training:
         """Return how retrievers are trained where nothing is said."""
-        return Training(epochs=EPOCHS, patience=PATIENCE)
+        return Training(epochs=EPOCHS)
 
     def learns(self, positives: Positives) -> tuple[Objective, Mapping[str, Tap]]:
         """Return what is minimised, and the taps that it sees the network through."""
@@ -95,16 +99,21 @@ class Retriever(Ranker):
         self._window = positives.window
         score = None if valid is None else self.held_out(self.aligned(valid))
         objective, own = self.learns(positives)
+        steps = math.ceil(len(positives) / training.batch_of(len(positives)))
         lesson = Lesson(objective, None if teacher is None else teacher[positives.at])
         try:
             return train(
                 self.net,
                 positives.rows,
                 lesson,
-                replace(training, unknown_rate=min(training.unknown_rate, UNKNOWN_RATE)),
+                replace(
+                    training,
+                    unknown_rate=min(training.unknown_rate, UNKNOWN_RATE),
+                    patience=max(training.patience, PATIENCE, math.ceil(STEPS / steps)),
+                ),
                 score=score,
                 seed=self.seed,
-                taps=_joined(taps or {}, own),
+                taps={**(taps or {}), **own},
                 groups=0,  # what items of like popularity share hides what tells them apart
                 **options,
             )
@@ -193,13 +202,3 @@ class Retriever(Ranker):
                 "loaded. Fit it, or save it and use recprune.load(path).recommend_user."
             )
         return self._window
-
-
-def _joined(given: Mapping[str, Tap], own: Mapping[str, Tap]) -> dict[str, Tap]:
-    """Return taps of both; where both have one, what is given comes first."""
-
-    def both(first: Tap, then: Tap) -> Tap:
-        return lambda value, index: then(first(value, index), index)
-
-    joined = {**given, **own}
-    return joined | {name: both(given[name], own[name]) for name in given.keys() & own.keys()}

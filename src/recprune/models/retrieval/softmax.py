@@ -24,7 +24,7 @@ class InBatchSoftmax:
     counted, not estimated from a stream as in the paper's section 4. Negatives that the row's user
     took, and other rows of the same item, are left out.
 
-    The vectors are read where they flow through the network: :meth:`see` is the tap of their dims.
+    The vectors are read where they flow through the network: :meth:`see` is a tap.
 
     Args:
         positives: the training rows.

@@ -14,7 +14,7 @@ from recprune.errors import DataError, ParameterError
 from recprune.models.draft import Draft
 from recprune.models.layers import Flow, Hidden
 from recprune.models.objective import Objective
-from recprune.models.parts.towers import SIDES, VECTOR, TowersPart
+from recprune.models.parts.towers import SIDES, VECTORS, TowersPart
 from recprune.models.retrieval.positives import Positives
 from recprune.models.retrieval.retriever import Retriever
 from recprune.models.retrieval.softmax import InBatchSoftmax
@@ -40,7 +40,7 @@ class TwoTower(Retriever):
         hidden: the hidden layers of each tower, or their sizes; at least one.
         vector: dims of the towers' vectors.
         temperature: while training, scores are divided by it.
-        training: how to train; None = at most 100 epochs, with a patience of 5.
+        training: how to train; None = at most 100 epochs; see the base.
         seed: of the initial weights and of training.
 
     Raises:
@@ -95,7 +95,7 @@ class TwoTower(Retriever):
     def learns(self, positives: Positives) -> tuple[Objective, Mapping[str, Tap]]:
         """Return the softmax, and the tap through which it sees the vectors."""
         softmax = InBatchSoftmax(positives, self.temperature)
-        return softmax, {VECTOR: softmax.see}
+        return softmax, {VECTORS: softmax.see}
 
     def user_vectors(self, rows: Rows) -> F32:
         """Return the users' vectors, shape ``(n, V)``."""
@@ -112,5 +112,5 @@ class TwoTower(Retriever):
         out = [np.empty((0, part.width), np.float32)]
         for _, block in rows.blocks(BLOCK):
             embedding = net.embed(block)[:, :, int(net.shape.wide) :]
-            out.append(part.vector(side, embedding, Flow()).numpy())
+            out.append(part.vector(side, embedding, Flow()).cpu().numpy())
         return np.concatenate(out)

@@ -1,0 +1,48 @@
+"""What workers do in the tests of the executor: a worker finds it by its module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def moments(shared: np.ndarray, part: slice, draws: np.random.Generator) -> np.ndarray:
+    values = shared[part] + draws.normal(size=len(shared[part]))
+    return np.array([values.sum(), values @ values, draws.random()])
+
+
+def product(shared: np.ndarray, part: int, draws: np.random.Generator) -> bytes:
+    """A matrix product whose last bits depend on the number of threads."""
+    import torch
+
+    a = torch.from_numpy(draws.normal(size=(200, 3000)).astype(np.float32))
+    return (a @ torch.from_numpy(shared)).numpy().tobytes()
+
+
+def fail_at_three(shared: object, part: int, draws: np.random.Generator) -> int:
+    if part == 3:
+        raise ValueError("three is wrong")
+    return part
+
+
+def die_once(shared: str, part: int, draws: np.random.Generator) -> int:
+    mark = Path(shared) / f"{part}"
+    if part == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part * part
+
+
+def die_always(shared: object, part: int, draws: np.random.Generator) -> int:
+    if part == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part
+
+
+def sleep_long(shared: str, part: int, draws: np.random.Generator) -> None:
+    (Path(shared) / f"{os.getpid()}").touch()
+    time.sleep(60)
