@@ -2,8 +2,9 @@
 
 Users and items (``auc_gap_…``): the same rows, fields, split, sizes and batch on both sides; each
 stops early on validation AUC and takes what validation says is the better of three learning rates.
-FuxiCTR also chooses between its two ways with numbers and among strengths of its regularizer; we
-keep our defaults. Seeds change weights and row order, not the rows.
+Each also chooses the strength of what keeps its tables from overfitting (FuxiCTR's embedding
+regularizer, our ``unknown_rate``), FuxiCTR between its two ways with numbers too. Seeds change
+weights and row order, not the rows.
 
 Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn's
 ``HistGradientBoostingClassifier`` with native categories. On every random split, each side takes
@@ -52,8 +53,14 @@ Parts = dict[str, Split]
 #: FuxiCTR's embedding regularizer; the leaderboards' settings for small data lie in this range.
 REGULARIZERS = (0.0, 1e-5, 1e-4, 1e-3)
 NUMBERS = ("buckets", "scaled")
+UNKNOWN_RATES = (50.0, 5.0, 1.0)
 #: What we try on the tabular sets: rankers and their settings.
-CANDIDATES: tuple[tuple[str, Run], ...] = tuple((ranker, {}) for ranker in RANKERS)
+CANDIDATES: tuple[tuple[str, Run], ...] = (
+    ("LR", {"learning_rate": 3e-3}),
+    ("FM", {"learning_rate": 3e-3}),
+    *(("DeepFM", {"learning_rate": rate}) for rate in (1e-3, 3e-3)),
+    *(("DCNv2", {"learning_rate": rate}) for rate in (1e-3, 3e-3, 6e-3)),
+)
 TREE_RATES = (0.03, 0.1, 0.3)
 QUICK_ROWS = 10_000
 SEEDS, SPLITS = 5, 5
@@ -102,9 +109,12 @@ def our_side(task: str, ranker: str, quick: bool) -> Side:
     data = pairs_task(task)
     parts = {part: _thinned(split, quick) for part, split in _parts(data).items()}
     fit = partial(_our_run, ranker, parts, {"batch_size": SIZES["batch"]})
-    tried = [fit({"learning_rate": rate}, 0) for rate in RATES[ranker]]
+    first, middle, last = RATES[ranker]
+    tried = [fit({"unknown_rate": k, "learning_rate": middle}, 0) for k in UNKNOWN_RATES]
+    k = max(tried, key=lambda run: run["valid"])["unknown_rate"]
+    tried += [fit({"unknown_rate": k, "learning_rate": rate}, 0) for rate in (first, last)]
     best = max(tried, key=lambda run: run["valid"])
-    how = {"learning_rate": best["learning_rate"]}
+    how = {key: best[key] for key in ("unknown_rate", "learning_rate")}
     seeds = range(1, 2 if quick else SEEDS)
     return Side("recprune", tried, [best, *(fit(how, seed) for seed in seeds)])
 
