@@ -97,7 +97,7 @@ def identity(
     """Return what decides the result of training: name → text or hash, each told in messages."""
     blocks = (array for _, block in rows.blocks(BLOCK) for array in (block.codes, block.shares))
     return {
-        "version": f"recprune {__version__}, torch {torch.__version__}",
+        "version": f"recprune {__version__}, torch {torch.__version__} on {net.table.device.type}",
         "settings": f"{training!r}, seed {seed}",
         "rows": fingerprint(blocks),
         "objective": f"{type(objective).__name__} {fingerprint(_arrays(objective))}",

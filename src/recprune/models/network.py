@@ -124,8 +124,8 @@ class FieldNet(nn.Module):
 
     def embed(self, rows: Rows) -> Tensor:
         """Return the fields' values, shape (B, F, W), of encoded rows."""
-        shares = torch.from_numpy(rows.shares)
-        index = self.index(torch.from_numpy(rows.codes).long())
+        shares = torch.from_numpy(rows.shares).to(self.table.device)
+        index = self.index(torch.from_numpy(rows.codes).to(self.table.device).long())
         return self.pool(self.look_up(self.table, index, shares), shares)
 
     def head(self, value: Tensor, taps: Mapping[str, Tap] | None = None) -> Tensor:

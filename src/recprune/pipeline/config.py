@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recprune.errors import ParameterError, nearest
 from recprune.models import RANKERS, Hidden, Penalty, Ranker, Schedule, Training
+from recprune.models.device import Device, Precision
 
 __all__ = ["RunConfig"]
 
@@ -84,6 +85,10 @@ class RunConfig(BaseModel):
     """How the learning rate falls until the last epoch allowed."""
     class_weight: Literal["balanced"] | tuple[float, float] | None = None
     """How much rows of 0 and of 1 count; probabilities move along."""
+    precision: Precision = "auto"
+    """Of the hidden layers' products: fp32, bf16, or auto: bf16 where the processor is fast at it."""
+    device: Device = "auto"
+    """Where training computes: cpu, cuda, or auto: CUDA where there is one."""
     unknown_rate: Strength = 50.0
     """k in k / (k + count), the chance that training reads a value as unknown."""
     l1: Strength = 0.0
@@ -154,6 +159,8 @@ class RunConfig(BaseModel):
             schedule=Schedule(self.warm_up, self.decay),
             metric=self.metric,
             class_weight=self.class_weight,
+            precision=self.precision,
+            device=self.device,
         )
 
     @classmethod

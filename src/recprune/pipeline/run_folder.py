@@ -22,6 +22,7 @@ from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
 from recprune.errors import TrainingError
 from recprune.models import Ranker
+from recprune.models.device import device_of, uses_bf16
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
 from recprune.report import pictures
@@ -69,8 +70,8 @@ def fitted(config: RunConfig, data: Dataset, checkpoint: Path) -> Ranker:
 def write_training(folder: Path, model: Ranker, data: Dataset, config: RunConfig) -> None:
     """Write ``run.toml``, ``run.json``, ``history.parquet`` and ``plots/learning.png``.
 
-    ``run.toml`` holds the settings, which give the same bytes again on the same data, versions and
-    number of threads: those are in ``run.json``.
+    ``run.toml`` holds the settings, which give the same bytes again on the same data, versions,
+    device, precision and number of threads: those are in ``run.json``.
     """
     (folder / "run.toml").write_text(config.to_toml(), encoding="utf-8")
     told = json.dumps(_circumstances(data, config), indent=1) + "\n"
@@ -139,6 +140,7 @@ def _circumstances(data: Dataset, config: RunConfig) -> Mapping[str, Any]:
     import torch
 
     parts = {"train": data.train, "tune": data.tune, "gate": data.gate, "test": data.test}
+    device = device_of(config.device)
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "recprune": __version__,
@@ -146,6 +148,8 @@ def _circumstances(data: Dataset, config: RunConfig) -> Mapping[str, Any]:
         "versions": {"python": platform.python_version(), **versions},
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
+        "device": device.type,
+        "precision": "bf16" if uses_bf16(config.precision, device) else "fp32",
         "data": {
             "rows": {name: len(part) for name, part in parts.items()},
             "hash": data_hash(data),

@@ -103,5 +103,5 @@ class MF(Retriever):
         names = self.encoder.schema.names
         if name not in names:
             return np.zeros((len(rows), self.net.shape.width), np.float32)
-        value: F32 = self.net.embed(rows)[:, names.index(name)].numpy()
+        value: F32 = self.net.embed(rows)[:, names.index(name)].cpu().numpy()
         return value

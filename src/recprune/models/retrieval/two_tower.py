@@ -112,5 +112,5 @@ class TwoTower(Retriever):
         out = [np.empty((0, part.width), np.float32)]
         for _, block in rows.blocks(BLOCK):
             embedding = net.embed(block)[:, :, int(net.shape.wide) :]
-            out.append(part.vector(side, embedding, Flow()).numpy())
+            out.append(part.vector(side, embedding, Flow()).cpu().numpy())
         return np.concatenate(out)
