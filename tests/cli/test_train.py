@@ -12,40 +12,37 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from recprune.cli.main import app
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
 ARTEFACT = ("config.json", "model.safetensors", "vocab.safetensors", "catalogue.safetensors")
 
 
-def recprune(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "recprune", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+def recprune(*arguments: object) -> str:
+    """Run the program within this process, which has torch loaded; return its stdout."""
+    done = CliRunner().invoke(app, [str(a) for a in arguments], standalone_mode=False)
+    assert done.exception is None, done.exception
+    assert done.return_value == 0
+    return done.stdout
 
 
-def test_run_toml_makes_the_same_bytes_again(tmp_path: Path) -> None:
+def test_run_toml_makes_the_same_bytes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     shop(100).write_csv(tmp_path / "shop.csv")
     (tmp_path / "schema.toml").write_text('[fields.age]\nkind = "categorical"\n')
     typed = ("--user", "user_id", "--item", "item_id", "--drop", "price", "--schema", "schema.toml")
     more = ("model=DCNv2", 'options={"crosses":2}', "epochs=2", "warm_up=0.2", "class_weight=[1,2]")
     settings = [word for setting in more for word in ("--set", setting)]
     first = recprune(
-        "train",
-        "shop.csv",
-        "--label",
-        "bought",
-        *typed,
-        *settings,
-        "-o",
-        "a",
-        "--json",
-        cwd=tmp_path,
+        "train", "shop.csv", "--label", "bought", *typed, *settings, "-o", "a", "--json"
     )
-    assert first.returncode == 0, first.stderr
-    assert json.loads(first.stdout)["model"] == "DCNv2"
-    again = recprune("train", "shop.csv", "--config", "a/run.toml", "-o", "b", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    assert json.loads(first)["model"] == "DCNv2"
+    recprune("train", "shop.csv", "--config", "a/run.toml", "-o", "b")
     for name in (*ARTEFACT, "run.toml", "run.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     told = json.loads((tmp_path / "a" / "run.json").read_text())
@@ -60,21 +57,20 @@ def test_run_toml_makes_the_same_bytes_again(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
-def test_tune_writes_settings_that_train_takes(tmp_path: Path) -> None:
+def test_tune_writes_settings_that_train_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("optuna")
-    planted_frame(1500, noise=1).write_csv(tmp_path / "rows.csv")
-    tuned = recprune(
-        "tune", "rows.csv", "--label", "y", "--model", "lr", "--trials", 2, "--set", "epochs=1",
-        "-o", "tuned", "--json", cwd=tmp_path,
-    )  # fmt: skip
-    assert tuned.returncode == 0, tuned.stderr
-    found = json.loads(tuned.stdout)
+    monkeypatch.chdir(tmp_path)
+    planted_frame(1500, noise=1).write_csv("rows.csv")
+    options = ("--model", "lr", "--trials", 2, "--set", "epochs=1", "-o", "tuned")
+    found = json.loads(recprune("tune", "rows.csv", "--label", "y", *options, "--json"))
     assert sum(found["trials"].values()) == 2
-    done = recprune(
-        "train", "rows.csv", "--config", "tuned/run.toml", "-o", "best", "--json", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["auc_tune"] == found["best"]["auc_tune"]
+    done = recprune("train", "rows.csv", "--config", "tuned/run.toml", "-o", "best", "--json")
+    assert json.loads(done)["auc_tune"] == found["best"]["auc_tune"]
+    shown = recprune("tune", "rows.csv", "--config", "tuned/run.toml", "--trials", 1, "-o", "more")
+    assert "as given" in shown
+    assert "recprune train TABLE --config" in shown
 
 
 @pytest.mark.slow

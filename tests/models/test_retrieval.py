@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from recprune.artifact import read_artifact
 from recprune.data import Dataset, Negatives
@@ -344,3 +345,12 @@ def test_als_refuses_a_checkpoint_and_takes_taps(data: Dataset, tmp_path: Path) 
     scores = importance(model, data.train, "rows.item", "dropout").score
     assert scores.shape == (len(model.state["table.item"]),)
     assert np.ptp(scores) > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("kind", ["mf", "two-tower"])
+def test_cuda_finds_the_planted_groups_too(kind: str, data: Dataset) -> None:
+    model = MAKE[kind]()
+    model.training = replace(TRAINING, device="cuda")
+    model.fit(data.train, data.tune)
+    assert recall(model, data) > 0.93

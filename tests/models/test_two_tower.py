@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from recprune.data import Dataset, Negatives
+from recprune.data import Dataset, Negatives, ingest
 from recprune.importance import importance
 from recprune.lookups import UNKNOWN
-from recprune.models.retrieval import Retriever, TwoTower
+from recprune.models.retrieval import MF, Retriever, TwoTower
 from recprune.pruning import prune
 from tests.models.test_retrieval import TRAINING, dataset, recall, taste
 
@@ -77,3 +79,38 @@ def test_methods_see_the_dims_of_the_towers_vectors(method: str, data: Dataset) 
     scores = importance(model, data.tune, "neurons.towers.vector", method).score
     assert scores.shape == (8,)
     assert method == "dropout" or scores[3] == scores.min()
+
+
+def test_without_users_every_row_asks_for_itself() -> None:
+    taken = taste().drop("user")
+    draws = np.random.default_rng(0)
+    shown = taken.with_columns(pl.Series("item", draws.permutation(taken["item"].to_numpy())))
+    frame = pl.concat(
+        [taken.with_columns(pl.lit(1).alias("y")), shown.with_columns(pl.lit(0).alias("y"))]
+    )
+    schema = {"fields": {"club": {"source": "context"}, "price": {"source": "item"}}}
+    data = Dataset.from_frame(frame, label="y", item="item", schema=schema).split(by="random")
+    model = TwoTower(8, (16,), 8, training=TRAINING).fit(data.train, data.tune)
+    raw = {"item": [None] * 2, "club": ["ann", "bob"], "price": [None] * 2}
+    items = {f"i{i:02}": i % 2 for i in range(32)}
+    asked = model.user_vectors(model.encoder.encode(raw))
+    own = {"item": list(items), "club": [None] * 32, "price": [3.0 * g for g in items.values()]}
+    score = asked @ model.item_vectors(model.encoder.encode(own)).T
+    best = np.argsort(-score, axis=1)[:, :10]
+    assert [set(np.array(list(items.values()))[b].tolist()) for b in best] == [{0}, {1}]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: MF(8, training=TRAINING), lambda: TwoTower(8, (8,), 8, training=TRAINING)]
+)
+def test_rows_on_disk_give_the_same_bytes(make: Callable[[], Retriever], tmp_path: Path) -> None:
+    frame = taste(60)
+    frame.write_csv(tmp_path / "log.csv")
+    ingest(tmp_path / "log.csv", tmp_path / "log.rp")
+    states = []
+    for name in ("log.csv", "log.rp"):
+        read = Dataset.read(tmp_path / name, user="user", item="item", negatives=Negatives(1))
+        data = read.split(by="random", seed=0)
+        states.append(make().fit(data.train, data.tune).state)
+    for name, tensor in states[0].items():
+        np.testing.assert_array_equal(states[1][name], tensor)

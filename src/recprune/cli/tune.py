@@ -32,7 +32,7 @@ from recprune.cli._options import (
 from recprune.cli._run import ModelName, OnBadRows, prepared
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Group
 
     from recprune.pipeline import Tuned
 
@@ -106,8 +106,10 @@ def _trial(found: Tuned, number: int) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ABOUT}
 
 
-def _summary(result: dict[str, Any]) -> RichTable:
+def _summary(result: dict[str, Any]) -> Group:
+    from rich.console import Group
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     counts = ", ".join(f"{count} {state}" for state, count in result["trials"].items())
     shown = RichTable("", "as given", "best", title=f"Trials: {counts}", title_justify="left")
@@ -115,5 +117,4 @@ def _summary(result: dict[str, Any]) -> RichTable:
         values = (result["given"][name], best)
         texts = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
         shown.add_row(name.replace("_", " "), *texts)
-    shown.caption, shown.caption_justify = result["train"], "left"
-    return shown
+    return Group(shown, Text(f"Train with the best: {result['train']}"))

@@ -71,7 +71,11 @@ class Target:
 
 
 class Objective(Protocol):
-    """What a step of training asks: which rows to read, and how bad the outputs are."""
+    """What a step of training asks: which rows to read, and how bad the outputs are.
+
+    It keeps nothing from one batch to the next, and draws from the step's stream alone: only then
+    does training that goes on from a checkpoint end where it would have.
+    """
 
     def rows(self, rows: Rows, chosen: Tensor, draws: torch.Generator) -> Rows:
         """Return the rows that the network reads for a batch: its own, perhaps more.

@@ -78,8 +78,8 @@ def train(
     steps = math.ceil(n / batch)
     # Shared parts would undo the exact zeros of a sparse penalty.
     groups = 0 if training.penalty.sparse else groups
-    # What taps and extras bring along is on the processor.
-    device = device_of("cpu" if taps or extra else training.device)
+    # What an extra and its taps bring along is on the processor.
+    device = device_of("cpu" if extra else training.device)
     with _moved(net, device):
         prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
         guard = Guard(objective, steps, training.learning_rate)

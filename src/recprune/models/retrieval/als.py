@@ -48,8 +48,6 @@ class ALS(MF):
 
     resumable = False
 
-    resumable = False
-
     def __init__(
         self,
         dim: int = 64,
