@@ -32,6 +32,7 @@ RECORDS = {
     "SliceResult",  # one line of the verdict's table of slices
     "Spec",  # the reader's own summary of a table
     "Split",  # rows of a table with all that they carry
+    "Stated",  # the options of a verb, filled by the program
     "Training",  # options, typed by name, each with a default
     "Verdict",  # the decision with everything that led to it
 }

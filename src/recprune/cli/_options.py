@@ -33,6 +33,7 @@ __all__ = [
     "Label",
     "LabelThreshold",
     "Model",
+    "ModelName",
     "NegativesBy",
     "NegativesPerPositive",
     "OnBadRows",
@@ -89,10 +90,11 @@ SqlUrlFile = Annotated[
     Path | None, typer.Option("--sql-url-file", help="File that holds the database's URL.")
 ]
 OnBadRows = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--on-bad-rows",
-        help="error, or skip: leave out rows of CSV and TSV that cannot be read, and count them.",
+        help="error (the default), or skip: leave out rows of CSV and TSV that cannot be read, and "
+        "count them.",
     ),
 ]
 Strict = Annotated[
@@ -132,6 +134,9 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, as tolerance=0.001; repeat for more.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of everything drawn; default 0.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="Class of the full model, as DeepFM, DCNv2 or LR.")
+]
 Model = Annotated[Path, typer.Argument(help="Folder of a saved model.")]
 Part = Annotated[str, typer.Option("--part", help="Rows to use: test, or all rows of the table.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")]

@@ -5,29 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from recprune.cli._options import (
-    Drop,
-    Item,
-    Json,
-    Label,
-    LabelThreshold,
-    NegativesBy,
-    NegativesPerPositive,
-    OnBadRows,
-    Query,
-    Schema,
-    Seed,
-    Split,
-    Sql,
-    SqlUrlFile,
-    Strict,
-    TableOrSql,
-    Time,
-    User,
-    chosen_negatives,
-    chosen_rows,
-    emit,
-)
+from recprune.cli._options import Json, Query, Strict, chosen_negatives, emit
+from recprune.cli._records import Stated
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -40,22 +19,8 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 def command(
-    table: TableOrSql = None,
-    label: Label = None,
-    label_threshold: LabelThreshold = None,
-    negatives: NegativesBy = None,
-    negatives_per_positive: NegativesPerPositive = None,
-    user: User = None,
-    item: Item = None,
-    time: Time = None,
-    drop: Drop = None,
-    schema: Schema = None,
-    split: Split = None,
+    stated: Stated,
     strict: Strict = False,
-    seed: Seed = None,
-    on_bad_rows: OnBadRows = "error",
-    sql: Sql = None,
-    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
@@ -63,17 +28,17 @@ def command(
     from recprune.data.spec import read_spec
     from recprune.data.sql import read_query
 
-    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
-    spec = read_spec(schema).with_roles(
-        tuple(drop or ()),
-        threshold=label_threshold,
-        negatives=chosen_negatives(negatives, negatives_per_positive),
-        label=label,
-        user=user,
-        item=item,
-        time=time,
+    rows, bad = stated.chosen()
+    spec = read_spec(stated.schema).with_roles(
+        tuple(stated.drop or ()),
+        threshold=stated.label_threshold,
+        negatives=chosen_negatives(stated.negatives, stated.negatives_per_positive),
+        label=stated.label,
+        user=stated.user,
+        item=stated.item,
+        time=stated.time,
     )
-    how = (split or "auto", seed or 0)
+    how = (stated.split or "auto", stated.seed or 0)
     if isinstance(rows, Query):
         checked = check_frame(read_query(rows.text, rows.url()), spec, how)
     else:

@@ -8,23 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recprune.cli._options import (
-    Drop,
-    Item,
-    Json,
-    Label,
-    OnBadRows,
-    Output,
-    Query,
-    Schema,
-    Sql,
-    SqlUrlFile,
-    TableOrSql,
-    Time,
-    User,
-    chosen_rows,
-    emit,
-)
+from recprune.cli._options import Drop, Item, Json, Label, Output, Query, Schema, Time, User, emit
+from recprune.cli._records import Rows
 from recprune.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    table: TableOrSql = None,
+    source: Rows,
     label: Label = None,
     user: User = None,
     item: Item = None,
@@ -40,7 +25,6 @@ def command(
     drop: Drop = None,
     schema: Schema = None,
     output: Output = Path("data.rp"),
-    on_bad_rows: OnBadRows = "error",
     pseudonymise_users: Annotated[
         bool,
         typer.Option(
@@ -55,15 +39,13 @@ def command(
         Path | None,
         typer.Option("--erased", help="File of erased users, an id or pseudonym a line: left out."),
     ] = None,
-    sql: Sql = None,
-    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Write a table of any size to a folder of columns, which the other verbs read in its place."""
     from recprune.crypto import Pseudonymiser
     from recprune.data import ingest, ingest_sql
 
-    rows, _ = chosen_rows(table, sql, sql_url_file, on_bad_rows)
+    rows, _ = source.chosen()
     if pseudonym_key_file is not None and not pseudonymise_users:
         raise InputError("--pseudonym-key-file goes with --pseudonymise-users, which is not given.")
     options: dict[str, Any] = {
@@ -79,7 +61,7 @@ def command(
     if isinstance(rows, Query):
         folder = ingest_sql(rows.text, rows.url(), output, **options)
     else:
-        folder = ingest(rows, output, on_bad_rows=on_bad_rows, **options)
+        folder = ingest(rows, output, on_bad_rows=source.on_bad_rows or "error", **options)
     result = _result(folder)
     emit(result, as_json, None if as_json else _summary(result))
     return 0

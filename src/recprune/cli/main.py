@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from recprune.cli._expand import expanded
 from recprune.errors import RecpruneError, RecpruneWarning
 
 __all__ = ["app", "main"]
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for _verb in VERBS:
     _module: Any = importlib.import_module(f"recprune.cli.{_verb}")
-    app.command(name=_verb)(_module.command)
+    app.command(name=_verb)(expanded(_module.command))
 
 
 @app.callback()

@@ -7,24 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from recprune.cli._options import (
-    Drop,
-    Json,
-    Model,
-    OnBadRows,
-    Output,
-    Schema,
-    Seed,
-    Split,
-    Sql,
-    SqlUrlFile,
-    TableOrSql,
-    chosen_rows,
-    emit,
-    keep_bad_rows,
-    open_model,
-    pairs,
-)
+from recprune.cli._options import Json, Model, Output, emit, keep_bad_rows, pairs
+from recprune.cli._records import Trained
 from recprune.errors import ParameterError
 
 
@@ -32,9 +16,11 @@ def command(
     model: Model,
     keep: Annotated[
         list[str],
-        typer.Option("--keep", help="unit=share or unit=count: fields, rows, dims, neurons."),
+        typer.Option(
+            "--keep", help="unit=share or unit=count: fields, rows, dims, neurons, pairs."
+        ),
     ],
-    table: TableOrSql = None,
+    trained: Trained,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="unit=method, as rows=l2.")
     ] = None,
@@ -43,14 +29,7 @@ def command(
         str, typer.Option("--bits", help="fp32, or int8 tables with fp16 layers.")
     ] = "fp32",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    drop: Drop = None,
-    schema: Schema = None,
-    split: Split = None,
     output: Output = Path("runs/small"),
-    seed: Seed = None,
-    on_bad_rows: OnBadRows = "error",
-    sql: Sql = None,
-    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Prune a saved model, fine-tune it on the table's training rows, and save the small one."""
@@ -63,17 +42,16 @@ def command(
 
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
     methods = dict(pairs(method or [], "--method"))
-    rows, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
-    ranker, data = open_model(model, rows, drop, schema, split, seed, bad)
+    ranker, data, bad = trained.opened(model)
     if dry_run:
-        made = pruning.plan(ranker, data.tune, wanted, methods, seed or 0)
+        made = pruning.plan(ranker, data.tune, wanted, methods, trained.seed or 0)
         result: dict[str, Any] = {
             "plan": made.summary(ranker.layout),
             "tensor_bytes": made.predicted_bytes(ranker.layout),
         }
         emit(result, as_json, made.to_text(ranker.layout))
         return 0
-    small = pruning.prune(ranker, data, wanted, methods, rounds=rounds, seed=seed or 0)
+    small = pruning.prune(ranker, data, wanted, methods, rounds=rounds, seed=trained.seed or 0)
     if bits == "int8":
         small = pruning.encode(small)
     before, after = stored_size(ranker.artifact()), save_model(small, data, output)

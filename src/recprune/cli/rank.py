@@ -6,47 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from recprune.cli._options import (
-    Drop,
-    Json,
-    Model,
-    OnBadRows,
-    Schema,
-    Seed,
-    Split,
-    Sql,
-    SqlUrlFile,
-    TableOrSql,
-    chosen_rows,
-    counted,
-    emit,
-    open_model,
-)
+from recprune.cli._options import Json, Model, counted, emit
+from recprune.cli._records import Trained
 
 
 def command(
     model: Model,
-    table: TableOrSql = None,
+    trained: Trained,
     method: Annotated[
         str,
         typer.Option("--method", help="permutation, gradient, l1_logistic, dropout or random."),
     ] = "permutation",
-    drop: Drop = None,
-    schema: Schema = None,
-    split: Split = None,
-    seed: Seed = None,
-    on_bad_rows: OnBadRows = "error",
-    sql: Sql = None,
-    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Rank a saved model's fields by importance on held-out rows of the table."""
     from recprune.importance import rank_fields
 
-    source, bad = chosen_rows(table, sql, sql_url_file, on_bad_rows)
-    ranker, data = open_model(model, source, drop, schema, split, seed, bad)
+    ranker, data, bad = trained.opened(model)
     rows = data.train if method == "dropout" else data.tune
-    ranking = rank_fields(ranker, rows, method, seed or 0)
+    ranking = rank_fields(ranker, rows, method, trained.seed or 0)
     result = {
         "method": method,
         "fields": [

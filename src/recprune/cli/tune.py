@@ -7,29 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recprune.cli._options import (
-    Config,
-    Drop,
-    Item,
-    Json,
-    Label,
-    LabelThreshold,
-    NegativesBy,
-    NegativesPerPositive,
-    Output,
-    Schema,
-    Seed,
-    Set,
-    Split,
-    Sql,
-    SqlUrlFile,
-    TableOrSql,
-    Time,
-    User,
-    emit,
-    keep_bad_rows,
-)
-from recprune.cli._run import ModelName, OnBadRows, prepared
+from recprune.cli._options import Json, Output, emit, keep_bad_rows
+from recprune.cli._records import Job
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -41,26 +20,9 @@ ABOUT = ("trial", "state", "epoch", "seconds", "error")
 
 
 def command(
-    table: TableOrSql = None,
-    label: Label = None,
-    label_threshold: LabelThreshold = None,
-    negatives: NegativesBy = None,
-    negatives_per_positive: NegativesPerPositive = None,
-    user: User = None,
-    item: Item = None,
-    time: Time = None,
-    drop: Drop = None,
-    schema: Schema = None,
-    split: Split = None,
-    model: ModelName = None,
+    job: Job,
     trials: Annotated[int, typer.Option("--trials", help="How many settings to try.")] = 50,
     output: Output = Path("runs/tuned"),
-    config: Config = None,
-    settings: Set = None,
-    seed: Seed = None,
-    on_bad_rows: OnBadRows = None,
-    sql: Sql = None,
-    sql_url_file: SqlUrlFile = None,
     as_json: Json = False,
 ) -> int:
     """Search a ranker's settings; ``recprune train --config OUTPUT/run.toml`` trains with the best.
@@ -68,25 +30,7 @@ def command(
     """
     from recprune.pipeline import tune
 
-    ready = prepared(
-        table,
-        (sql, sql_url_file),
-        config,
-        settings,
-        label=label,
-        label_threshold=label_threshold,
-        negatives=negatives,
-        negatives_per_positive=negatives_per_positive,
-        user=user,
-        item=item,
-        time=time,
-        drop=drop,
-        schema_file=None if schema is None else str(schema),
-        split=split,
-        model=model,
-        seed=seed,
-        on_bad_rows=on_bad_rows,
-    )
+    ready = job.ready()
     found = tune(ready.config, ready.data, trials=trials, storage=output)
     keep_bad_rows(ready.bad, output)
     states = found.trials["state"].to_list()

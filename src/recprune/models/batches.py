@@ -56,12 +56,15 @@ def batches_of(rows: Rows, order: NDArray[Any], size: int) -> Iterator[tuple[Ten
         return
     pool = max(POOL // size, 1) * size
     for first in range(0, len(order), pool):
-        wanted = order[first : first + pool]
-        at = np.sort(wanted)
-        held, place = rows[at], np.searchsorted(at, wanted)
-        for start in range(0, len(wanted), size):
-            here = place[start : start + size]
-            yield _positions(wanted[start : start + size]), held[here]
+        yield from _of_pool(rows, order[first : first + pool], size)
+
+
+def _of_pool(rows: Rows, wanted: NDArray[Any], size: int) -> Iterator[tuple[Tensor, Rows]]:
+    at = np.sort(wanted)
+    held, place = rows[at], np.searchsorted(at, wanted)
+    for start in range(0, len(wanted), size):
+        here = place[start : start + size]
+        yield _positions(wanted[start : start + size]), held[here]
 
 
 def _positions(chosen: NDArray[Any]) -> Tensor:
