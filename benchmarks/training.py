@@ -6,8 +6,8 @@ rank), fields have from some tens to a fifth of all values. Seconds are those of
 in memory, without start-up and validation; ours with all that a user gets by default: unknown
 reads, frequency groups, the running mean of the weights.
 
-Memory is the peak of a process that trains on 20,000,000 rows of an ingested folder over that on
-2,000,000.
+Memory is the peak of what is resident while training on 20,000,000 rows of an ingested folder over
+that on 2,000,000.
 """
 
 from __future__ import annotations
@@ -40,23 +40,20 @@ ROWS = {1_000_000: 420_000, 20_000: 220_000}
 BLOCK = 500_000
 
 MEMORY = """
-import resource, sys, threading, time
-peak = 0
+import json, sys, threading, time
+peaks, phase = {"reading": 0, "training": 0}, "reading"
 def watch():
-    global peak
     while True:
         status = open("/proc/self/status").read()
-        peak = max(peak, int(status.split("RssAnon:")[1].split()[0]))
+        peaks[phase] = max(peaks[phase], int(status.split("VmRSS:")[1].split()[0]))
         time.sleep(0.01)
 threading.Thread(target=watch, daemon=True).start()
 import recprune as rp
 from recprune.models import DeepFM, Training
 data = rp.Dataset.read(sys.argv[1]).split(by="random", seed=0)
-start = time.perf_counter()
+start, phase = time.perf_counter(), "training"
 DeepFM(4, (16,), Training(epochs=1, batch_size=4096)).fit(data.train)
-seconds = time.perf_counter() - start
-whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print('{"anonymous_mb": %r, "peak_mb": %r, "fit_s": %r}' % (peak / 1024, whole / 1024, seconds))
+print(json.dumps({f"{k}_mb": v / 1024 for k, v in peaks.items()} | {"fit_s": time.perf_counter() - start}))
 """
 
 
@@ -187,7 +184,10 @@ def _seconds(work: Callable[[], object], calls: int = 5) -> float:
 
 
 def memory(quick: bool) -> Claim:
-    """Return the peak of training on 20 million rows over that on two million."""
+    """Return the peak resident memory while training on 20 million rows over that on two million.
+
+    Pages of files that are mapped count. The peak of reading and splitting stands in the detail.
+    """
     scale = 20 if quick else 1
     found = {}
     for rows in (2_000_000 // scale, 20_000_000 // scale):
@@ -196,7 +196,7 @@ def memory(quick: bool) -> Claim:
             folder = ingest(Path(name) / "table.parquet", Path(name) / "data.rp", label="label")
             run = [sys.executable, "-c", MEMORY, str(folder)]
             found[f"{rows:,} rows"] = json.loads(subprocess.check_output(run, text=True))
-    low, high = (f["peak_mb"] for f in found.values())
+    low, high = (f["training_mb"] for f in found.values())
     return Claim("peak_memory_20m_over_2m", high / low, "ratio", None, found)
 
 

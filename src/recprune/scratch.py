@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from recprune.errors import DataError
 
-__all__ = ["copied", "forget", "gather", "on_disk", "scratch"]
+__all__ = ["copied", "forget", "gather", "on_disk", "parked", "scratch"]
 
 
 def scratch(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -66,6 +66,18 @@ def forget(array: NDArray[Any]) -> None:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def parked(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a one-dimensional array whose values lie on disk; pages that are read come to memory.
+
+    >>> parked(np.array([3, 1]))[[1]].tolist()
+    [1]
+    """
+    out = scratch(len(values), 1, values.dtype)
+    out[:, 0] = values
+    forget(out)
+    return out[:, 0]
 
 
 def copied(

@@ -66,9 +66,24 @@ def test_ranking_cutting_and_tuning_are_the_same(data: Dataset) -> None:
 @given(st.integers(1, 3000), st.integers(0, 5))
 @settings(max_examples=30, deadline=None)
 def test_every_row_comes_once(n: int, seed: int) -> None:
-    order = batches.shuffled(n, stream(seed, "order"))
+    order = np.concatenate([*batches.shuffled(n, stream(seed, "order"))])
     assert np.array_equal(np.sort(order), np.arange(n))
-    assert np.array_equal(order, batches.shuffled(n, stream(seed, "order")))
+    again = np.concatenate([*batches.shuffled(n, stream(seed, "order"))])
+    assert np.array_equal(order, again)
+
+
+@given(st.integers(1, 600), st.integers(1, 90), st.integers(0, 9), st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_batches_are_runs_of_the_order(n: int, size: int, done: int, seed: int) -> None:
+    codes = np.arange(n, dtype=np.int32)[:, None]
+    order = np.concatenate([*batches.shuffled(n, stream(seed, "order"))])[done * size :]
+    for rows in (Rows(codes, np.empty((n, 0), np.float32)), Rows(copied(codes), np.empty((n, 0)))):
+        pools = batches.shuffled(n, stream(seed, "order"))
+        seen = [*batches.batches_of(rows, pools, size, done)]
+        assert [len(chosen) for chosen, _ in seen[:-1]] == [size] * (len(seen) - 1)
+        chosen = np.concatenate([np.empty(0, int), *(c.numpy() for c, _ in seen)])
+        np.testing.assert_array_equal(chosen, order)
+        assert all(np.array_equal(r.codes[:, 0], c.numpy()) for c, r in seen)
 
 
 @pytest.mark.parametrize("index", [slice(2, 5), np.array([4, 0, 4]), np.arange(6) % 2 == 0])

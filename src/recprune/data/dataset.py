@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
-from recprune.data.disk_frame import Frame
+from recprune.data.disk_frame import DiskFrame, Frame
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
 from recprune.data.given import checked_frames, given_part
@@ -264,6 +264,9 @@ class Dataset:
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
         findings = (*source.findings, *notes, *leaks, *drawn, *found)
+        for frame in (source.frame, table.frame):
+            if isinstance(frame, DiskFrame):
+                frame.release()
         return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 
     @property

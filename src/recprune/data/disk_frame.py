@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.scratch import parked
+
 __all__ = ["Digest", "DiskFrame", "Frame", "Reader", "blocks", "keep", "sampled"]
 
 Index = NDArray[np.int64]
@@ -84,7 +86,7 @@ class DiskFrame:
             at = np.asarray(chosen)
             at = np.flatnonzero(at) if at.dtype == np.bool_ else at
             index = at if self._index is None else self._index[at]
-            return DiskFrame(self._readers, self._n_rows, index)
+            return DiskFrame(self._readers, self._n_rows, parked(index))
         # Most columns are asked for twice in a row.
         if self._last is None or self._last[0] != chosen:
             series = self._readers[chosen].whole().alias(chosen)
@@ -117,6 +119,10 @@ class DiskFrame:
         """Return how another frame of the same rows can read a column of this one."""
         digest = self._readers[name].digest if self._index is None else None
         return Reader(partial(self.__getitem__, name), partial(self.rows, name), digest)
+
+    def release(self) -> None:
+        """Let go of the column that was read last."""
+        self._last = None
 
     def keep(self, names: Sequence[str]) -> DiskFrame:
         """Return the frame of these columns alone."""

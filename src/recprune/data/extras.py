@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,11 +33,11 @@ class Extras:
     labels: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     time: NDArray[Any] | None = None
 
-    def take(self, index: Any) -> Extras:
-        """Return some of the rows: positions, a mask, or a slice."""
-        weight = None if self.weight is None else self.weight[index]
-        labels = {name: label[index] for name, label in self.labels.items()}
-        return Extras(weight, labels, None if self.time is None else self.time[index])
+    def take(self, index: Any, keep: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray) -> Extras:
+        """Return some of the rows: positions, a mask, or a slice; ``keep`` puts them somewhere."""
+        weight = None if self.weight is None else keep(self.weight[index])
+        labels = {name: keep(label[index]) for name, label in self.labels.items()}
+        return Extras(weight, labels, None if self.time is None else keep(self.time[index]))
 
 
 def read_extras(frame: Frame, spec: Spec, from_text: bool) -> Extras:

@@ -19,6 +19,7 @@ from recprune.data.split import halves
 from recprune.data.table import Table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
+from recprune.scratch import on_disk, parked
 from recprune.users import Users
 
 __all__ = ["Fitted", "Split", "all_ids", "encoded", "place_of", "places", "tune_and_gate"]
@@ -54,16 +55,19 @@ class Split:
         return len(self.label)
 
     def take(self, index: NDArray[Any] | slice) -> Split:
-        """Return some of the rows: positions, a mask, or a slice."""
-        at = np.arange(len(self))[index]
+        """Return some of the rows: positions (none of them from the end), a mask, or a slice."""
+        given = isinstance(index, np.ndarray) and index.dtype.kind in "iu"
+        at = np.asarray(index) if given else np.arange(len(self))[index]
+        # What has a value for each row lies where the rows do.
+        keep = parked if on_disk(self.rows.codes) else np.asarray
         return replace(
             self,
             rows=self.rows.part(at),
-            label=self.label[at],
+            label=keep(self.label[at]),
             columns=self.columns[at],
-            users=None if self.users is None else self.users[at],
-            items=None if self.items is None else self.items[at],
-            extras=self.extras.take(at),
+            users=None if self.users is None else keep(self.users[at]),
+            items=None if self.items is None else keep(self.items[at]),
+            extras=self.extras.take(at, keep),
         )
 
     def only(self, encoder: Encoder) -> Split:

@@ -75,7 +75,7 @@ def assign(
             part = _by_user(table, users, shares, seed)
         else:
             strata = table.label if by == "stratified" else np.zeros(len(table.label))
-            part = _deal(strata, np.ones(len(strata)), _three(shares), seed, "rows")
+            part = _deal(strata, None, _three(shares), seed, "rows")
     return Assigned(by, [np.flatnonzero(part == i) for i in range(len(PARTS))], found)
 
 
@@ -85,7 +85,7 @@ def halves(label: NDArray[np.float32], users: Index | None, seed: int) -> tuple[
     Users with and without a positive row are halved apart (without users: the classes).
     """
     if users is None:
-        part = _deal(label, np.ones(len(label)), (0.5, 0.5), seed, "tune")
+        part = _deal(label, None, (0.5, 0.5), seed, "tune")
     else:
         part = _deal_users(label, users, (0.5, 0.5), seed, "tune")
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
@@ -187,17 +187,43 @@ def _deal_users(
 
 
 def _deal(
-    strata: NDArray[Any], weight: NDArray[Any], shares: Sequence[float], seed: int, name: str
+    strata: NDArray[Any],
+    weight: NDArray[Any] | None,
+    shares: Sequence[float],
+    seed: int,
+    name: str,
 ) -> NDArray[Any]:
-    """Deal units to parts by weight, each stratum in the same shares."""
-    part = np.empty(len(strata), np.int64)
-    drawn = stream(seed, "split", name).permutation(len(strata))
+    """Deal units to parts by weight (None = alike), each stratum in the same shares."""
+    n = len(strata)
+    part = np.empty(n, np.int8)
+    # There may be as many units as rows: 32 bits where they suffice.
+    drawn = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
+    stream(seed, "split", name).shuffle(drawn)
     bounds = np.cumsum(shares)[:-1]
     for stratum in np.unique(strata):
-        units = drawn[strata[drawn] == stratum]
+        units = drawn[(strata == stratum)[drawn]]
+        if weight is None:
+            ends = [_first_at(bound, len(units)) for bound in bounds]
+            for number, own in enumerate(np.split(units, ends)):
+                part[own] = number
+            continue
         middle = (np.cumsum(weight[units]) - weight[units] / 2) / weight[units].sum()
         part[units] = np.searchsorted(bounds, middle, side="right")
     return part
+
+
+def _first_at(bound: float, count: int) -> int:
+    """Return the first of ``count`` equal units whose middle lies at a share ``bound`` or beyond.
+
+    >>> _first_at(0.5, 3), _first_at(0.5, 4)
+    (1, 2)
+    """
+    place = min(max(int(np.ceil(bound * count - 0.5)), 0), count)
+    while place and (place - 0.5) / count >= bound:  # the product may have been rounded
+        place -= 1
+    while place < count and (place + 0.5) / count < bound:
+        place += 1
+    return place
 
 
 def _three(shares: tuple[float, float]) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from recprune.data.rules import FieldRule
 from recprune.data.spec import Spec
 from recprune.errors import DataError
 from recprune.schema import Kind, Schema
+from recprune.scratch import parked
 
 __all__ = ["LEAST_ROWS", "Table", "build_table"]
 
@@ -119,6 +120,8 @@ def build_table(
     by_columns = [f.by for f in fields if f.by is not None]
     kept = dict.fromkeys([*schema.names, *by_columns, *(k for k in (spec.user, spec.item) if k)])
     rules = {f.name: spec.rules.get(f.name, spec.rule) for f in fields}
+    if isinstance(frame, DiskFrame):
+        label = parked(label)
     return Table(keep(frame, list(kept)), label, schema, rules, tuple(found), extras)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,42 +21,67 @@ POOL = 1 << 20
 PIECE = 1 << 12
 
 
-def shuffled(n: int, draws: np.random.Generator) -> NDArray[Any]:
-    """Return an order of ``n`` rows, shape ``(n,)``, in 32 bits where they suffice.
+def shuffled(n: int, draws: np.random.Generator) -> Iterator[NDArray[Any]]:
+    """Yield an order of ``n`` rows, a pool after the other.
 
     Up to a million rows, any order is as likely. Beyond, pieces of 4,096 neighbours are dealt to
     pools of a million rows at random, and each pool is shuffled: wherever the rows lie, an epoch
     reads them in long pieces, and the order does not depend on where they lie.
 
-    >>> sorted(shuffled(5, np.random.default_rng(0)).tolist())
+    >>> sorted(next(shuffled(5, np.random.default_rng(0))).tolist())
     [0, 1, 2, 3, 4]
     """
     if n <= POOL:
-        return draws.permutation(n)
-    pieces = draws.permutation(-(-n // PIECE))
-    order, filled = np.empty(n, np.int32 if n < 2**31 else np.int64), 0
-    for start in pieces * PIECE:
-        piece = np.arange(start, min(start + PIECE, n))
-        order[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    for start in range(0, n, POOL):
-        draws.shuffle(order[start : start + POOL])
-    return order
+        yield draws.permutation(n)
+        return
+    waiting, count = [], 0
+    for start in draws.permutation(-(-n // PIECE)) * PIECE:
+        waiting.append(np.arange(start, min(start + PIECE, n)))
+        count += len(waiting[-1])
+        if count >= POOL:
+            pool, rest = np.split(np.concatenate(waiting), [POOL])
+            draws.shuffle(pool)
+            yield pool
+            waiting, count = [rest], len(rest)
+    pool = np.concatenate(waiting)
+    draws.shuffle(pool)
+    yield pool
 
 
-def batches_of(rows: Rows, order: NDArray[Any], size: int) -> Iterator[tuple[Tensor, Rows]]:
+def batches_of(
+    rows: Rows, order: Iterable[NDArray[Any]], size: int, done: int = 0
+) -> Iterator[tuple[Tensor, Rows]]:
     """Yield the rows in the given order, ``size`` at once, with their positions.
 
     Rows on disk are read a pool at a time, each pool in the order in which it lies there.
+
+    Args:
+        rows: all rows.
+        order: their positions, in arrays of any length.
+        size: rows of a batch.
+        done: batches that are left out at the beginning.
     """
-    if not on_disk(rows.codes):
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            yield _positions(chosen), rows[chosen]
-        return
-    pool = max(POOL // size, 1) * size
-    for first in range(0, len(order), pool):
-        yield from _of_pool(rows, order[first : first + pool], size)
+    for wanted in _cut(order, max(POOL // size, 1) * size, done * size):
+        if on_disk(rows.codes):
+            yield from _of_pool(rows, wanted, size)
+        else:
+            for start in range(0, len(wanted), size):
+                chosen = wanted[start : start + size]
+                yield _positions(chosen), rows[chosen]
+
+
+def _cut(order: Iterable[NDArray[Any]], length: int, skip: int) -> Iterator[NDArray[Any]]:
+    """Yield what follows the first ``skip`` positions, in arrays of one length (the last: less)."""
+    waiting = np.empty(0, np.int64)
+    for pool in order:
+        left = min(skip, len(pool))
+        skip -= left
+        waiting = np.concatenate([waiting, pool[left:]])
+        while len(waiting) >= length:
+            yield waiting[:length]
+            waiting = waiting[length:]
+    if len(waiting):
+        yield waiting
 
 
 def _of_pool(rows: Rows, wanted: NDArray[Any], size: int) -> Iterator[tuple[Tensor, Rows]]:

@@ -97,11 +97,11 @@ def train(
             course.start(before)
             prior.unfold(net)
         while not course.over:
-            order = shuffled(n, stream(seed, "order", course.epoch + 1))[course.done * batch :]
+            order = shuffled(n, stream(seed, "order", course.epoch + 1))
             if not course.done:
                 course.begin(seed)
             text, left = f"epoch {course.epoch + 1}", steps - course.done
-            for chosen, part in progress(batches_of(rows, order, batch), text, left):
+            for chosen, part in progress(batches_of(rows, order, batch, course.done), text, left):
                 taken = course.epoch * steps + course.done
                 step.rate(training.schedule.factor(taken, training.epochs * steps))
                 course.count(step.take(part, chosen, course.draws, taps, extra), len(chosen))
