@@ -8,6 +8,8 @@ Both are folded into the table, and cost nothing when the model scores.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -101,8 +103,9 @@ class FrequencyPrior:
         Of the many ways to split a row, the shared part is what a group's rows are away from the
         unknown row in the mean.
         """
-        away = net.table - self._unknown_row_of_each(net)
-        total = torch.zeros_like(self.shared).index_add_(0, self.group, away)
+        total = torch.zeros_like(self.shared)
+        for block, base in _blocks(net):
+            total.index_add_(0, self.group[block], net.table[block] - base)
         size = torch.bincount(self.group, minlength=len(total)).unsqueeze(1)
         mean = total / size.clamp(min=1)
         mean[0] = 0
@@ -112,12 +115,15 @@ class FrequencyPrior:
 
     def _spread(self, net: FieldNet, factor: Tensor) -> None:
         """Move every row to its field's unknown row plus ``factor`` times its way from it."""
-        base = self._unknown_row_of_each(net)
-        net.table.copy_(torch.lerp(base, net.table, factor.unsqueeze(1)))
+        for block, base in _blocks(net):
+            rows = net.table[block]
+            torch.lerp(base.expand_as(rows), rows, factor[block].unsqueeze(1), out=rows)
 
-    def _unknown_row_of_each(self, net: FieldNet) -> Tensor:
-        sizes = torch.tensor(net.shape.sizes, device=net.table.device)
-        return net.table[net.unknown_rows().repeat_interleave(sizes)]
+
+def _blocks(net: FieldNet) -> Iterator[tuple[slice, Tensor]]:
+    """Yield each field's rows of the table, and a copy of its unknown row, shape (1, W)."""
+    for start, size in zip(net.offsets.tolist(), net.shape.sizes, strict=True):
+        yield slice(start, start + size), net.table[start + UNKNOWN].clone().unsqueeze(0)
 
 
 def _counts(net: FieldNet, rows: Rows) -> list[NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -29,10 +31,27 @@ class FMPart(Part):
 
     def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
         """Return the sum over pairs, shape (B,)."""
-        flat = embedding.reshape(len(embedding), -1)
-        total = embedding.sum(dim=1)
+        products: Tensor = _Products.apply(embedding)  # type: ignore[no-untyped-call]
+        return products
+
+
+class _Products(torch.autograd.Function):
+    """The sum over pairs with its gradient, Σ_j e_j − e_i, in two passes."""
+
+    @staticmethod
+    def forward(ctx: Any, embedding: Tensor) -> Tensor:
+        """Return the sum over pairs, shape (B,), of embeddings (B, F, D)."""
+        flat, total = embedding.reshape(len(embedding), -1), embedding.sum(dim=1)
+        ctx.save_for_backward(embedding, total)
         pairs: Tensor = total.square().sum(dim=1) - torch.linalg.vecdot(flat, flat)
         return 0.5 * pairs
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        """Return the gradient, shape (B, F, D)."""
+        embedding, total = ctx.saved_tensors
+        away: Tensor = total.unsqueeze(1) - embedding
+        return away.mul_(slope[:, None, None])
 
 
 class PairsPart(Part):
