@@ -56,6 +56,7 @@ def gather(array: NDArray[Any], index: Any) -> NDArray[Any]:
     out = np.empty((len(first), array.shape[1]), array.dtype)
     out[:, 0] = first
     for i in range(1, array.shape[1]):
+        forget(array)  # around every page that is read, the system shows others
         out[:, i] = np.asarray(array[:, i])[index]
     forget(array)
     return out

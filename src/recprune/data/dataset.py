@@ -34,6 +34,7 @@ from recprune.data.table import Table, build_table
 from recprune.encoding import Encoder
 from recprune.errors import DataError
 from recprune.schema import Schema
+from recprune.scratch import forget
 from recprune.users import Users
 
 __all__ = ["Dataset", "Split"]
@@ -264,9 +265,9 @@ class Dataset:
         again = repeats(table, index[0])
         fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
         findings = (*source.findings, *notes, *leaks, *drawn, *found)
-        for frame in (source.frame, table.frame):
-            if isinstance(frame, DiskFrame):
-                frame.release()
+        DiskFrame.release()
+        for label in (source.label, *(split.label for split in parts.values())):
+            forget(label)
         return replace(self, schema=encoder.schema, findings=findings, fitted=fitted, labels=labels)
 
     @property

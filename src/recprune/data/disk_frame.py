@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -66,11 +66,13 @@ class DiskFrame:
     [7, 5]
     """
 
+    #: Frame, name and column that was read last.
+    _recent: ClassVar[tuple[DiskFrame, str, pl.Series] | None] = None
+
     def __init__(
         self, readers: Mapping[str, Reader], n_rows: int, index: Index | None = None
     ) -> None:
         self._readers, self._n_rows, self._index = dict(readers), n_rows, index
-        self._last: tuple[str, pl.Series] | None = None
 
     def __len__(self) -> int:
         return self._n_rows if self._index is None else len(self._index)
@@ -87,11 +89,16 @@ class DiskFrame:
             at = np.flatnonzero(at) if at.dtype == np.bool_ else at
             index = at if self._index is None else self._index[at]
             return DiskFrame(self._readers, self._n_rows, parked(index))
-        # Most columns are asked for twice in a row.
-        if self._last is None or self._last[0] != chosen:
-            series = self._readers[chosen].whole().alias(chosen)
-            self._last = chosen, series if self._index is None else series[self._index]
-        return self._last[1]
+        # Most columns are asked for twice in a row. All frames keep one column between them.
+        recent = DiskFrame._recent
+        if recent is None or recent[0] is not self or recent[1] != chosen:
+            DiskFrame._recent = None
+            recent = DiskFrame._recent = self, chosen, self._whole(chosen)
+        return recent[2]
+
+    def _whole(self, name: str) -> pl.Series:
+        series = self._readers[name].whole().alias(name)
+        return series if self._index is None else series[self._index]
 
     def rows(self, name: str, start: int, stop: int) -> pl.Series:
         """Return rows ``start`` to ``stop`` (exclusive) of a column."""
@@ -118,11 +125,12 @@ class DiskFrame:
     def reader(self, name: str) -> Reader:
         """Return how another frame of the same rows can read a column of this one."""
         digest = self._readers[name].digest if self._index is None else None
-        return Reader(partial(self.__getitem__, name), partial(self.rows, name), digest)
+        return Reader(partial(self._whole, name), partial(self.rows, name), digest)
 
-    def release(self) -> None:
+    @staticmethod
+    def release() -> None:
         """Let go of the column that was read last."""
-        self._last = None
+        DiskFrame._recent = None
 
     def keep(self, names: Sequence[str]) -> DiskFrame:
         """Return the frame of these columns alone."""
