@@ -63,7 +63,9 @@ class FrequencyPrior:
                 group = _groups(count, here)
                 self.group[block] = torch.from_numpy(known + 1 + group)
                 # An unseen value is not a rare one: most users are new, and as active as others.
-                self.group[offset + PADDING] = self.group[offset + UNKNOWN] = 0
+                # Values that were cut, which training rows do have, are.
+                rare = 0 if not count[UNKNOWN] else known + 1 + int(group[FIRST:].min())
+                self.group[offset + PADDING], self.group[offset + UNKNOWN] = 0, rare
                 known += int(group.max()) + 1
         device = net.table.device
         self.unknown, self.group = self.unknown.to(device), self.group.to(device)
@@ -101,13 +103,14 @@ class FrequencyPrior:
         """Turn rows that score into own and shared parts, from which training goes on.
 
         Of the many ways to split a row, the shared part is what a group's rows are away from the
-        unknown row in the mean.
+        unknown row in the mean. The unknown row's own group starts from it.
         """
         total = torch.zeros_like(self.shared)
         for block, base in _blocks(net):
             total.index_add_(0, self.group[block], net.table[block] - base)
         size = torch.bincount(self.group, minlength=len(total)).unsqueeze(1)
         mean = total / size.clamp(min=1)
+        mean[self.group[net.unknown_rows()]] = 0
         mean[0] = 0
         self.shared.copy_(mean)
         net.table.sub_(self.shared[self.group])
