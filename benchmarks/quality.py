@@ -3,7 +3,7 @@
 Users and items (``auc_gap_…``): the same rows, fields, split, sizes and batch on both sides; each
 stops early on validation AUC and takes what validation says is the better of three learning rates.
 Each also chooses the strength of what keeps its tables from overfitting (FuxiCTR's embedding
-regularizer, our ``unknown_rate``), FuxiCTR between its two ways with numbers too. Seeds change
+regularizer, our ``unknown_rate`` and ``unseen_rare``), FuxiCTR between its two ways with numbers too. Seeds change
 weights and row order, not the rows.
 
 Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn's
@@ -110,11 +110,15 @@ def our_side(task: str, ranker: str, quick: bool) -> Side:
     parts = {part: _thinned(split, quick) for part, split in _parts(data).items()}
     fit = partial(_our_run, ranker, parts, {"batch_size": SIZES["batch"]})
     first, middle, last = RATES[ranker]
-    tried = [fit({"unknown_rate": k, "learning_rate": middle}, 0) for k in UNKNOWN_RATES]
-    k = max(tried, key=lambda run: run["valid"])["unknown_rate"]
-    tried += [fit({"unknown_rate": k, "learning_rate": rate}, 0) for rate in (first, last)]
+    ways = [
+        {"unseen_rare": rare, "unknown_rate": k} for rare in (True, False) for k in UNKNOWN_RATES
+    ]
+    tried = [fit({**way, "learning_rate": middle}, 0) for way in ways]
     best = max(tried, key=lambda run: run["valid"])
-    how = {key: best[key] for key in ("unknown_rate", "learning_rate")}
+    way = {key: best[key] for key in ways[0]}
+    tried += [fit({**way, "learning_rate": rate}, 0) for rate in (first, last)]
+    best = max(tried, key=lambda run: run["valid"])
+    how = {**way, "learning_rate": best["learning_rate"]}
     seeds = range(1, 2 if quick else SEEDS)
     return Side("recprune", tried, [best, *(fit(how, seed) for seed in seeds)])
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from recprune.data import Dataset
-from recprune.encoding import Rows
-from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
 from recprune.models import DeepFM, Training, trainer
 from recprune.models.frequency import FrequencyPrior, _groups
@@ -46,36 +44,19 @@ def test_rare_values_learn_from_values_of_like_frequency(monkeypatch: pytest.Mon
     assert together > score() + 0.01
 
 
-def test_a_value_never_seen_is_not_taken_for_a_rare_one() -> None:
+def test_a_value_never_seen_is_rare_or_not_as_one_says() -> None:
     data = ids_with_frequencies()
-    model = fitted(data)
     ids = data.train.columns["id"].value_counts(sort=True)["id"]
-    rows = model.encoder.encode({"id": [ids[-1], "never seen", ids[0]], "x": [0.5] * 3})
-    rare, unseen, common = model.predict(rows)
-    assert rare < 0.4
-    assert rare + 0.05 < unseen < common - 0.05
-    assert common > 0.6
-
-
-def test_cut_values_count_as_rare_ones() -> None:
-    data = ids_with_frequencies(4000)
-    model = fitted(data)
-    at = model.encoder.schema.names.index("id")
-    unknown = int(model.net.unknown_rows()[at])
-
-    def groups(rows: Rows) -> tuple[int, int]:
-        """Return the group of the unknown row, and the least of the known values'."""
-        prior = FrequencyPrior(model.net, rows, 50.0, 5)
-        size = model.net.shape.sizes[at]
-        return int(prior.group[unknown]), int(prior.group[unknown + 1 : unknown + size - 1].min())
-
-    own, rarest = groups(data.train.rows)
-    assert own == 0
-    assert rarest > 0
-    codes = data.train.rows.codes.copy()
-    codes[:50, model.encoder.slots[at]] = UNKNOWN
-    own, rarest = groups(Rows(codes, data.train.rows.shares))
-    assert own == rarest > 0
+    unseen = {}
+    for rare in (True, False):
+        training = Training(epochs=4, unseen_rare=rare)
+        model = DeepFM(dim=4, hidden=(8,), training=training).fit(data.train, data.tune)
+        rows = model.encoder.encode({"id": [ids[-1], "never seen", ids[0]], "x": [0.5] * 3})
+        least, unseen[rare], most = model.predict(rows)
+        assert least < 0.4
+        assert most > 0.6
+    assert unseen[True] < 0.4
+    assert least + 0.05 < unseen[False] < most - 0.05
 
 
 @pytest.mark.parametrize("groups", [0, 5])

@@ -41,9 +41,17 @@ class FrequencyPrior:
         rows: the training rows.
         unknown_rate: k.
         groups: most frequency groups of a categorical field, equal in training rows; 0 = none.
+        unseen_rare: whether an unseen value, but of users, shares the part of the rarest.
     """
 
-    def __init__(self, net: FieldNet, rows: Rows, unknown_rate: float, groups: int) -> None:
+    def __init__(
+        self,
+        net: FieldNet,
+        rows: Rows,
+        unknown_rate: float,
+        groups: int,
+        unseen_rare: bool = True,
+    ) -> None:
         #: Chance of being read as unknown, shape (R,).
         self.unknown = torch.zeros(net.n_rows)
         #: Group of each table row, shape (R,); group 0 shares nothing.
@@ -62,10 +70,12 @@ class FrequencyPrior:
             if here > 1:
                 group = _groups(count, here)
                 self.group[block] = torch.from_numpy(known + 1 + group)
-                # An unseen value is not a rare one: most users are new, and as active as others.
-                # Values that were cut, which training rows do have, are.
-                rare = 0 if not count[UNKNOWN] else known + 1 + int(group[FIRST:].min())
-                self.group[offset + PADDING], self.group[offset + UNKNOWN] = 0, rare
+                # What was never seen, or was cut, is rare; but for users: most of them are new, and
+                # as active as others.
+                rare = known + 1 + int(group[FIRST:].min())
+                user = net.shape.sources[i] == "user"
+                self.group[offset + PADDING] = 0
+                self.group[offset + UNKNOWN] = rare if unseen_rare and not user else 0
                 known += int(group.max()) + 1
         device = net.table.device
         self.unknown, self.group = self.unknown.to(device), self.group.to(device)

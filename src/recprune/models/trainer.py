@@ -81,7 +81,7 @@ def train(
     # What an extra and its taps bring along is on the processor.
     device = device_of("cpu" if extra else training.device)
     with _moved(net, device):
-        prior = FrequencyPrior(net, rows, training.unknown_rate, groups)
+        prior = FrequencyPrior(net, rows, training.unknown_rate, groups, training.unseen_rare)
         guard = Guard(objective, steps, training.learning_rate)
         bf16 = uses_bf16(training.precision, device)
         step = Step(

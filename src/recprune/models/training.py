@@ -31,6 +31,9 @@ class Training:
         patience: epochs without a better score on the held-out rows before stopping.
         unknown_rate: k in p = k / (k + count), the chance that a value is read as unknown. Trains
             the unknown row, and keeps rare rows from learning their own rows' labels by heart.
+        unseen_rare: whether a value that was never seen, or was cut, shares the part that the rarest
+            values of its field have in common (users never do: most are new, and as active as
+            others). Where new items are as likely taken as others, False is better.
         schedule: warm-up and decay of the learning rate; the default is constant.
         metric: of the held-out rows, by its name in :mod:`recprune.metrics`: decides which epoch is
             kept and when to stop. ``"gauc"`` needs users.
@@ -54,6 +57,7 @@ class Training:
     penalty: Penalty = Penalty()  # noqa: RUF009 (frozen)
     patience: int = 2
     unknown_rate: float = 50.0
+    unseen_rare: bool = True
     schedule: Schedule = Schedule()  # noqa: RUF009 (frozen)
     metric: str = "auc"
     class_weight: ClassWeight = None

@@ -89,6 +89,8 @@ class RunConfig(BaseModel):
     """Of the hidden layers' products: fp32, bf16, or auto: bf16 where the processor is fast at it."""
     device: Device = "auto"
     """Where training computes: cpu, cuda, or auto: CUDA where there is one."""
+    unseen_rare: bool = True
+    """Whether a value that was never seen, but of users, starts from what the rarest share."""
     unknown_rate: Strength = 50.0
     """k in k / (k + count), the chance that training reads a value as unknown."""
     l1: Strength = 0.0
@@ -156,6 +158,7 @@ class RunConfig(BaseModel):
             penalty=Penalty(l1=self.l1, l2=self.l2),
             patience=self.patience or own.patience,
             unknown_rate=self.unknown_rate,
+            unseen_rare=self.unseen_rare,
             schedule=Schedule(self.warm_up, self.decay),
             metric=self.metric,
             class_weight=self.class_weight,
