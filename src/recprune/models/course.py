@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
@@ -14,7 +13,7 @@ from recprune._support import logger, stream
 from recprune.models.checkpoint import Checkpoint
 from recprune.models.guard import Guard
 from recprune.models.network import FieldNet
-from recprune.models.step import Step
+from recprune.models.step import Step, under
 from recprune.models.training import Epoch, Training
 
 __all__ = ["Course"]
@@ -123,12 +122,12 @@ class Course:
         self.guard.restore(facts.pop("guard"))
         for name, value in facts.items():
             setattr(self, name, value)
-        self.best = _under("best.", tensors)
+        self.best = under("best.", tensors)
         if self.finished:
             logger.warning("This training is done already: its checkpoint holds the result.")
             return True
-        self.net.load_state_dict(_under("net.", tensors))
-        self.step.restore(_under("step.", tensors))
+        self.net.load_state_dict(under("net.", tensors))
+        self.step.restore(under("step.", tensors))
         self.draws.set_state(tensors["draws"])
         self._clock = time.perf_counter()
         logger.warning(
@@ -141,8 +140,3 @@ class Course:
     def _keep(self, score: float | None) -> None:
         self.best_score, self.waited = score, 0
         self.best = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names start so, by the rest of their names."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

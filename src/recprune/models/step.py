@@ -18,7 +18,7 @@ from recprune.models.optimiser import LazyAdam, Penalty
 from recprune.models.table import FusedTable, PlainTable
 from recprune.models.taps import Tap
 
-__all__ = ["Extra", "Step", "Updates", "tensors"]
+__all__ = ["Extra", "Step", "Updates", "tensors", "under"]
 
 #: The table learns faster than the dense layers: its rows see few steps each.
 TABLE_RATE = 3.0
@@ -92,10 +92,10 @@ class Step:
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state that :meth:`state` gave, of the same network and rows."""
         self.prior.shared.copy_(state["shared"])
-        self.lazy.restore(_under("table.", state))
-        self.mean.restore(_under("mean.", state))
+        self.lazy.restore(under("table.", state))
+        self.mean.restore(under("mean.", state))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("dense.", state).items():
+        for name, value in under("dense.", state).items():
             number, what = name.split(".")
             moments.setdefault(int(number), {})[what] = value.clone()
         self.dense.load_state_dict({**self.dense.state_dict(), "state": moments})
@@ -153,7 +153,7 @@ class Step:
                 weight.copy_(penalty.shrink(weight, rate))
 
 
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors whose names start so, by the rest of their names."""
     return {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
 
