@@ -47,6 +47,13 @@ class Penalty:
             weight = weight * scale
         return weight
 
+    def decay(self, learning_rate: float) -> float:
+        """Return what a step leaves of a weight.
+
+        Decoupled from the gradient, which Adam would rescale (Loshchilov & Hutter 2019, alg. 2).
+        """
+        return 1 - 2 * self.l2 * learning_rate
+
     @property
     def sparse(self) -> bool:
         """Whether a proximal step is needed."""
@@ -88,25 +95,17 @@ class LazyAdam:
         self.first[rows], self.second[rows] = first, second
         scale = (second / (1 - 0.999**self.steps)).sqrt_().add_(self.epsilon)
         step = (first / (1 - 0.9**self.steps)).div_(scale)
-        updated = values * self.decay - self.learning_rate * step
+        updated = values * self.penalty.decay(self.learning_rate) - self.learning_rate * step
         if self.penalty.sparse:
             updated = self.penalty.shrink(updated, self.learning_rate)
         self.table[rows] = updated
-
-    @property
-    def decay(self) -> float:
-        """What a step leaves of a touched row.
-
-        Decoupled from the gradient, which Adam would rescale (Loshchilov & Hutter 2019, alg. 2).
-        """
-        return 1 - 2 * self.penalty.l2 * self.learning_rate
 
     def rates(self) -> NDArray[np.float32]:
         """Return what a compiled step needs: :func:`recprune.models.kernels.update`."""
         rate, penalty = self.learning_rate, self.penalty
         corrections = 1 / (1 - 0.9**self.steps), 1 / (1 - 0.999**self.steps)
         cuts = rate * penalty.l1, rate * penalty.group
-        return np.array([rate, self.epsilon, *corrections, self.decay, *cuts], np.float32)
+        return np.array([rate, self.epsilon, *corrections, penalty.decay(rate), *cuts], np.float32)
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs: both moments, (R, 1 + D), and the steps so far."""

@@ -143,7 +143,7 @@ class Step:
         penalty, rate = self.updates.penalty, self.learning_rate
         if not (penalty.sparse or penalty.l2):
             return
-        decay = 1 - 2 * penalty.l2 * rate
+        decay = penalty.decay(rate)
         self.prior.shared.mul_(decay)
         for layer in self.net.hidden_layers:
             weight: Any = layer.weight
