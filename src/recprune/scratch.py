@@ -14,6 +14,9 @@ from recprune.errors import DataError
 
 __all__ = ["copied", "forget", "gather", "on_disk", "parked", "scratch"]
 
+#: Bytes below which an array is not worth a file.
+SMALL = 1 << 20
+
 
 def scratch(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of shape ``(rows, columns)`` on disk, each column in one piece, to be filled.
@@ -72,9 +75,13 @@ def forget(array: NDArray[Any]) -> None:
 def parked(values: NDArray[Any]) -> NDArray[Any]:
     """Return a one-dimensional array whose values lie on disk; pages that are read come to memory.
 
+    A small array comes back as it is: a file of its own would cost more than it frees.
+
     >>> parked(np.array([3, 1]))[[1]].tolist()
     [1]
     """
+    if values.nbytes < SMALL:
+        return values
     out = scratch(len(values), 1, values.dtype)
     out[:, 0] = values
     forget(out)

@@ -33,6 +33,7 @@ from recprune.models import (
 from recprune.models.step import Step
 from tests.pipeline.test_run import shop
 from tests.planted import small_data
+from tests.stopping import stopping
 
 OPTIONS = {"epochs": 3, "batch_size": 256, "learning_rate": 0.01, "patience": 3}
 
@@ -111,18 +112,9 @@ def test_other_objectives_go_on_too(
     ).split(by="random")
     training = Training(epochs=2, batch_size=64, patience=2)
     expected = kind(training=training).fit(data.train, data.tune)
-    take, left = Step.take, 0
-
-    def killing(step: Step, *arguments: object) -> float:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise Killed
-        return take(step, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Step, "take", killing)
+    stop_at = stopping(monkeypatch, Killed)
     for stop in (4, 9):
-        left = stop
+        stop_at(stop)
         with pytest.raises(Killed):
             kind(training=training).fit(data.train, data.tune, checkpoint=tmp_path / "kept")
         again = kind(training=training).fit(data.train, data.tune, checkpoint=tmp_path / "kept")

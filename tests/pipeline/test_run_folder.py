@@ -16,6 +16,7 @@ from recprune.models.step import Step
 from recprune.pipeline import RunConfig, train_model
 from recprune.pipeline.run_folder import data_hash
 from tests.planted import planted_frame, small_data
+from tests.stopping import stopping
 
 QUICK = RunConfig(epochs=2, dim=4, hidden=(8,), batch_size=256)
 
@@ -54,16 +55,8 @@ def test_other_data_have_another_hash(change: str) -> None:
 def test_an_ended_training_leaves_its_checkpoint_and_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, take, left = small_data(1500), Step.take, 9
-
-    def killing(step: Step, *arguments: object) -> float:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise KeyboardInterrupt
-        return take(step, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Step, "take", killing)
+    data = small_data(1500)
+    stopping(monkeypatch, KeyboardInterrupt)(9)
     monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
     with pytest.raises(KeyboardInterrupt):
         train_model(data, tmp_path / "model", QUICK)

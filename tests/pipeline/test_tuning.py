@@ -18,10 +18,10 @@ from recprune.data import Dataset
 from recprune.errors import InputError, ParameterError
 from recprune.metrics import auc
 from recprune.models import LR, FwFM
-from recprune.models.step import Step
 from recprune.pipeline import RunConfig
 from recprune.pipeline.tuning import Tuned
 from tests.planted import small_data
+from tests.stopping import stopping
 
 pytest.importorskip("optuna")
 
@@ -96,25 +96,15 @@ def test_a_search_without_a_folder_finds_the_same(found: tuple[Tuned, Path], dat
 def test_ended_again_and_again_it_finds_the_same(
     found: tuple[Tuned, Path], data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, draws = Step.take, np.random.default_rng(0)
-    left = 0
-
-    def killing(step: Step, *arguments: object) -> float:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise Killed
-        return take(step, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Step, "take", killing)
+    draws, stop_at = np.random.default_rng(0), stopping(monkeypatch, Killed)
     kills, tuned = 0, None
     while tuned is None:
-        left = int(draws.integers(1, 60))
+        stop_at(int(draws.integers(1, 60)))
         try:
             tuned = rp.tune(BAD, data, trials=14, storage=tmp_path / "search")
         except Killed:
             kills += 1
-            left = int(draws.integers(1, 60))
+            stop_at(int(draws.integers(1, 60)))
     assert kills > 3
     assert tuned.trials["state"].to_list().count("failed") == kills
     expected, _ = found
