@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recprune.evaluation import clustered_delong, judge_slices, thirds
+from recprune.evaluation import clustered_delong, judge_slices
 
 from .worlds import World
 
@@ -71,15 +71,3 @@ def test_without_any_true_harm_alarms_are_rare() -> None:
         found = judge_slices(*list(world.values())[:3], {("g", "x"): group}, world["users"], 1e-9)
         alarms += any(s.outcome == "alarm" for s in found)
     assert alarms / runs <= 0.05 + 2 * (0.05 * 0.95 / runs) ** 0.5
-
-
-def test_thirds() -> None:
-    counts = np.array([0, 1, 2, 9, 0])
-    assert thirds(counts, ("new", "light", "heavy")).tolist() == [
-        "new",
-        "light",
-        "light",
-        "heavy",
-        "new",
-    ]
-    assert thirds(np.zeros(2), ("new", "light", "heavy")).tolist() == ["new", "new"]

@@ -3,6 +3,7 @@
 from recprune.evaluation.comparison import Comparison, compare
 from recprune.evaluation.delong import clustered_delong
 from recprune.evaluation.evaluate import evaluate
+from recprune.evaluation.groups import group_of, slice_groups
 from recprune.evaluation.latency import paired_latency_us
 from recprune.evaluation.ledger import TestUses
 from recprune.evaluation.noninferiority import (
@@ -13,7 +14,7 @@ from recprune.evaluation.noninferiority import (
     weak_reference,
 )
 from recprune.evaluation.selection import choose_fields
-from recprune.evaluation.slices import SliceResult, judge_slices, thirds
+from recprune.evaluation.slices import SliceResult, judge_slices
 
 __all__ = [
     "Comparison",
@@ -25,10 +26,11 @@ __all__ = [
     "compare",
     "evaluate",
     "fixed_sequence",
+    "group_of",
     "judge_slices",
     "paired_latency_us",
     "reference_reasons",
-    "thirds",
+    "slice_groups",
     "verdict",
     "weak_reference",
 ]

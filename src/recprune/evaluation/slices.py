@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recprune.evaluation.delong import clustered_delong
 
-__all__ = ["SliceResult", "judge_slices", "thirds"]
+__all__ = ["SliceResult", "judge_slices"]
 
 SLICE_TOLERANCE = 0.005
 #: Fewer rows of either class than this decide nothing.
@@ -106,15 +106,6 @@ def judge_slices(
         )
         out.append(SliceResult(name, kind, rows, n_users, drop, ci, outcome))
     return tuple(out)
-
-
-def thirds(count: NDArray[np.number], names: tuple[str, str, str]) -> NDArray[np.object_]:
-    """Group rows by a count: zero (first name), at most the median (second), above it (third)."""
-    positive = count[count > 0]
-    middle = np.median(positive) if len(positive) else 0
-    return np.where(count == 0, names[0], np.where(count <= middle, names[1], names[2])).astype(
-        object
-    )
 
 
 def _holm(tests: list[tuple[float | None, float | None]], tolerance: float) -> list[bool]:

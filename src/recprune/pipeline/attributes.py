@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,17 +11,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data import Dataset
+from recprune.evaluation.groups import MOST_VALUES, NOT_KNOWN, group_of
 
-__all__ = ["attribute_groups", "chosen_attributes", "describe_items", "group_of"]
+__all__ = ["attribute_groups", "chosen_attributes", "describe_items"]
 
-MOST_ATTRIBUTES, MOST_VALUES, SHOWN_ITEMS = 4, 12, 5
-AGE_EDGES = (18, 25, 35, 45, 55, 65)
-UNKNOWN = "not known"
+MOST_ATTRIBUTES, SHOWN_ITEMS = 4, 5
 
 
 def chosen_attributes(data: Dataset) -> list[str]:
     """Return the attributes to report by: sensitive fields first, else small categorical ones."""
-    fields = [f for f in data.schema.fields if f.source in ("user", "context")]
+    there = data.test.columns.columns
+    fields = [f for f in data.schema.fields if f.source in ("user", "context") and f.name in there]
     sensitive = [f.name for f in fields if f.sensitive and f.kind in ("categorical", "numeric")]
     small = [
         f.name
@@ -32,28 +31,6 @@ def chosen_attributes(data: Dataset) -> list[str]:
         and 2 <= data.encoder.sizes[data.schema.names.index(f.name)] - 2 <= MOST_VALUES
     ]
     return [*sensitive, *small][:MOST_ATTRIBUTES]
-
-
-def group_of(column: pl.Series, name: str) -> NDArray[np.object_]:
-    """Return each row's group in words: the value itself, or a range of a numeric column."""
-    if not column.dtype.is_numeric():
-        return column.cast(pl.String).fill_null(UNKNOWN).to_numpy().astype(object)
-    values = column.cast(pl.Float64).to_numpy()
-    known = values[np.isfinite(values)]
-    distinct = np.unique(known)
-    if len(distinct) <= MOST_VALUES:
-        return np.array([UNKNOWN if not np.isfinite(v) else f"{v:g}" for v in values], object)
-    edges = (
-        np.array(AGE_EDGES, float)
-        if "age" in name.lower().split("_")
-        else np.quantile(known, [0.25, 0.5, 0.75])
-    )
-    edges = np.unique(edges)
-    bounds = [f"under {edges[0]:g}"]
-    bounds += [f"{a:g} to {b:g}" for a, b in itertools.pairwise(edges)]
-    bounds += [f"{edges[-1]:g} and over"]
-    place = np.searchsorted(edges, np.where(np.isfinite(values), values, 0), side="right")
-    return np.where(np.isfinite(values), np.array(bounds, object)[place], UNKNOWN)
 
 
 def attribute_groups(
@@ -71,11 +48,9 @@ def attribute_groups(
     test, out = data.test, []
     described = describe_items(data)
     for name in chosen_attributes(data):
-        if name not in test.columns.columns:
-            continue
         groups = group_of(test.columns[name], name)
         records = []
-        for value in sorted(set(groups.tolist()), key=lambda v: (v == UNKNOWN, _order(v))):
+        for value in sorted(set(groups.tolist()), key=lambda v: (v == NOT_KNOWN, _order(v))):
             here = groups == value
             users = np.unique(test.users[here]) if test.users is not None else None
             shown = [lists[u] for u in (users.tolist() if users is not None else ()) if u in lists]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +14,12 @@ from recprune.evaluation import (
     Verdict,
     judge_slices,
     reference_reasons,
-    thirds,
+    slice_groups,
     verdict,
     weak_reference,
 )
-from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
-from recprune.pipeline.attributes import chosen_attributes, group_of
+from recprune.pipeline.attributes import chosen_attributes
 from recprune.pipeline.config import RunConfig
 
 __all__ = ["final_verdict", "user_verdict"]
@@ -69,7 +67,8 @@ def final_verdict(
         tolerance=config.tolerance,
         seed=config.seed,
     )
-    slices = judge_slices(test.label, full, pruned, _groups(data), test.users)
+    groups = slice_groups(test, data.train, chosen_attributes(data))
+    slices = judge_slices(test.label, full, pruned, groups, test.users)
     alarms = [s.slice for s in slices if s.outcome == "alarm"]
     if alarms:
         reason = f"worse by more than the slice tolerance on: {', '.join(alarms)}"
@@ -80,32 +79,3 @@ def final_verdict(
     )
     uses = TestUses().count(test.label, full, model)
     return replace(weak_reference(decision, weak), slices=slices, test_uses=uses)
-
-
-def _groups(data: Dataset) -> Mapping[tuple[str, str], NDArray[np.object_]]:
-    """Return each test row's group, by what the group is of."""
-    train, test = data.train, data.test
-    groups: dict[tuple[str, str], NDArray[np.object_]] = {}
-    for name, kind, owners in (
-        ("user", "activity", (train.users, test.users)),
-        ("item", "popularity", (train.items, test.items)),
-    ):
-        learned, asked = owners
-        if learned is None or asked is None:
-            continue
-        size = int(max(learned.max(initial=0), asked.max(initial=0))) + 1
-        count = np.bincount(learned, train.label, minlength=size)[asked]
-        names = ("new", "light", "heavy") if name == "user" else ("none", "tail", "head")
-        groups[name, kind] = thirds(count, names)
-    for column in (data.schema.user, data.schema.item):
-        if column is not None and column in data.schema.names:
-            code = test.rows.codes[:, data.encoder.slots[data.schema.names.index(column)].start]
-            if (code == UNKNOWN).any():
-                groups[column, "unseen ids"] = np.where(code == UNKNOWN, "unseen", "seen").astype(
-                    object
-                )
-    for name in chosen_attributes(data):
-        kind = "sensitive" if name in data.sensitive else "attribute"
-        if name in test.columns.columns:
-            groups[name, kind] = group_of(test.columns[name], name)
-    return groups
