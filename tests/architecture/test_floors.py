@@ -25,7 +25,7 @@ def allowed(module: str, target: str) -> bool:
     if there == "runtime":
         return here in ("pipeline", "cli")
     if here == "metrics":
-        return there in ("errors", "topk")
+        return there in ("errors", "topk", "_support")
     if not there:
         return here == "cli"
     return FLOORS[there] <= FLOORS[here]

@@ -90,6 +90,17 @@ def test_harsh_scores_against_every_pair(table: list[tuple[int, float]]) -> None
         assert chosen == max(t for t, value in values.items() if value == best)
 
 
+@given(st.one_of(rows, harsh), st.sampled_from([np.float64, np.float32, np.int64, np.int8]))
+def test_the_walk_of_many_rows_counts_the_same(table: list[tuple[float, ...]], kind: type) -> None:
+    label, score = (np.array(c) for c in list(zip(*table, strict=True))[:2])
+    with np.errstate(over="ignore", invalid="ignore"):
+        score = np.nan_to_num(score * 4, posinf=9, neginf=-9).clip(-99, 99).astype(kind)
+    few = metrics.auc(label, score)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("recprune.metrics.areas.MANY", 0)
+        assert metrics.auc(label, score) == few
+
+
 def test_heavy_ties_in_many_rows() -> None:
     rng = np.random.default_rng(2)
     label = rng.integers(0, 2, 20_000)
@@ -219,6 +230,9 @@ def test_many_pairs_do_not_overflow() -> None:
     label = np.tile([0, 1], 150_000)
     assert metrics.auc(label.astype(np.float32), label.astype(np.float32)) == 1
     assert metrics.auc(label, np.zeros(300_000)) == 0.5
+    label = np.tile([0, 1], 600_000)
+    assert metrics.auc(label, label.astype(np.float64)) == 1
+    assert metrics.auc(label, np.zeros(1_200_000, np.float16)) == 0.5
 
 
 def test_infinite_scores_have_their_place() -> None:

@@ -90,6 +90,22 @@ def test_hits_of_lists() -> None:
     assert nothing.shape == (2, 0)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(-1, 4), min_size=3, max_size=3),
+            st.lists(st.integers(-1, 6), max_size=4),
+        ),
+        max_size=5,
+    )
+)
+def test_hits_against_a_plain_version(users: list[tuple[list[int], list[int]]]) -> None:
+    lists = np.array([one for one, _ in users], np.int64).reshape(len(users), 3)
+    relevant = [np.array(each, np.int32) for _, each in users]
+    expected = [[i >= 0 and i in each for i in one] for one, each in users]
+    assert metrics.hits_of_lists(lists, relevant).tolist() == expected
+
+
 def test_fillers_and_items_outside_the_catalogue_are_no_hits() -> None:
     # As one number, (user 1, item −1) would be (user 0, the last item).
     shown = np.array([[4, -1], [0, -1]])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from recprune.metrics.areas import auc, average_precision, gauc, group_auc
 from recprune.metrics.beyond import (
     coverage_at_k,
+    diversity,
     gini,
+    mean_of_lists,
     novelty,
     personalisation,
+    popularity_lift,
     user_coverage,
+    vector_diversity,
 )
 from recprune.metrics.calibration import (
     brier,
@@ -49,6 +53,7 @@ __all__ = [
     "calibration_error",
     "confusion",
     "coverage_at_k",
+    "diversity",
     "f1",
     "gauc",
     "gini",
@@ -58,12 +63,14 @@ __all__ = [
     "log_loss",
     "log_loss_of_logits",
     "map_at_k",
+    "mean_of_lists",
     "metric",
     "mrr_at_k",
     "names",
     "ndcg_at_k",
     "novelty",
     "personalisation",
+    "popularity_lift",
     "precision",
     "precision_at_k",
     "recall",
@@ -71,4 +78,5 @@ __all__ = [
     "top_k",
     "undo_sampling",
     "user_coverage",
+    "vector_diversity",
 ]

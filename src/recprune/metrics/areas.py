@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recprune._support import compiled
 from recprune.errors import ParameterError
 from recprune.metrics._checks import Array, binary, both_classes, matched, numbers, weights
 
 __all__ = ["auc", "average_precision", "gauc", "group_auc"]
+
+#: Rows from which one walk over both classes pays for the time that numba takes to load.
+MANY = 1 << 20
 
 
 def auc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -36,8 +42,12 @@ def auc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> 
         return _weighted(positive, x, weights(weight, len(positive), "auc"))
     ones, zeros = both_classes(positive, "auc")
     high, low = np.sort(x[positive]), np.sort(x[~positive])
-    # Looking the rarer class up in the other one is the cheaper way round.
-    halves = _ranks(low, high) if ones <= zeros else 2 * ones * zeros - _ranks(high, low)
+    if len(x) >= MANY and _fits_kernels(x.dtype):
+        halves = int(_walk(low, high))
+    elif ones <= zeros:  # looking the rarer class up in the other one is the cheaper way round
+        halves = _ranks(low, high)
+    else:
+        halves = 2 * ones * zeros - _ranks(high, low)
     return halves / (2 * ones * zeros)
 
 
@@ -45,6 +55,24 @@ def _ranks(among: Array, values: Array) -> int:
     """Return twice the number of (among < value) pairs plus the number of equal ones."""
     left = int(np.searchsorted(among, values, side="left").sum(dtype=np.int64))
     return left + int(np.searchsorted(among, values, side="right").sum(dtype=np.int64))
+
+
+@compiled
+def _walk(among: Array, values: Array) -> int:
+    """Return the same as :func:`_ranks`, of two sorted arrays."""
+    below, upto, total, size = 0, 0, 0, len(among)
+    for value in values:
+        while below < size and among[below] < value:
+            below += 1
+        upto = max(upto, below)
+        while upto < size and among[upto] <= value:
+            upto += 1
+        total += below + upto
+    return total
+
+
+def _fits_kernels(dtype: np.dtype[Any]) -> bool:
+    return dtype.isnative and dtype.kind in "iuf" and dtype.itemsize in (4, 8)
 
 
 def _weighted(positive: NDArray[np.bool_], x: Array, w: NDArray[np.float64]) -> float:

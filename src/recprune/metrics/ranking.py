@@ -163,17 +163,19 @@ def hits_of_lists(
             )
         return np.take_along_axis(relevant, np.where(real, lists, 0), axis=1).astype(bool) & real
     # One lookup for all users: the pair (user, item) as one number.
-    width = 1 + max([int(lists.max(initial=0)), *(int(np.max(r, initial=0)) for r in relevant)])
-    pairs = np.concatenate(
-        [
-            np.empty(0, np.int64),
-            *(np.asarray(r, np.int64) + u * width for u, r in enumerate(relevant)),
-        ]
-    )
+    sizes = np.fromiter(map(len, relevant), np.int64, len(relevant))
+    none = np.empty(0, np.int64)
+    items = np.concatenate([none, *relevant], dtype=np.int64, casting="unsafe")
+    width = 1 + max(int(lists.max(initial=0)), int(items.max(initial=0)))
+    owners = np.repeat(np.arange(len(relevant)), sizes)
     # A position of −1 would be the last item of the user before.
-    pairs = pairs[np.concatenate([np.empty(0, bool), *(np.asarray(r) >= 0 for r in relevant)])]
+    pairs = np.sort((owners * width + items)[items >= 0])
+    if not len(pairs):
+        return np.zeros(lists.shape, bool)
     asked = lists.astype(np.int64) + width * np.arange(len(lists))[:, None]
-    return np.isin(asked, pairs) & real
+    place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+    found: NDArray[np.bool_] = (pairs[place] == asked) & real
+    return found
 
 
 def _checked(
