@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TwoTower,
         WideDeep,
     )
-    from recprune.pipeline import run, tune
+    from recprune.pipeline import evaluate, run, tune
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -69,6 +69,7 @@ _HOMES = {
     "LR": "models",
     "Penalty": "models",
     "Training": "models",
+    "evaluate": "pipeline",
     "run": "pipeline",
     "tune": "pipeline",
     "plan": "pruning",
@@ -106,6 +107,7 @@ __all__ = [
     "TwoTower",
     "WideDeep",
     "compare",
+    "evaluate",
     "load",
     "plan",
     "prune",

@@ -12,15 +12,15 @@ import pytest
 import sklearn.metrics as oracle
 
 from recprune.errors import ParameterError, RecpruneWarning
-from recprune.evaluation import TestUses, evaluate, paired_latency_us
+from recprune.evaluation import TestUses, paired_latency_us, row_facts
 
 
-def test_evaluate_against_scikit_learn() -> None:
+def test_row_facts_against_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     label = (rng.random(1000) < 0.3).astype(np.float32)
     logits = (label + rng.normal(size=1000) - 1).astype(np.float32)
     prob = 1 / (1 + np.exp(-logits.astype(float)))
-    found = evaluate(logits, label, 0.4)
+    found = row_facts(logits, label, 0.4)
     called = prob >= 0.4
     assert found == pytest.approx(
         {
@@ -39,13 +39,13 @@ def test_evaluate_against_scikit_learn() -> None:
 def test_extreme_logits_are_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = evaluate(np.array([-1e5, 1e5], np.float32), np.array([0, 1]), 0.5)
+        found = row_facts(np.array([-1e5, 1e5], np.float32), np.array([0, 1]), 0.5)
     assert (found["accuracy"], found["logloss"]) == (1, 0)
 
 
 def test_one_class_is_an_error() -> None:
     with pytest.raises(ParameterError, match="both classes"):
-        evaluate(np.array([0.1, 0.2]), np.array([0, 0]), 0.5)
+        row_facts(np.array([0.1, 0.2]), np.array([0, 0]), 0.5)
 
 
 def test_a_second_model_on_one_test_set_warns(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Score a table with a saved model and print accuracy, recall, AUC, log loss and more."""
-    from recprune.evaluation import evaluate
+    from recprune.evaluation import row_facts
 
     artifact, (logits,), label, _, bad = trained.scored([model], part)
     result = {
         "artifact": str(model),
         "rows": len(label),
-        "metrics": evaluate(logits, label, float(artifact.meta.get("threshold", 0.5))),
+        "metrics": row_facts(logits, label, float(artifact.meta.get("threshold", 0.5))),
         **counted(bad),
     }
     emit(result, as_json)

@@ -2,7 +2,8 @@
 
 from recprune.evaluation.comparison import Comparison, compare
 from recprune.evaluation.delong import clustered_delong
-from recprune.evaluation.evaluate import evaluate
+from recprune.evaluation.estimates import Estimate
+from recprune.evaluation.evaluated import Evaluation, GroupMetrics, evaluate_scores
 from recprune.evaluation.groups import group_of, slice_groups
 from recprune.evaluation.latency import paired_latency_us
 from recprune.evaluation.ledger import TestUses
@@ -13,23 +14,28 @@ from recprune.evaluation.noninferiority import (
     verdict,
     weak_reference,
 )
+from recprune.evaluation.row_metrics import row_facts
 from recprune.evaluation.selection import choose_fields
 from recprune.evaluation.slices import SliceResult, judge_slices
 
 __all__ = [
     "Comparison",
+    "Estimate",
+    "Evaluation",
+    "GroupMetrics",
     "SliceResult",
     "TestUses",
     "Verdict",
     "choose_fields",
     "clustered_delong",
     "compare",
-    "evaluate",
+    "evaluate_scores",
     "fixed_sequence",
     "group_of",
     "judge_slices",
     "paired_latency_us",
     "reference_reasons",
+    "row_facts",
     "slice_groups",
     "verdict",
     "weak_reference",

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from recprune.artifact import stored_size
 from recprune.data import Split
-from recprune.evaluation.evaluate import evaluate
 from recprune.evaluation.noninferiority import Verdict, verdict
+from recprune.evaluation.row_metrics import row_facts
 from recprune.models import Ranker
 
 __all__ = ["Comparison", "compare"]
@@ -48,7 +48,7 @@ def compare(
         seed: of the resamples.
     """
     logits = [m.logits(m.aligned(rows).rows) for m in (full, pruned)]
-    facts = [evaluate(each, rows.label, 0.5) for each in logits]
+    facts = [row_facts(each, rows.label, 0.5) for each in logits]
     decision = verdict(
         rows.label, *logits, users=rows.users, items=rows.items, tolerance=tolerance, seed=seed
     )

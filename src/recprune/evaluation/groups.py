@@ -14,7 +14,7 @@ from recprune.dates import DAY
 from recprune.errors import DataError, ParameterError, nearest
 from recprune.lookups import UNKNOWN
 
-__all__ = ["activity", "group_of", "popularity", "slice_groups"]
+__all__ = ["activity", "group_of", "groups_by", "popularity", "slice_groups"]
 
 Groups = NDArray[np.object_]
 
@@ -77,13 +77,22 @@ def slice_groups(
     single = [f for f in schema.fields if f.kind in ("categorical", "numeric")]
     sensitive = [f.name for f in single if f.sensitive and f.name in rows.columns.columns]
     for name in dict.fromkeys([*sensitive, *by]):
-        if name not in rows.columns.columns:
-            raise ParameterError(
-                f"Slices by {name!r}: the rows have no such column.{nearest(name, rows.columns.columns)}"
-            )
-        kind = "sensitive" if name in sensitive else "attribute"
-        groups[name, kind] = group_of(rows.columns[name], name)
+        groups[name, "sensitive" if name in sensitive else "attribute"] = groups_by(rows, name)
     return groups
+
+
+def groups_by(rows: Split, name: str) -> Groups:
+    """Return each row's group by one column; see :func:`group_of`.
+
+    Raises:
+        ParameterError: no column of the rows; the nearest one is named.
+        DataError: a column of lists or vectors.
+    """
+    if name not in rows.columns.columns:
+        raise ParameterError(
+            f"Slices by {name!r}: the rows have no such column.{nearest(name, rows.columns.columns)}"
+        )
+    return group_of(rows.columns[name], name)
 
 
 def activity(taken: NDArray[np.number]) -> Groups:

@@ -40,7 +40,7 @@ from recprune.metrics.ranking import (
     recall_at_k,
 )
 from recprune.metrics.registry import Metric, metric, names
-from recprune.topk import top_k
+from recprune.topk import top_k, top_lists
 
 __all__ = [
     "Metric",
@@ -76,6 +76,7 @@ __all__ = [
     "recall",
     "recall_at_k",
     "top_k",
+    "top_lists",
     "undo_sampling",
     "user_coverage",
     "vector_diversity",

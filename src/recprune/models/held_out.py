@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["held_out_score"]
 
-#: Metrics of the order alone: a probability's rounding would make ties.
-OF_ORDER = ("average_precision", "gauc")
-
 
 def held_out_score(name: str, rows: Split, logits: NDArray[np.float32]) -> float:
     """Return a metric of logits, shape (n,), on rows with labels.
@@ -28,19 +25,20 @@ def held_out_score(name: str, rows: Split, logits: NDArray[np.float32]) -> float
         ParameterError: the metric is one of lists, not of rows.
         DataError: ``"gauc"``, and the rows have no users.
     """
-    if name == "auc":
-        return auc(rows.label, logits, rows.extras.weight)
-    if name == "logloss":
-        return log_loss_of_logits(rows.label, logits, rows.extras.weight)
-    wanted = metric(name)
+    wanted, weight = metric(name), rows.extras.weight
     if wanted.family != "classification":
         raise ParameterError.of("metric", "Training", "a metric of rows, such as 'auc'", name)
-    if name == "gauc" and rows.users is None:
+    if wanted.name == "auc":
+        return auc(rows.label, logits, weight)
+    if wanted.name == "logloss":
+        return log_loss_of_logits(rows.label, logits, weight)
+    if "users" in wanted.takes and rows.users is None:
         raise DataError(
             "The metric 'gauc' is a mean over users, and no column of users is named. Name it "
             "with user=… (--user), or stop by 'auc'."
         )
-    if name in OF_ORDER:
-        users = (rows.users,) if name == "gauc" else ()
-        return float(wanted(rows.label, logits, *users))
-    return float(wanted(rows.label, 1 / (1 + np.exp(-logits.astype(np.float64)))))
+    # A metric of the order takes the logits: a probability's rounding would make ties.
+    given: dict[str, Any] = {"label": rows.label, "score": logits, "users": rows.users}
+    if "prob" in wanted.takes:
+        given["prob"] = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return float(wanted(*(given[each] for each in wanted.takes)))

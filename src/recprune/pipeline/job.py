@@ -18,7 +18,7 @@ from recprune.artifact import Artifact, folder_written_whole
 from recprune.data import Dataset, Split
 from recprune.data.checks import check_dataset
 from recprune.data.quality import refuse_grave
-from recprune.evaluation import Verdict, evaluate, paired_latency_us
+from recprune.evaluation import Verdict, paired_latency_us, row_facts
 from recprune.metrics import calibration_curve
 from recprune.models import Ranker
 from recprune.pipeline.attributes import attribute_groups
@@ -180,7 +180,7 @@ def _model_facts(
         for key, value in zip(scored, times, strict=True):
             out[key].setdefault("latency_us", {})[str(size)] = round(float(value), 2)
     for key, s in scored.items():
-        metrics = evaluate(s.logits, data.test.label, s.artifact.meta["threshold"])
+        metrics = row_facts(s.logits, data.test.label, s.artifact.meta["threshold"])
         out[key] |= {
             "metrics": {**metrics, **lists[key].metrics},
             "bytes": s.bytes,
@@ -253,7 +253,7 @@ def _technique_facts(
 def _technique(
     name: str, size: int, logits: NDArray[np.float32], against: Verdict, data: Dataset
 ) -> dict[str, Any]:
-    metrics = evaluate(logits, data.test.label, 0.5)
+    metrics = row_facts(logits, data.test.label, 0.5)
     return {
         "technique": name,
         "bytes": size,

@@ -12,7 +12,7 @@ from recprune.metrics import best_threshold
 from recprune.models import Ranker
 from recprune.texts import text
 
-__all__ = ["save_model", "ship"]
+__all__ = ["save_model", "ship", "shipped"]
 
 
 def save_model(model: Ranker, data: Dataset, path: str | Path) -> int:
@@ -30,6 +30,12 @@ def ship(folder: Path, model: Ranker, data: Dataset) -> tuple[Artifact, int]:
     The threshold of accuracy, precision and recall is the best F1's on the tune rows.
     """
     folder.mkdir(exist_ok=True)
+    artifact = shipped(model, data)
+    return artifact, write_artifact(folder, artifact, __version__)
+
+
+def shipped(model: Ranker, data: Dataset) -> Artifact:
+    """Return a model's artefact with its catalogue and its threshold, as :func:`ship` writes it."""
     tune = model.aligned(data.tune)
     threshold = best_threshold(tune.label, model.predict(tune.rows))
     catalogue = {}
@@ -38,8 +44,7 @@ def ship(folder: Path, model: Ranker, data: Dataset) -> tuple[Artifact, int]:
         ids = [text(value) for value in columns[data.schema.item]]
         catalogue = Catalogue.build(model.encoder, columns, ids, _defaults(data)).tensors()
     meta = {"threshold": float(threshold), "labels": data.labels.to_json()}
-    artifact = model.artifact(catalogue=catalogue, meta=meta)
-    return artifact, write_artifact(folder, artifact, __version__)
+    return model.artifact(catalogue=catalogue, meta=meta)
 
 
 def _defaults(data: Dataset) -> dict[str, float]:

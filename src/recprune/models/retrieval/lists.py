@@ -13,15 +13,13 @@ from recprune.data import Split
 from recprune.errors import DataError
 from recprune.metrics import hits_of_lists, ndcg_at_k
 from recprune.models.retrieval.positives import Window, latest_rows
-from recprune.topk import top_k
+from recprune.topk import top_lists
 
 __all__ = ["Exam", "best_items"]
 
 Index = NDArray[np.int64]
 F32 = NDArray[np.float32]
 
-#: Scores held at once.
-BLOCK = 1 << 22
 #: Most users that early stopping ranks the catalogue for, evenly spread.
 MOST_USERS = 5_000
 
@@ -42,14 +40,8 @@ def best_items(users: F32, items: F32, k: int, seen: Sequence[Index]) -> Index:
     >>> best_items(users, items, 2, [np.array([2]), np.array([], int)]).tolist()
     [[1, 0], [0, 1]]
     """
-    lists = np.full((len(users), k), -1, np.int64)
-    size = max(BLOCK // max(len(items), 1), 1)
-    for start in range(0, len(users), size):
-        scores = users[start : start + size] @ items.T
-        for user, score in enumerate(scores, start):
-            best = top_k(score, k, exclude=seen[user])
-            lists[user, : len(best)] = best
-    return lists
+    shape = len(users), len(items)
+    return top_lists(lambda some: users[some] @ items.T, shape, k, seen.__getitem__)
 
 
 @dataclass(frozen=True, eq=False)
