@@ -2,9 +2,9 @@
 
 Users and items (``auc_gap_…``): the same rows, fields, split, sizes and batch on both sides; each
 stops early on validation AUC and takes what validation says is the better of three learning rates.
-Each also chooses the strength of what keeps its tables from overfitting (FuxiCTR's embedding
-regularizer, our ``unknown_rate`` and ``unseen_rare``), FuxiCTR between its two ways with numbers too. Seeds change
-weights and row order, not the rows.
+Each also chooses what keeps its tables from overfitting (FuxiCTR its embedding regularizer, we our
+``unknown_rate``, ``unseen_rare`` and L2), FuxiCTR its way with numbers too: one choice after the
+other, the learning rate last. Seeds change weights and row order, not the rows.
 
 Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn's
 ``HistGradientBoostingClassifier`` with native categories. On every random split, each side takes
@@ -39,7 +39,7 @@ from benchmarks._tasks import PAIRS, TABULAR, pairs_task, tabular_task
 from recprune import models
 from recprune.data import Dataset, Split
 from recprune.metrics import auc
-from recprune.models import Training
+from recprune.models import Penalty, Training
 
 RANKERS = ("LR", "FM", "DeepFM", "DCNv2")
 LABEL = "the_label"
@@ -53,13 +53,16 @@ Parts = dict[str, Split]
 #: FuxiCTR's embedding regularizer; the leaderboards' settings for small data lie in this range.
 REGULARIZERS = (0.0, 1e-5, 1e-4, 1e-3)
 NUMBERS = ("buckets", "scaled")
-UNKNOWN_RATES = (50.0, 5.0, 1.0)
+RARE, UNKNOWN_RATES = (True, False), (50.0, 5.0, 1.0)
+#: Strengths beside none; ours is a decay of the rows a step touches, at the table's own rate.
+L2 = (0.3, 1.0, 3.0)
 #: What we try on the tabular sets: rankers and their settings.
 CANDIDATES: tuple[tuple[str, Run], ...] = (
     ("LR", {"learning_rate": 3e-3}),
     ("FM", {"learning_rate": 3e-3}),
     *(("DeepFM", {"learning_rate": rate}) for rate in (1e-3, 3e-3)),
     *(("DCNv2", {"learning_rate": rate}) for rate in (1e-3, 3e-3, 6e-3)),
+    ("DCNv2", {"learning_rate": 6e-3, "dim": 32}),
 )
 TREE_RATES = (0.03, 0.1, 0.3)
 QUICK_ROWS = 10_000
@@ -110,15 +113,13 @@ def our_side(task: str, ranker: str, quick: bool) -> Side:
     parts = {part: _thinned(split, quick) for part, split in _parts(data).items()}
     fit = partial(_our_run, ranker, parts, {"batch_size": SIZES["batch"]})
     first, middle, last = RATES[ranker]
-    ways = [
-        {"unseen_rare": rare, "unknown_rate": k} for rare in (True, False) for k in UNKNOWN_RATES
-    ]
-    tried = [fit({**way, "learning_rate": middle}, 0) for way in ways]
-    best = max(tried, key=lambda run: run["valid"])
-    way = {key: best[key] for key in ways[0]}
-    tried += [fit({**way, "learning_rate": rate}, 0) for rate in (first, last)]
-    best = max(tried, key=lambda run: run["valid"])
-    how = {**way, "learning_rate": best["learning_rate"]}
+    start = {"learning_rate": middle, "l2": 0.0}
+    ways = [{"unseen_rare": rare, "unknown_rate": k} for rare in RARE for k in UNKNOWN_RATES]
+    how, tried = start, []
+    for choices in (ways, [{"l2": l2} for l2 in L2], [{"learning_rate": r} for r in (first, last)]):
+        tried += [fit({**how, **choice}, 0) for choice in choices]
+        best = max(tried, key=lambda run: run["valid"])
+        how = {key: best[key] for key in (*start, *ways[0])}
     seeds = range(1, 2 if quick else SEEDS)
     return Side("recprune", tried, [best, *(fit(how, seed) for seed in seeds)])
 
@@ -173,7 +174,9 @@ def _our_run(ranker: str, parts: Parts, fixed: Run, how: Run, seed: int) -> Run:
     options, settings = {}, {**fixed, **how}
     for key in {"hidden", "dim"} & settings.keys():
         options[key] = settings.pop(key)
-    training = Training(**{"epochs": SIZES["epochs"], "patience": SIZES["patience"], **settings})
+    penalty = Penalty(l2=settings.pop("l2", 0.0))
+    stop = {"epochs": SIZES["epochs"], "patience": SIZES["patience"]}
+    training = Training(penalty=penalty, **{**stop, **settings})
     model = getattr(models, ranker)(training=training, seed=seed, **options).fit(
         parts["train"], parts["valid"]
     )
