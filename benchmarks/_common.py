@@ -21,13 +21,14 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Claim", "Timing", "alternate", "environment", "main", "peer"]
+__all__ = ["Claim", "PeerProcess", "Timing", "alternate", "environment", "main", "peer"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recprune", "numpy", "numba", "torch", "polars", "scikit-learn", "lightgbm")
@@ -134,15 +135,59 @@ def peer(script: str, *arguments: str, folder: str = ".venv-peers") -> Any:
         SystemExit: the environment is missing or the script fails. A peer that is not there is
             an error, never a claim that is left out.
     """
-    python = ROOT / folder / "bin" / "python"
-    if not python.exists():
-        sys.exit(f"{folder} is missing; make it with: make bench-peers")
+    python = _python(folder)
     run = subprocess.run(
-        [str(python), "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=False
+        [python, "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
     if run.returncode:
         sys.exit(f"The peer in {folder} failed with exit code {run.returncode}.")
     return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+class PeerProcess:
+    """A peer's process: built once, then asked as often as wanted.
+
+    Args:
+        name: of the peer, for messages.
+        script: Python code; it gets ``arguments`` in ``sys.argv``. It prints one JSON object when it
+            is ready, with ``"peer"``: package and version; and one for each line that it reads.
+        arguments: of the script.
+
+    Raises:
+        SystemExit: the environment is missing, or the script fails.
+    """
+
+    def __init__(self, name: str, script: str, arguments: Sequence[str] = ()) -> None:
+        self.name, self.log = name, tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept open)
+        self.process = subprocess.Popen(
+            [_python(".venv-peers"), "-c", script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        #: Its package and version.
+        self.peer: str = self._answer()["peer"]
+
+    def ask(self) -> Any:
+        """Let it do its work once; return what it tells."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+        self.log.close()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.log.seek(0)
+            sys.exit(f"The peer {self.name} failed:\n{self.log.read()[-2000:]}")
+        return json.loads(line)
 
 
 def main(
@@ -168,6 +213,13 @@ def main(
     for claim in result["claims"]:
         against = f"  against {claim['peer']}" if claim["peer"] else ""
         print(f"  {claim['id']:<40} {claim['value']:.4g} {claim['unit']}{against}")
+
+
+def _python(folder: str) -> str:
+    python = ROOT / folder / "bin" / "python"
+    if not python.exists():
+        sys.exit(f"{folder} is missing; make it with: make bench-peers")
+    return str(python)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

@@ -8,13 +8,10 @@ its model zoo, without regularisation (its default).
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks._common import ROOT
+from benchmarks._common import PeerProcess
 
 __all__ = ["PEERS", "Peer"]
 
@@ -147,7 +144,7 @@ def epoch():
 PEERS = {"fuxictr": FUXICTR, "deepctr_torch": DEEPCTR, "torch_rechub": RECHUB}
 
 
-class Peer:
+class Peer(PeerProcess):
     """A peer's process: built once, then asked for an epoch as often as wanted.
 
     Args:
@@ -157,37 +154,9 @@ class Peer:
     """
 
     def __init__(self, name: str, folder: Path, options: list[Any]) -> None:
-        python = ROOT / ".venv-peers" / "bin" / "python"
-        if not python.exists():
-            sys.exit(".venv-peers is missing; make it with: make bench-peers")
-        self.name, self.log = name, tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept open)
-        self.process = subprocess.Popen(
-            [str(python), "-c", START + PEERS[name] + END, str(folder), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        #: Its package and version.
-        self.peer: str = self._answer()["peer"]
+        super().__init__(name, START + PEERS[name] + END, [str(folder), json.dumps(options)])
 
     def epoch(self) -> dict[str, float]:
         """Train one epoch; return its seconds, and those of the processor."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        told: dict[str, float] = self._answer()
+        told: dict[str, float] = self.ask()
         return told
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
-        self.log.close()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            sys.exit(f"The peer {self.name} failed:\n{self.log.read()[-2000:]}")
-        return json.loads(line)

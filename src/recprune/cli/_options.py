@@ -59,6 +59,7 @@ __all__ = [
     "open_model",
     "open_scored",
     "pairs",
+    "read_again",
     "read_config",
     "read_data",
     "typed_command",
@@ -279,7 +280,7 @@ def open_model(
     from recprune.models import ranker_of
 
     artifact = read_artifact(model)
-    ranker, data = ranker_of(artifact), _read_again(artifact, table, drop, schema, bad)
+    ranker, data = ranker_of(artifact), read_again(artifact, table, drop, schema, bad)
     return ranker, data.split(by=split or "auto", seed=seed or 0)
 
 
@@ -303,7 +304,7 @@ def open_scored(
     from recprune.runtime import Scorer
 
     artifacts = [read_artifact(path) for path in models]
-    data = _read_again(artifacts[0], table, drop, schema, bad)
+    data = read_again(artifacts[0], table, drop, schema, bad)
     rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
     logits = []
     for artifact in artifacts:
@@ -313,7 +314,7 @@ def open_scored(
     return artifacts[-1], logits, rows.label, rows
 
 
-def _read_again(
+def read_again(
     artifact: Artifact,
     table: Path | Query,
     drop: Sequence[str] | None,

@@ -31,14 +31,16 @@ from recprune.cli._options import (
     chosen_rows,
     open_model,
     open_scored,
+    read_again,
     read_config,
     read_data,
 )
-from recprune.errors import InputError
+from recprune.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
     from recprune.artifact import Artifact
     from recprune.data import Dataset
+    from recprune.data import Split as DataSplit
     from recprune.data.bad_rows import BadRows
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
@@ -85,6 +87,16 @@ class Trained(Rows):
         rows, bad = self.chosen()
         found = open_scored(models, rows, part, self.drop, self.schema, self.split, self.seed, bad)
         return *found, bad
+
+    def table_of(self, artifact: Artifact, part: str) -> tuple[Dataset | DataSplit, BadRows]:
+        """Return the table of a saved model, split as when it was trained; or all of its rows."""
+        if part not in ("test", "all"):
+            raise ParameterError.of("--part", "recprune", "test or all", part)
+        rows, bad = self.chosen()
+        data = read_again(artifact, rows, self.drop, self.schema, bad)
+        if part == "all":
+            return data.all_rows(), bad
+        return data.split(by=self.split or "auto", seed=self.seed or 0), bad
 
 
 @dataclass(frozen=True)
