@@ -11,6 +11,8 @@ from scipy import stats
 from recprune.errors import ParameterError
 from recprune.evaluation.bootstrap import Clusters, PairedAuc, PairedMean, resampled_differences
 from recprune.evaluation.intervals import effective_freedom, t_quantile
+from recprune.evaluation.ranked import LANES
+from recprune.executor import Executor
 from recprune.metrics import auc
 
 score = st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0])
@@ -21,69 +23,102 @@ rows = st.lists(
 ).filter(lambda rows: len({row[0] for row in rows}) == 2)
 
 
-@given(rows, st.integers(0, 1000), st.sampled_from(["row", "user", "both"]))
-def test_a_draw_is_the_auc_of_the_repeated_rows(table: list[tuple], seed: int, way: str) -> None:
-    label, first, second, users, items = (np.array(c) for c in zip(*table, strict=True))
-    ways = {"row": [None], "user": [users], "both": [users, items]}[way]
-    clusters = Clusters(len(label), ways)
+@given(rows, st.integers(0, 1000), st.booleans())
+def test_a_draw_is_the_auc_of_the_repeated_rows(table: list[tuple], seed: int, rows: bool) -> None:
+    label, first, second, users, _ = (np.array(c) for c in zip(*table, strict=True))
+    clusters = Clusters(len(label), None if rows else users)
     counts = clusters.draw(seed, "test")
-    copies = np.prod(
-        [count[code] for count, code in zip(counts, clusters.codes, strict=True)], axis=0
-    ).astype(int)
-    assert [int(count.sum()) for count in counts] == clusters.sizes
-    found = PairedAuc(label, first, second, clusters).difference(counts)
-    repeated = [np.repeat(column, copies) for column in (label, first, second)]
-    if len(set(repeated[0])) < 2:
-        assert found is None
-    else:
-        expected = auc(repeated[0], repeated[2]) - auc(repeated[0], repeated[1])
-        assert found == pytest.approx(expected, abs=1e-12)
-    mean = PairedMean(second - first, clusters).difference(counts)
-    if copies.sum():
-        assert mean == pytest.approx(np.repeat(second - first, copies).mean(), abs=1e-12)
-    else:
-        assert mean is None
+    assert (counts.sum(axis=0) == clusters.size).all()
+    # Two pairs of models: the second one is the first turned round.
+    both = np.stack([first, second]), np.stack([second, first])
+    found = PairedAuc(label, *both, clusters).differences(counts)
+    gain = np.stack([second - first, first - second])
+    means = PairedMean(gain, clusters).differences(counts)
+    for lane in range(LANES):
+        copies = counts[clusters.code, lane]
+        repeated = [np.repeat(column, copies) for column in (label, first, second)]
+        if len(set(repeated[0])) < 2:
+            assert np.isnan(found[lane]).all()
+        else:
+            expected = auc(repeated[0], repeated[2]) - auc(repeated[0], repeated[1])
+            assert found[lane] == pytest.approx([expected, -expected], abs=1e-12)
+        mean = np.repeat(gain, copies, axis=1).mean(axis=1)
+        assert means[lane] == pytest.approx(mean, abs=1e-12)
+
+
+@given(rows)
+def test_influences_are_the_derivative_by_a_rows_weight(table: list[tuple]) -> None:
+    label, first, second, *_ = (np.array(c) for c in zip(*table, strict=True))
+    pair = PairedAuc(label, first[None], second[None], Clusters(len(label), None))
+    one, zero = label == 1, label == 0
+
+    def difference(weight: np.ndarray) -> float:
+        total = 0.0
+        for score, sign in ((second, 1), (first, -1)):
+            order = np.sign(score[one][:, None] - score[zero][None]) / 2 + 0.5
+            mass = weight[one][:, None] * weight[zero][None]
+            total += sign * (order * mass).sum() / mass.sum()
+        return total
+
+    even = np.ones(len(label))
+    assert pair.observed[0] == pytest.approx(difference(even), abs=1e-12)
+    assert pair.influence.sum() == pytest.approx(0, abs=1e-12)
+    for i in range(len(label)):
+        step = np.where(np.arange(len(label)) == i, 1e-6, 0)
+        slope = (difference(even + step) - difference(even - step)) / 2e-6
+        assert pair.influence[0, i] == pytest.approx(slope, abs=1e-6)
+
+
+def example(n: int = 200, users: int = 20) -> tuple[PairedAuc, Clusters]:
+    rng = np.random.default_rng(0)
+    clusters = Clusters(n, rng.integers(0, users, n))
+    label, scores = rng.integers(0, 2, n), rng.normal(size=(2, 3, n))
+    return PairedAuc(label, *scores, clusters), clusters
 
 
 def test_the_draws_do_not_depend_on_how_many_there_are() -> None:
-    rng = np.random.default_rng(0)
-    label, users = rng.integers(0, 2, 200), rng.integers(0, 20, 200)
-    first, second = rng.normal(size=(2, 200))
-    clusters = Clusters(200, [users])
-    pair = PairedAuc(label, first, second, clusters)
-    few, many = (resampled_differences(pair, clusters, n, 5, "test") for n in (10, 30))
+    pair, clusters = example()
+    few, many = (resampled_differences(pair, clusters, n, 5) for n in (10, 30))
     assert few.tolist() == many[:10].tolist()
-    other = resampled_differences(pair, clusters, 10, 6, "test")
+    other = resampled_differences(pair, clusters, 10, 6)
     assert few.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_draws_do_not_depend_on_where_they_run(workers: int) -> None:
+    pair, clusters = example()
+    here = resampled_differences(pair, clusters, 100, 5)
+    there = resampled_differences(pair, clusters, 100, 5, Executor(workers))
+    assert here.tobytes() == there.tobytes()
 
 
 def test_the_resamples_spread_as_the_difference_does() -> None:
     rng = np.random.default_rng(0)
-    value = rng.normal(size=4000)
-    clusters = Clusters(4000, [None])
-    spread = resampled_differences(PairedMean(value, clusters), clusters, 400, 0, "test").std()
+    value = rng.normal(size=(1, 4000))
+    clusters = Clusters(4000, None)
+    spread = resampled_differences(PairedMean(value, clusters), clusters, 400, 0).std()
     assert spread == pytest.approx(value.std() / np.sqrt(4000), rel=0.15)
-    users = np.repeat(np.arange(400), 10)
-    same = np.repeat(rng.normal(size=400), 10)  # ten rows that say the same are one
-    clusters = Clusters(4000, [users])
-    spread = resampled_differences(PairedMean(same, clusters), clusters, 400, 0, "test").std()
+    clusters = Clusters(4000, np.repeat(np.arange(400), 10))
+    same = np.repeat(rng.normal(size=(1, 400)), 10, axis=1)  # ten rows that say the same are one
+    spread = resampled_differences(PairedMean(same, clusters), clusters, 400, 0).std()
     assert spread == pytest.approx(same.std() / np.sqrt(400), rel=0.15)
 
 
 def test_clusters_that_keep_missing_a_class_are_an_error() -> None:
-    label, scores = np.array([1] + [0] * 9), np.arange(10.0)
-    clusters = Clusters(10, [np.zeros(10, int)])
+    label, scores = np.array([1] + [0] * 9), np.arange(10.0)[None]
+    clusters = Clusters(10, None)
 
     class Never:
-        def difference(self, counts: object) -> None:
-            return None
+        observed = influence = np.zeros(1)
+
+        def differences(self, counts: np.ndarray) -> np.ndarray:
+            return np.full((LANES, 1), np.nan)
 
     with pytest.raises(ParameterError, match="rows of more users"):
-        resampled_differences(Never(), clusters, 1, 0, "test")
+        resampled_differences(Never(), clusters, 1, 0)
     # A lone positive among ten rows is missed in a third of the draws: those are drawn again.
-    clusters = Clusters(10, [None])
     pair = PairedAuc(label, scores, -scores, clusters)
-    assert np.isfinite(resampled_differences(pair, clusters, 50, 0, "test")).all()
+    assert np.isfinite(resampled_differences(pair, clusters, 50, 0)).all()
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 2.5, 3, 4.9, 7.3, 30, 400, 1e7, np.inf])

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
 from recprune.evaluation import clustered_delong
-from recprune.evaluation.delong import influences
-from recprune.metrics import auc
 
 
 def pairs(label: NDArray, score: NDArray) -> NDArray:
@@ -74,16 +72,3 @@ def test_against_plain_versions(table: list[tuple]) -> None:
 def test_one_class_is_an_error() -> None:
     with pytest.raises(ParameterError, match="both classes"):
         clustered_delong(np.ones(4), np.arange(4.0), np.arange(4.0))
-
-
-def test_influences_tell_what_a_row_does() -> None:
-    rng = np.random.default_rng(0)
-    label = rng.integers(0, 2, 400)
-    first, second = rng.normal(size=(2, 400)) + label
-    moves = influences(label, first, second)
-    assert moves.sum() == pytest.approx(0, abs=1e-9)
-    whole = auc(label, second) - auc(label, first)
-    for row in (0, 7, 99):
-        left = np.delete(np.arange(400), row)
-        without = auc(label[left], second[left]) - auc(label[left], first[left])
-        assert whole - without == pytest.approx(moves[row], abs=0.02 * np.abs(moves).max())

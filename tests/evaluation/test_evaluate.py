@@ -1,18 +1,16 @@
-"""One model's metrics, the count of test uses, and latency side by side."""
+"""One model's metrics, and latency side by side."""
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.metrics as oracle
 
-from recprune.errors import ParameterError, RecpruneWarning
-from recprune.evaluation import TestUses, paired_latency_us, row_facts
+from recprune.errors import ParameterError
+from recprune.evaluation import paired_latency_us, row_facts
 
 
 def test_row_facts_against_scikit_learn() -> None:
@@ -46,30 +44,6 @@ def test_extreme_logits_are_no_warning() -> None:
 def test_one_class_is_an_error() -> None:
     with pytest.raises(ParameterError, match="both classes"):
         row_facts(np.array([0.1, 0.2]), np.array([0, 0]), 0.5)
-
-
-def test_a_second_model_on_one_test_set_warns(tmp_path: Path) -> None:
-    label, scores = np.tile([0.0, 1.0], 50), np.arange(100.0)
-    uses = TestUses(tmp_path / "deep" / "uses.json")
-    assert uses.count(label, scores, b"first") == 1
-    assert uses.count(label, scores, b"first") == 1  # the same comparison again is no new use
-    with pytest.warns(RecpruneWarning, match="judged 2 models"):
-        assert TestUses(uses.path).count(label, -scores, b"second") == 2
-    assert uses.count(1 - label, scores, b"second") == 1  # other rows
-    assert [f.name for f in uses.path.parent.iterdir()] == ["uses.json"]
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{", json.dumps({"a": 3})])
-def test_a_damaged_ledger_starts_anew(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "uses.json"
-    path.write_text(content)
-    assert TestUses(path).count(np.array([0, 1]), np.array([0.1, 0.2]), b"model") == 1
-
-
-def test_an_unwritable_ledger_is_no_failure(tmp_path: Path) -> None:
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    assert TestUses(blocker / "uses.json").count(np.array([0, 1]), np.zeros(2), b"model") == 1
 
 
 def test_latency_is_per_call_and_in_turns() -> None:

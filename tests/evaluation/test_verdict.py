@@ -83,9 +83,9 @@ def test_the_wider_of_the_two_intervals_decides() -> None:
     pruned = full + 0.8 * rng.normal(size=25)[items]
     found = verdict(label, full, pruned, users=users, items=items)
     ways = found.crosscheck["intervals"]
-    assert set(ways) == {"user bootstrap", "two-way bootstrap"}
-    assert found.method == "two-way bootstrap"
-    assert list(found.ci) == ways["two-way bootstrap"]
+    assert set(ways) == {"user bootstrap", "users and items"}
+    assert found.method == "users and items"
+    assert list(found.ci) == ways["users and items"]
     user = ways["user bootstrap"]
     assert found.ci[1] - found.ci[0] > 2 * (user[1] - user[0])
     once = verdict(label, full, pruned, users=users, items=np.arange(n))

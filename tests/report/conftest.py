@@ -116,7 +116,7 @@ def _report() -> dict[str, Any]:
             "tolerance": 0.002,
             "difference": -0.0004,
             "ci": [-0.0011, 0.0003],
-            "method": "two-way bootstrap",
+            "method": "users and items",
             "n_rows": 201_553,
             "rows_needed": None,
             "crosscheck": {"delong_difference": -0.0004, "delong_se": 0.0004},

@@ -1,6 +1,7 @@
 """How good a model is, and whether a pruned one is no worse."""
 
 from recprune.evaluation.comparison import Comparison, compare
+from recprune.evaluation.cross_fitting import Fold, cross_fitted_verdict, folds_of, resampled_t
 from recprune.evaluation.delong import clustered_delong
 from recprune.evaluation.estimates import Estimate
 from recprune.evaluation.evaluated import Evaluation, GroupMetrics, evaluate_scores
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Evaluation",
+    "Fold",
     "GroupMetrics",
     "SliceResult",
     "TestUses",
@@ -29,12 +31,15 @@ __all__ = [
     "choose_fields",
     "clustered_delong",
     "compare",
+    "cross_fitted_verdict",
     "evaluate_scores",
     "fixed_sequence",
+    "folds_of",
     "group_of",
     "judge_slices",
     "paired_latency_us",
     "reference_reasons",
+    "resampled_t",
     "row_facts",
     "slice_groups",
     "verdict",

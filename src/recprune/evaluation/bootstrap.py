@@ -1,74 +1,110 @@
-"""Resamples of a paired difference: by row, by user, or by user and item.
+"""Resamples of paired differences, by row or by user.
 
-A resample gives every cluster a whole number of copies; a row's weight is its clusters' product.
-All that does not depend on the weights (sorting, ties) is done once, so that a draw costs a few
-passes over the rows. Both models see the same draws.
+A resample gives every cluster a whole number of copies, and a row counts as often as its cluster.
+All that does not depend on the counts (sorting, ties) is done once; one pass over the rows then does
+several resamples. Both models, and all pairs of models, see the same resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import stream
+from recprune._support import compiled, stream
 from recprune.errors import ParameterError
+from recprune.evaluation.ranked import LANES, Ranked
+from recprune.executor import Executor
 
-__all__ = ["Clusters", "PairedAuc", "PairedMean", "resampled_differences"]
+__all__ = ["Clusters", "Paired", "PairedAuc", "PairedMean", "resampled_differences"]
 
 Array = NDArray[np.float64]
-Counts = Sequence[Array]
+Counts = NDArray[np.uint8]
 
 #: Draws in a row that may miss a class before the rows are called too few.
 ATTEMPTS = 100
 
 
 class Clusters:
-    """The ways in which rows hang together; each is resampled by itself.
+    """Which rows hang together.
 
     Args:
         n_rows: number of rows.
-        ways: each row's user, item, …, shape ``(n_rows,)`` each; None = every row by itself.
+        owner: each row's user, item, …, shape ``(n_rows,)``; None = every row by itself.
     """
 
-    def __init__(self, n_rows: int, ways: Sequence[NDArray[Any] | None]) -> None:
-        # NumPy's own index type: any other is converted anew in every draw.
-        self.codes: list[NDArray[np.intp]] = [
-            np.arange(n_rows) if way is None else np.unique(way, return_inverse=True)[1].ravel()
-            for way in ways
-        ]
-        self.sizes = [int(code.max(initial=-1)) + 1 for code in self.codes]
+    def __init__(self, n_rows: int, owner: NDArray[Any] | None) -> None:
+        self.code, self.size = _numbered(n_rows, owner)
 
     def draw(self, seed: int, *name: int | str) -> Counts:
-        """Return how often each cluster of each way is drawn: as many draws as clusters.
+        """Return how often each cluster is drawn in some resamples: in each as many draws as
+        clusters; shape ``(n_clusters, LANES)``.
 
         Multinomial counts (drawing with replacement), not Poisson ones: every resample has as
         many users as the data, so that a handful of users never gives an empty resample.
         """
-        source = stream(seed, *name)
-        return [
-            np.bincount(source.integers(0, size, size), minlength=size).astype(np.float64)
-            for size in self.sizes
-        ]
+        drawn = stream(seed, *name).integers(0, self.size, (LANES, self.size), np.int32)
+        # None of many clusters is ever drawn 256 times: the chance is below 1e-500.
+        counts = np.zeros((self.size, LANES), np.uint8)
+        _count(drawn, counts)
+        return counts
+
+
+@compiled
+def _count(drawn: NDArray[np.int32], counts: Counts) -> None:
+    """Add one to ``counts[c, lane]`` for each ``c`` in ``drawn[lane]``."""
+    for lane in range(drawn.shape[0]):
+        for i in range(drawn.shape[1]):
+            counts[drawn[lane, i], lane] += 1
+
+
+def _numbered(n_rows: int, owner: NDArray[Any] | None) -> tuple[NDArray[np.intp], int]:
+    """Return each row's cluster as a number from 0 on, and how many there are."""
+    if owner is None:
+        return np.arange(n_rows), n_rows
+    if owner.dtype.kind in "iu" and len(owner) and owner.min() >= 0 and owner.max() < 4 * n_rows:
+        there = np.bincount(owner) > 0  # positions, nearly dense: no need to sort them
+        return (np.cumsum(there) - 1)[owner], int(np.count_nonzero(there))
+    values, code = np.unique(owner, return_inverse=True)
+    return code.ravel(), len(values)
 
 
 class Paired(Protocol):
-    """A difference between two models that can be computed again under other weights."""
+    """What differs between pairs of models, and can be computed again under other counts."""
 
-    def difference(self, counts: Counts) -> float | None:
-        """Return the difference when clusters count this often; None if it has no value."""
+    @property
+    def influence(self) -> Array:
+        """How far each row moves each difference: sums to 0, shape ``(n_pairs, n_rows)``."""
+        ...
+
+    @property
+    def observed(self) -> Array:
+        """The differences on the rows as they are, shape ``(n_pairs,)``."""
+        ...
+
+    def differences(self, counts: Counts) -> Array:
+        """Return the differences in some resamples, NaN where one has no value.
+
+        Args:
+            counts: how often each cluster occurs, shape ``(n_clusters, LANES)``.
+
+        Returns:
+            Shape ``(LANES, n_pairs)``.
+        """
         ...
 
 
 class PairedAuc:
-    """AUC(second) − AUC(first).
+    """AUC(second) − AUC(first), of several pairs.
 
     Args:
         label: 0 or 1, shape ``(n_rows,)``, both present.
-        first, second: scores, shape ``(n_rows,)``.
+        first, second: scores, shape ``(n_pairs, n_rows)``.
         clusters: how the rows hang together.
+
+    ``gain`` is each row's part in the differences: of a positive, the share of negatives that the
+    second model puts below it and the first does not, likewise of a negative; same shape.
     """
 
     def __init__(
@@ -79,117 +115,91 @@ class PairedAuc:
         clusters: Clusters,
     ) -> None:
         positive = np.asarray(label) == 1
-        self._sides = [_Side(positive, np.asarray(s), clusters) for s in (first, second)]
+        self._sides = [
+            tuple(Ranked(positive, side) for side in pair)
+            for pair in zip(first, second, strict=True)
+        ]
+        self._codes = [tuple(side.codes(clusters.code) for side in pair) for pair in self._sides]
+        self.gain: Array = np.stack([b.placements() - a.placements() for a, b in self._sides])
+        self.observed: Array = self.gain[:, positive].mean(axis=1)
+        of_class = np.where(positive, np.count_nonzero(positive), np.count_nonzero(~positive))
+        self.influence: Array = (self.gain - self.observed[:, None]) / of_class
 
-    def difference(self, counts: Counts) -> float | None:
-        """Return the difference when clusters count this often; None if a class is missing."""
-        first, second = (side.auc(counts) for side in self._sides)
-        return None if first is None or second is None else second - first
-
-
-class _Side:
-    """One model's rows in the order of its scores.
-
-    Pairs in order = Σ over rows of the commoner class of weight × (weight of the rarer class on
-    the right side of it, plus one half of that of equal ones). The rarer rows below, and below or
-    equal, are two entries of one running sum, at places that never change.
-    """
-
-    def __init__(
-        self, positive: NDArray[np.bool_], score: NDArray[Any], clusters: Clusters
-    ) -> None:
-        order = np.argsort(score, kind="stable")
-        self.turned = 2 * np.count_nonzero(positive) < len(positive)  # positives are the rarer
-        rare = positive if self.turned else ~positive
-        low, high = order[rare[order]], order[~rare[order]]
-        self.low = [code[low] for code in clusters.codes]
-        self.high = [code[high] for code in clusters.codes]
-        self.left = np.searchsorted(score[low], score[high], side="left")
-        right = np.searchsorted(score[low], score[high], side="right")
-        self.right = None if np.array_equal(self.left, right) else right
-        self.running = np.zeros(len(low) + 1)
-
-    def auc(self, counts: Counts) -> float | None:
-        down, up = _product(counts, self.low), _product(counts, self.high)
-        np.cumsum(down, out=self.running[1:])
-        total = float(up.sum() * self.running[-1])
-        if not total:
-            return None
-        # Whole numbers in 64 bits: these sums are exact, whatever their order.
-        pairs = _sum_of_products(up, self.running.take(self.left))
-        if self.right is not None:
-            pairs = (pairs + _sum_of_products(up, self.running.take(self.right))) / 2
-        return 1 - pairs / total if self.turned else pairs / total
+    def differences(self, counts: Counts) -> Array:
+        """See :class:`Paired`; NaN where a class is missing."""
+        out = np.empty((LANES, len(self._sides)))
+        for number, (pair, codes) in enumerate(zip(self._sides, self._codes, strict=True)):
+            first, second = (
+                side.areas(code, counts) for side, code in zip(pair, codes, strict=True)
+            )
+            out[:, number] = second - first
+        return out
 
 
 class PairedMean:
     """The mean over rows of a number each, e.g. one model's loss minus the other's.
 
     Args:
-        value: of each row, shape ``(n_rows,)``.
+        value: of each row, shape ``(n_pairs, n_rows)``.
         clusters: how the rows hang together.
     """
 
     def __init__(self, value: Array, clusters: Clusters) -> None:
-        self._value, self._codes = value, clusters.codes
-        self._sums: tuple[Array, Array] | None = None
-        if len(clusters.codes) == 1:  # then a cluster's sum is all that matters
-            code, size = clusters.codes[0], clusters.sizes[0]
-            rows = np.bincount(code, minlength=size).astype(np.float64)
-            self._sums = np.bincount(code, value, size).astype(np.float64), rows
+        code, size = clusters.code, clusters.size
+        self.observed: Array = value.mean(axis=1)
+        self.influence: Array = (value - self.observed[:, None]) / value.shape[1]
+        # A cluster's sum is all that matters.
+        self._sums = np.stack([np.bincount(code, each, size) for each in value])
+        self._rows = np.bincount(code, minlength=size).astype(np.float64)
 
-    def difference(self, counts: Counts) -> float | None:
-        """Return the mean when clusters count this often; None if nothing is left."""
-        if self._sums is not None:
-            top, rows = (_sum_of_products(counts[0], s) for s in self._sums)
-        else:
-            weight = _product(counts, self._codes)
-            top, rows = _sum_of_products(weight, self._value), float(weight.sum())
-        return top / rows if rows else None
-
-
-def _sum_of_products(a: Array, b: Array) -> float:
-    # Not BLAS: its threads cost more than they bring here, and much more on a busy machine.
-    return float(np.einsum("i,i->", a, b))
-
-
-def _product(counts: Counts, codes: Sequence[NDArray[np.intp]]) -> Array:
-    weight: Array = counts[0].take(codes[0])
-    for count, code in zip(counts[1:], codes[1:], strict=True):
-        weight *= count.take(code)
-    return weight
+    def differences(self, counts: Counts) -> Array:
+        """See :class:`Paired`."""
+        # Not BLAS: the order of its sums depends on its threads.
+        top = np.einsum("ul,pu->lp", counts, self._sums)
+        rows = np.einsum("ul,u->l", counts, self._rows)
+        return np.asarray(top / rows[:, None])
 
 
 def resampled_differences(
-    pair: Paired, clusters: Clusters, draws: int, seed: int, name: str
+    pair: Paired,
+    clusters: Clusters,
+    draws: int,
+    seed: int,
+    executor: Executor | None = None,
 ) -> Array:
-    """Return the difference under ``draws`` resamples, shape ``(draws,)``.
-
-    One way of clustering: the bootstrap of whole clusters. Two ways (user and item): a row counts
-    the product of its user's and its item's copies, the pigeonhole bootstrap of Owen & Eckles
-    2012, "Bootstrapping data arrays of arbitrary order", section 3. It never understates the
-    variance of crossed data; where rows hang together little, it overstates it, by up to 3×.
+    """Return the differences under ``draws`` resamples of whole clusters, ``(draws, n_pairs)``.
 
     Args:
         pair: what is resampled.
         clusters: the same that ``pair`` was made with.
-        draws: how many. Each has a random stream of its own, so the first 100 of 400 are the 100.
-        seed, name: of the streams.
+        draws: how many; the first 100 of 400 are the 100.
+        seed: of the draws; each block of ``LANES`` has a random stream of its own.
+        executor: where blocks of draws run; None = here. The result does not depend on it.
 
     Raises:
         ParameterError: so few clusters that draws keep missing one class.
     """
-    out = np.empty(draws)
-    for draw in range(draws):
-        for attempt in range(ATTEMPTS):
-            value = pair.difference(clusters.draw(seed, name, draw, attempt))
-            if value is not None:
-                out[draw] = value
-                break
-        else:
-            raise ParameterError(
-                f"The rows cannot be resampled: in {ATTEMPTS} draws in a row of "
-                f"{' × '.join(map(str, clusters.sizes))} clusters, one class was missing. "
-                "Give the verdict rows of more users."
-            )
-    return out
+    blocks = [range(start, min(start + LANES, draws)) for start in range(0, draws, LANES)]
+    if executor is None:
+        return np.concatenate([_block((pair, clusters, seed), block) for block in blocks])
+    shared = pair, clusters, seed
+    return np.concatenate(executor.map(_block, blocks, shared=shared, text="resamples"))
+
+
+def _block(
+    shared: tuple[Paired, Clusters, int], block: range, _: np.random.Generator | None = None
+) -> Array:
+    """Return the differences under some of the resamples, at most ``LANES``."""
+    pair, clusters, seed = shared
+    out = np.empty((len(block), len(pair.observed)))
+    missing = np.arange(len(block))
+    for attempt in range(ATTEMPTS):
+        found = pair.differences(clusters.draw(seed, "resamples", block.start, attempt))
+        out[missing] = found[: len(missing)]
+        missing = missing[~np.isfinite(out[missing]).all(axis=1)]
+        if not len(missing):
+            return out
+    raise ParameterError(
+        f"The rows cannot be resampled: in {ATTEMPTS} draws in a row of {clusters.size} clusters, "
+        "one class was missing. Give the verdict rows of more users."
+    )

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
+from recprune.evaluation.bootstrap import Clusters, PairedAuc
 
-__all__ = ["clustered_delong", "influences"]
+__all__ = ["clustered_delong", "delong_error"]
 
 Array = NDArray[np.float64]
 
@@ -50,77 +51,36 @@ def clustered_delong(
     >>> clustered_delong(label, np.array([1, 2, 3, 4]), np.array([1, 3, 2, 4]))
     (-0.25, 0.3535...)
     """
-    difference, above, below, positive = _components(label, first, second)
-    ones, zeros = len(above), len(below)
-    code = (
-        np.arange(len(positive))
-        if clusters is None
-        else np.unique(clusters, return_inverse=True)[1].ravel()
-    )
-    size = int(code.max()) + 1
-    up = np.bincount(code[positive], above - difference, size)
-    down = np.bincount(code[~positive], below - difference, size)
-    with_ones = np.count_nonzero(np.bincount(code[positive], minlength=size))
-    with_zeros = np.count_nonzero(np.bincount(code[~positive], minlength=size))
+    positive = np.asarray(label) == 1
+    if not positive.any() or positive.all():
+        raise ParameterError("clustered_delong needs rows of both classes; all labels are equal.")
+    owner = Clusters(len(positive), None if clusters is None else np.asarray(clusters))
+    pair = PairedAuc(positive, np.asarray(first)[None], np.asarray(second)[None], owner)
+    return float(pair.observed[0]), delong_error(positive, pair.gain[0], owner)
+
+
+def delong_error(positive: NDArray[np.bool_], gain: Array, clusters: Clusters) -> float:
+    """Return the standard error of :func:`clustered_delong`, whose formula and terms these are.
+
+    Args:
+        positive: which rows are, shape ``(n_rows,)``, both classes present.
+        gain: V10 of a positive row and V01 of a negative one, ``(n_rows,)``; see
+            :class:`recprune.evaluation.bootstrap.PairedAuc`.
+        clusters: each row's user.
+    """
+    code, size = clusters.code, clusters.size
+    excess = gain - gain[positive].mean()
+    up, down = (np.bincount(code[here], excess[here], size) for here in (positive, ~positive))
+    rows = np.bincount(code[positive], minlength=size)
+    others = np.bincount(code[~positive], minlength=size)
+    ones, zeros = int(rows.sum()), int(others.sum())
+    with_ones, with_zeros = np.count_nonzero(rows), np.count_nonzero(others)
     if min(with_ones, with_zeros) < 2:
-        return difference, float("nan")
+        return float("nan")
     variance = (
         with_ones / (with_ones - 1) * float(up @ up) / ones**2
         + with_zeros / (with_zeros - 1) * float(down @ down) / zeros**2
         + 2 * size / (size - 1) * float(up @ down) / (ones * zeros)
     )
     # The three factors differ, so a variance near zero may come out a little below it.
-    return difference, float(np.sqrt(max(variance, 0.0)))
-
-
-def influences(
-    label: NDArray[Any],
-    first: NDArray[Any],
-    second: NDArray[Any],
-) -> Array:
-    """Return how far each row moves the AUC difference: they sum to 0, shape ``(n_rows,)``.
-
-    The variance of the difference is about the sum over clusters of (a cluster's sum)².
-
-    Args:
-        label: 0 or 1, shape ``(n_rows,)``, both present.
-        first, second: scores, shape ``(n_rows,)``.
-    """
-    difference, above, below, positive = _components(label, first, second)
-    out = np.empty(len(positive))
-    out[positive] = (above - difference) / len(above)
-    out[~positive] = (below - difference) / len(below)
-    return out
-
-
-def _components(
-    label: NDArray[Any], first: NDArray[Any], second: NDArray[Any]
-) -> tuple[float, Array, Array, NDArray[np.bool_]]:
-    """Return the difference, and each positive's and each negative's part in it."""
-    positive = np.asarray(label) == 1
-    if not positive.any() or positive.all():
-        raise ParameterError("clustered_delong needs rows of both classes; all labels are equal.")
-    above, below = (
-        b - a
-        for a, b in zip(_placements(positive, first), _placements(positive, second), strict=True)
-    )
-    return float(above.mean()), above, below, positive
-
-
-def _placements(positive: NDArray[np.bool_], score: NDArray[Any]) -> tuple[Array, Array]:
-    """Return, for each positive, the share of negatives below it, and for each negative, the
-    share of positives above it; ties count one half.
-    """
-    score = np.asarray(score)
-    high, low = score[positive], score[~positive]
-    return _share_below(np.sort(low), high), 1 - _share_below(np.sort(high), low)
-
-
-def _share_below(among: NDArray[Any], values: NDArray[Any]) -> Array:
-    # Sorted needles find their places in a cache-friendly walk.
-    order = np.argsort(values, kind="stable")
-    left = np.searchsorted(among, values[order], side="left")
-    right = np.searchsorted(among, values[order], side="right")
-    out = np.empty(len(values))
-    out[order] = (left + right) / (2 * len(among))
-    return out
+    return float(np.sqrt(max(variance, 0.0)))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.evaluation.delong import clustered_delong, influences
+from recprune.evaluation.bootstrap import Clusters, PairedAuc
+from recprune.evaluation.delong import delong_error
 from recprune.evaluation.intervals import effective_freedom, t_quantile
 
 __all__ = ["Estimate", "auc_interval", "mean_interval"]
@@ -93,15 +94,14 @@ def auc_interval(label: Array, score: Array, clusters: Array) -> Interval | None
     Returns:
         Lower and upper bound; None where a class lies in a single user.
     """
-    label, score = np.asarray(label), np.asarray(score)
-    constant = np.zeros(len(score))
-    difference, error = clustered_delong(label, constant, score, clusters)
+    positive, owner = np.asarray(label) == 1, Clusters(len(label), np.asarray(clusters))
+    pair = PairedAuc(positive, np.zeros((1, len(score))), np.asarray(score)[None], owner)
+    error = delong_error(positive, pair.gain[0], owner)
     if not np.isfinite(error):
         return None
-    names, code = np.unique(clusters, return_inverse=True)
-    freedom = effective_freedom(influences(label, constant, score), code, len(names))
+    freedom = effective_freedom(pair.influence[0], owner.code, owner.size)
     reach = t_quantile(0.5 + LEVEL / 2, freedom) * error
-    middle = difference + 0.5
+    middle = float(pair.observed[0]) + 0.5
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 

@@ -1,8 +1,9 @@
-"""Quantiles of Student's t, and how many degrees of freedom a clustered error has."""
+"""Intervals of a difference, Student's quantiles, and the degrees of freedom of clustered errors."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -11,7 +12,76 @@ from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
 
-__all__ = ["effective_freedom", "t_quantile"]
+__all__ = ["Interval", "effective_freedom", "rows_needed", "t_quantile"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference and what is known of its error.
+
+    Args:
+        difference: pruned − full; of several pairs the mean.
+        rows: the part of its variance that falls with more rows.
+        seeds: the part that falls with more seeds.
+        freedom: degrees of freedom of both together.
+    """
+
+    difference: float
+    rows: float
+    seeds: float
+    freedom: float
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return math.sqrt(self.rows + self.seeds)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The two one-sided 95 % bounds."""
+        reach = t_quantile(0.95, self.freedom) * self.error
+        return self.difference - reach, self.difference + reach
+
+    @property
+    def width(self) -> float:
+        """Upper bound − lower bound."""
+        return self.bounds[1] - self.bounds[0]
+
+
+def rows_needed(interval: Interval, tolerance: float, n_rows: int) -> int | None:
+    """Return the rows at which a verdict passes with 80 % power, or None.
+
+    The sampling variance falls as the rows grow, that of the seeds does not, and t95 + t80 standard
+    errors must fit between the true difference and −tolerance: Student's quantiles, since the
+    error is an estimate itself (Julious & Owen 2006, "Sample size calculations for clinical studies
+    allowing for uncertainty about the variance"). The true difference is taken for zero, as the
+    user hopes, as long as a model without any drop could have come out like this: more rows than
+    these would then be needed. Where these rows would have sufficed for it, there is some drop, and
+    the one seen is taken. A difference at or beyond the tolerance is not on its way to a PASS: None.
+
+    Args:
+        interval: of the difference on ``n_rows`` rows.
+        tolerance: largest drop that passes.
+        n_rows: rows that the interval is of.
+
+    A standard error of half the tolerance: (1.645 + 0.842)² / 2² times the rows.
+
+    >>> rows_needed(Interval(0.0, 0.001**2, 0.0, math.inf), 0.002, 10_000)
+    15457
+    >>> rows_needed(Interval(-0.003, 0.001**2, 0.0, math.inf), 0.002, 10_000)
+    """
+    if interval.difference <= -tolerance or math.isinf(interval.rows):
+        return None
+    reach = t_quantile(0.95, interval.freedom) + t_quantile(0.80, interval.freedom)
+    needed = 0
+    for room in (tolerance, tolerance + interval.difference):
+        left = (room / reach) ** 2 - interval.seeds
+        if left <= 0:
+            return None
+        needed = math.ceil(n_rows * interval.rows / left)
+        if needed > n_rows:
+            break
+    return needed
 
 
 def t_quantile(probability: float, freedom: float) -> float:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.errors import ParameterError, nearest
-from recprune.evaluation.paired import Interval, Metric, Rows, cross_check, intervals
+from recprune.errors import ParameterError
+from recprune.evaluation.intervals import rows_needed
+from recprune.evaluation.paired import Metric, Rows, cross_check, intervals
 from recprune.evaluation.slices import LEAST_OF_CLASS, SliceResult
+from recprune.executor import Executor
 
 __all__ = [
+    "Estimand",
     "Outcome",
     "Verdict",
     "fixed_sequence",
+    "outcome_of",
     "reference_reasons",
+    "too_few",
     "verdict",
     "weak_reference",
 ]
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-#: One-sided 95 % and 80 % quantiles of the normal distribution.
-Z95, Z80 = 1.6448536, 0.8416212
+#: What is judged: these models, or the way they were made, whatever the seed.
+Estimand = Literal["artefacts", "procedure"]
 DRAWS = 400
 #: Fewer users (or rows, where there are none) than this carry no verdict.
 LEAST_CLUSTERS = 10
@@ -45,13 +50,16 @@ class Verdict:
         method: how the interval was made; the widest of those that apply decides.
         n_rows: rows compared.
         rows_needed: for INCONCLUSIVE, the rows with which it would pass with 80 % power, as many
-            for each user as here; None where no number would, since the difference is at the
-            tolerance or beyond.
+            for each user and item as here; None where no number would: the difference is at the
+            tolerance or beyond, or the seeds differ too much.
         crosscheck: the difference and standard error in closed form (clustered DeLong), and the
             intervals of all methods that apply.
         slices: see :mod:`recprune.evaluation.slices`.
         reasons: why the outcome is not what the interval alone says.
         test_uses: how many models these test rows have judged, this one included.
+        estimand: ``"artefacts"``: these two models on this population; ``"procedure"``: models
+            trained and pruned in the same way, whatever the seed.
+        n_seeds: pairs of models that were judged.
     """
 
     outcome: Outcome
@@ -66,6 +74,8 @@ class Verdict:
     slices: tuple[SliceResult, ...] = ()
     reasons: tuple[str, ...] = field(default=())
     test_uses: int = 1
+    estimand: Estimand = "artefacts"
+    n_seeds: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -74,10 +84,11 @@ class Verdict:
 
     def __str__(self) -> str:
         low, high = self.ci
+        many = f", the procedure by {self.n_seeds} seeds" if self.estimand == "procedure" else ""
         return (
             f"{self.outcome}: {self.metric} {self.difference:+.4f} "
             f"(90 % interval {low:+.4f} to {high:+.4f}), tolerance {self.tolerance:g}, "
-            f"{self.method}, {self.n_rows:,} rows"
+            f"{self.method}, {self.n_rows:,} rows{many}"
         )
 
 
@@ -92,29 +103,36 @@ def verdict(
     tolerance: float = 0.002,
     draws: int = DRAWS,
     seed: int = 0,
+    executor: Executor | None = None,
 ) -> Verdict:
-    """Judge a pruned model against the full one on the same rows.
+    """Judge a pruned model against the full one on the same rows, or several such pairs.
 
-    The bounds are d ± t · s: s is the standard deviation of the resampled differences, t the
-    95 % quantile of Student's distribution with the effective degrees of freedom of the users, so
-    that a few users with most of the rows count as few.
+    The bounds are d ± t · s: s² is the variance of the differences of resampled users and of what
+    items that repeat add to it, t the 95 % quantile of Student's distribution with Satterthwaite's
+    degrees of freedom, so that a few users with most of the rows count as few; see
+    :func:`recprune.evaluation.paired.intervals`.
+
+    Scores of shape ``(n_seeds, n_rows)`` judge the *procedure*: d is the mean of the seeds'
+    differences, and s² holds their variance over n_seeds, with n_seeds − 1 degrees of freedom.
+    Every seed sees the same resamples.
 
     Args:
         label: 0 or 1, shape ``(n_rows,)``, both present.
-        full, pruned: the models' scores, shape ``(n_rows,)``; logits for the log loss and the
-            accuracy (called positive from a logit of 0 on), any score for the AUC.
+        full, pruned: the models' scores, shape ``(n_rows,)``, or ``(n_seeds, n_rows)`` with two
+            seeds or more; logits for the log loss and the accuracy (called positive from a logit
+            of 0 on), any score for the AUC.
         users: each row's user; resampling is by user. None = by row.
-        items: each row's item; where items repeat, a two-way bootstrap stands beside the one by
-            user (without users: one by item beside the one by row), and the wider interval
-            decides.
+        items: each row's item; where items repeat, their share of the error stands beside that of
+            the users, and the wider interval decides.
         metric: ``"auc"``, ``"logloss"`` or ``"accuracy"``. The log loss counts with its sign
             turned, so that a negative difference is worse for each of them.
         tolerance: largest drop that passes.
         draws: resamples, at least 100.
         seed: of the resamples; all models judged with one seed see the same ones.
+        executor: where the resamples run; None = here. The verdict does not depend on it.
 
     Raises:
-        ParameterError: a tolerance outside (0, 1), too few draws, another metric, lengths that
+        ParameterError: a tolerance outside (0, 1), too few draws, another metric, shapes that
             differ, scores that are not finite, labels other than 0 and 1, or one class only.
 
     Two hundred rows of each class, and a copy of the full model: no doubt. With noise of the
@@ -129,20 +147,22 @@ def verdict(
         raise ParameterError.of("tolerance", "verdict", "a float in (0, 1)", tolerance)
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 100:
         raise ParameterError.of("draws", "verdict", "a whole number ≥ 100", draws)
-    if metric not in get_args(Metric):
-        known = get_args(Metric)
-        raise ParameterError(f"There is no verdict by {metric!r}.{nearest(str(metric), known)}")
-    rows = Rows.checked(label, full, pruned, users, items)
-    ways = intervals(rows, metric, int(draws), seed)
+    rows = Rows.checked(label, full, pruned, users, items, metric)
+    ways = intervals(rows, int(draws), seed, executor)
     method = max(ways, key=lambda way: ways[way].width)
-    chosen = ways[method]
-    reasons = _too_few(rows)
-    outcome = "INCONCLUSIVE" if reasons else _outcome(chosen.bounds, tolerance)
+    chosen, n_seeds = ways[method], len(rows.full)
+    reasons, least = too_few(rows.rarer, rows.by_user.size)
+    outcome = "INCONCLUSIVE" if reasons else outcome_of(chosen.bounds, tolerance)
     needed = None
     if outcome == "INCONCLUSIVE":
-        needed = _rows_needed(chosen, tolerance, len(rows.label))
-        if needed is not None and reasons:
-            needed = max(needed, math.ceil(len(rows.label) * LEAST_OF_CLASS / rows.rarer))
+        needed = rows_needed(chosen, tolerance, len(rows.label))
+        if needed is not None:
+            needed = max(needed, math.ceil(least * len(rows.label)))
+        elif n_seeds > 1 and chosen.difference > -tolerance:
+            reasons = (
+                *reasons,
+                f"{n_seeds} seeds differ too much: more seeds would tell, not rows",
+            )
     return Verdict(
         outcome,
         metric,
@@ -152,8 +172,10 @@ def verdict(
         method,
         len(rows.label),
         needed,
-        {**cross_check(rows, metric), "intervals": {k: list(w.bounds) for k, w in ways.items()}},
+        {**cross_check(rows), "intervals": {k: list(w.bounds) for k, w in ways.items()}},
         reasons=reasons,
+        estimand="procedure" if n_seeds > 1 else "artefacts",
+        n_seeds=n_seeds,
     )
 
 
@@ -210,35 +232,24 @@ def weak_reference(decision: Verdict, reasons: tuple[str, ...]) -> Verdict:
     )
 
 
-def _outcome(ci: tuple[float, float], tolerance: float) -> Outcome:
+def outcome_of(ci: tuple[float, float], tolerance: float) -> Outcome:
+    """Return what an interval says of a tolerance; see :class:`Verdict`."""
     if ci[0] > -tolerance:
         return "PASS"
     return "FAIL" if ci[1] < -tolerance else "INCONCLUSIVE"
 
 
-def _too_few(rows: Rows) -> tuple[str, ...]:
-    """Return why the rows are too few for any interval to be trusted."""
-    out = []
-    if rows.rarer < LEAST_OF_CLASS:
-        out.append(f"too few rows: {rows.rarer} of the rarer class, {LEAST_OF_CLASS} are needed")
-    if rows.clusters < LEAST_CLUSTERS:
-        out.append(f"too few users: {rows.clusters}, {LEAST_CLUSTERS} are needed")
-    return tuple(out)
+def too_few(rarer: int, clusters: int) -> tuple[tuple[str, ...], float]:
+    """Return why rows are too few for any interval to be trusted, and how many times as many
+    would do.
 
-
-def _rows_needed(interval: Interval, tolerance: float, n_rows: int) -> int | None:
-    """Return the rows at which a verdict passes with 80 % power, or None.
-
-    The standard error falls with the root of the rows, and (z95 + z80) of them must fit between
-    the true difference and −tolerance. The true difference is taken for zero, as the user hopes,
-    as long as a model without any drop could have come out like this: more rows than these would
-    then be needed. Where these rows would have sufficed for it, there is some drop, and the one
-    seen is taken. A difference at or beyond the tolerance is not on its way to a PASS: None.
+    Args:
+        rarer: rows of the rarer class.
+        clusters: users, or rows where there are none.
     """
-    if interval.difference <= -tolerance:
-        return None
-    reach = (Z95 + Z80) * interval.error
-    lossless = math.ceil(n_rows * (reach / tolerance) ** 2)
-    if lossless > n_rows:
-        return lossless
-    return math.ceil(n_rows * (reach / (tolerance + interval.difference)) ** 2)
+    out = []
+    if rarer < LEAST_OF_CLASS:
+        out.append(f"too few rows: {rarer} of the rarer class, {LEAST_OF_CLASS} are needed")
+    if clusters < LEAST_CLUSTERS:
+        out.append(f"too few users: {clusters}, {LEAST_CLUSTERS} are needed")
+    return tuple(out), max(1.0, LEAST_OF_CLASS / rarer, LEAST_CLUSTERS / clusters)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.errors import ParameterError
+from recprune.errors import ParameterError, nearest
 from recprune.evaluation.bootstrap import (
     Clusters,
     Paired,
@@ -17,10 +19,11 @@ from recprune.evaluation.bootstrap import (
     PairedMean,
     resampled_differences,
 )
-from recprune.evaluation.delong import clustered_delong, influences
-from recprune.evaluation.intervals import effective_freedom, t_quantile
+from recprune.evaluation.delong import delong_error
+from recprune.evaluation.intervals import Interval, effective_freedom
+from recprune.executor import Executor
 
-__all__ = ["Interval", "Metric", "Rows", "cross_check", "intervals"]
+__all__ = ["Metric", "Rows", "cross_check", "intervals"]
 
 Metric = Literal["accuracy", "auc", "logloss"]
 Array = NDArray[np.float64]
@@ -28,12 +31,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Labelled rows with two models' scores.
+    """Labelled rows with the scores of one or several pairs of models.
 
     Args:
         label: bool, shape ``(n_rows,)``.
-        full, pruned: scores, shape ``(n_rows,)``.
+        full, pruned: scores, shape ``(n_pairs, n_rows)``; a pair is of one seed.
         users, items: of each row, or None.
+        metric: what the scores are compared by.
     """
 
     label: NDArray[np.bool_]
@@ -41,6 +45,7 @@ class Rows:
     pruned: NDArray[Any]
     users: NDArray[Any] | None
     items: NDArray[Any] | None
+    metric: Metric
 
     @classmethod
     def checked(
@@ -48,14 +53,18 @@ class Rows:
         label: NDArray[Any],
         full: NDArray[Any],
         pruned: NDArray[Any],
-        users: NDArray[Any] | None,
-        items: NDArray[Any] | None,
+        users: NDArray[Any] | None = None,
+        items: NDArray[Any] | None = None,
+        metric: Metric = "auc",
     ) -> Rows:
-        """Check lengths, labels and scores.
+        """Check the metric, shapes, labels and scores.
 
         Raises:
             ParameterError: see :func:`recprune.evaluation.verdict`.
         """
+        known = get_args(Metric)
+        if metric not in known:
+            raise ParameterError(f"There is no verdict by {metric!r}.{nearest(str(metric), known)}")
         y = np.asarray(label)
         if y.ndim != 1 or not ((y == 0) | (y == 1)).all():
             raise ParameterError.of("label", "verdict", "a one-axis array of 0 and 1", y.shape)
@@ -65,19 +74,30 @@ class Rows:
                 f"The labels of verdict must be of both classes. Got {len(y)} rows of one. "
                 "Give it more rows."
             )
-        for name, value in (("full", full), ("pruned", pruned), ("users", users), ("items", items)):
-            if value is None:
-                continue
-            if np.shape(value) != y.shape:
-                raise ParameterError.of(
-                    name, "verdict", f"of shape {y.shape}, as the labels", np.shape(value)
-                )
-            if name in ("full", "pruned") and not np.isfinite(value).all():
+        scores = []
+        for name, value in (("full", full), ("pruned", pruned)):
+            array = np.asarray(value)
+            shape = array.shape
+            if shape != y.shape and (len(shape) != 2 or shape[0] < 2 or shape[1:] != y.shape):
+                wanted = f"of shape {y.shape}, as the labels, or (two seeds or more, {len(y)})"
+                raise ParameterError.of(name, "verdict", wanted, shape)
+            if not np.isfinite(array).all():
                 raise ParameterError(
                     f"The {name!r} scores of verdict hold values that are not finite."
                 )
-        owner, thing = (None if each is None else np.asarray(each) for each in (users, items))
-        return cls(positive, np.asarray(full), np.asarray(pruned), owner, thing)
+            scores.append(np.atleast_2d(array))
+        if np.shape(full) != np.shape(pruned):
+            raise ParameterError.of(
+                "pruned", "verdict", f"of shape {np.shape(full)}, as full", np.shape(pruned)
+            )
+        owners: list[NDArray[Any] | None] = []
+        for name, owner in (("users", users), ("items", items)):
+            if owner is not None and np.shape(owner) != y.shape:
+                raise ParameterError.of(
+                    name, "verdict", f"of shape {y.shape}, as the labels", np.shape(owner)
+                )
+            owners.append(None if owner is None else np.asarray(owner))
+        return cls(positive, scores[0], scores[1], owners[0], owners[1], metric)
 
     @property
     def rarer(self) -> int:
@@ -85,102 +105,135 @@ class Rows:
         ones = int(np.count_nonzero(self.label))
         return min(ones, len(self.label) - ones)
 
-    @property
-    def clusters(self) -> int:
+    @cached_property
+    def by_user(self) -> Clusters:
         """Users, or rows where there are none."""
-        return len(self.label) if self.users is None else len(np.unique(self.users))
+        return Clusters(len(self.label), self.users)
+
+    @cached_property
+    def by_item(self) -> Clusters:
+        """Items, or rows where there are none."""
+        return Clusters(len(self.label), self.items)
+
+    @cached_property
+    def pair(self) -> Paired:
+        """What differs between the models."""
+        if self.metric == "auc":
+            return PairedAuc(self.label, self.full, self.pruned, self.by_user)
+        return PairedMean(_gain(self), self.by_user)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A difference, its standard error, and its two one-sided 95 % bounds."""
+def intervals(
+    rows: Rows, draws: int, seed: int, executor: Executor | None = None
+) -> dict[str, Interval]:
+    """Return the interval of each method that applies to these rows, by its name.
 
-    difference: float
-    error: float
-    bounds: tuple[float, float]
+    Of one pair the variance is that of its resampled differences. Of several, one a seed, it is
+    that of crossed random effects, as of readers who see the same cases (Obuchowski & Rockette 1995,
+    "Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests"): the
+    covariance of two seeds' differences, which share their rows, and the seeds' variance over
+    their number. The degrees of freedom are Satterthwaite's of the parts; the seeds' are
+    n_seeds − 1 (Hillis 2007, "A comparison of denominator degrees of freedom methods for multiple
+    observer ROC analysis").
 
-    @property
-    def width(self) -> float:
-        """Upper bound − lower bound."""
-        return self.bounds[1] - self.bounds[0]
-
-
-def intervals(rows: Rows, metric: Metric, draws: int, seed: int) -> dict[str, Interval]:
-    """Return the interval of each method that applies to these rows, by its name."""
-    ways: dict[str, Sequence[NDArray[Any] | None]] = {
-        "row bootstrap" if rows.users is None else "user bootstrap": [rows.users]
-    }
-    if rows.items is not None and len(np.unique(rows.items)) < len(rows.items):
-        if rows.users is None:
-            ways["item bootstrap"] = [rows.items]
-        else:
-            ways["two-way bootstrap"] = [rows.users, rows.items]
-    influence = _influences(rows, metric)
-    return {
-        name: _interval(rows, metric, influence, way, draws, seed) for name, way in ways.items()
-    }
-
-
-def cross_check(rows: Rows, metric: Metric) -> dict[str, float]:
-    """Return difference and standard error in closed form, clustered by user."""
-    if metric == "auc":
-        difference, error = clustered_delong(rows.label, rows.full, rows.pruned, rows.users)
-        return {"delong_difference": difference, "delong_se": error}
-    value = _gain(rows, metric)
-    code, (size,) = (c := Clusters(len(value), [rows.users])).codes[0], c.sizes
-    sums = np.bincount(code, value - value.mean(), size)
-    error = float(np.sqrt(size / max(size - 1, 1) * (sums @ sums))) / len(value)
-    return {"clustered_difference": float(value.mean()), "clustered_se": error}
-
-
-def _interval(
-    rows: Rows,
-    metric: Metric,
-    influence: Array,
-    way: Sequence[NDArray[Any] | None],
-    draws: int,
-    seed: int,
-) -> Interval:
-    clusters = Clusters(len(rows.label), way)
-    pair: Paired
-    if metric == "auc":
-        pair = PairedAuc(rows.label, rows.full, rows.pruned, clusters)
-    else:
-        pair = PairedMean(_gain(rows, metric), clusters)
-    difference = pair.difference([np.ones(size) for size in clusters.sizes])
-    assert difference is not None, "both classes are present: Rows.checked"
-    if min(clusters.sizes) < 2:  # one user: nothing is known of how users differ
-        return Interval(difference, np.inf, (-np.inf, np.inf))
-    kind = "users" if len(way) == 1 else "users and items"
-    resampled = resampled_differences(pair, clusters, draws, seed, f"verdict by {kind}")
-    # Drawing n of n with replacement understates a variance by (n − 1) / n.
-    fewest = min(clusters.sizes)
-    error = float(resampled.std(ddof=1)) * np.sqrt(fewest / (fewest - 1))
-    freedom = min(
-        effective_freedom(influence, code, size)
-        for code, size in zip(clusters.codes, clusters.sizes, strict=True)
-    )
-    # The draws are a sample too: their own freedom joins that of the clusters.
-    reach = t_quantile(0.95, max(1.0, 1 / (1 / freedom + 1 / (draws - 1)))) * error
-    return Interval(
-        difference, float(error), (float(difference - reach), float(difference + reach))
-    )
+    Where items repeat, what they add to the variance is the variance clustered by item less that
+    clustered by user and item (Cameron, Gelbach & Miller 2011, "Robust inference with multiway
+    clustering", eq. 2.13; Owen 2007, "The pigeonhole bootstrap"), in closed form. Never less than
+    nothing, so that the wider interval decides.
+    """
+    pair, users, items = rows.pair, rows.by_user, rows.by_item
+    by, both = ("row", "rows and items") if rows.users is None else ("user", "users and items")
+    if users.size < 2:  # one user: nothing is known of how users differ
+        return {f"{by} bootstrap": Interval(float(pair.observed.mean()), math.inf, 0.0, 1.0)}
+    resampled = resampled_differences(pair, users, draws, seed, executor)
+    centred = resampled - resampled.mean(axis=0)
+    variance = _shared(centred) / (draws - 1) / (1 - _concentration(users))
+    influence = pair.influence.mean(axis=0)
+    # The draws are a sample too: their own freedom joins that of the users.
+    parts = [
+        (variance, effective_freedom(influence, users.code, users.size)),
+        (variance, draws - 1.0),
+    ]
+    out = {f"{by} bootstrap": _interval(pair, variance, parts)}
+    if 1 < items.size < len(rows.label):
+        by_item = _clustered(pair, items) / (1 - _concentration(items))
+        cells = Clusters(len(rows.label), users.code * items.size + items.code)
+        added = max(by_item - _clustered(pair, cells), 0.0)
+        parts.append((by_item, effective_freedom(influence, items.code, items.size)))
+        out[both] = _interval(pair, variance + added, parts)
+    return out
 
 
-def _gain(rows: Rows, metric: Metric) -> Array:
-    """Return by how much the pruned model does better on each row, shape ``(n_rows,)``."""
+def cross_check(rows: Rows) -> dict[str, Any]:
+    """Return difference and standard error in closed form, clustered by user; of several pairs
+    each one's difference.
+    """
+    pair, users = rows.pair, rows.by_user
+    first = float(pair.observed[0])
+    if len(pair.observed) > 1:
+        sd = float(pair.observed.std(ddof=1))
+        return {"differences": pair.observed.tolist(), "seed_sd": sd}
+    if isinstance(pair, PairedAuc):
+        error = delong_error(rows.label, pair.gain[0], users)
+        return {"delong_difference": first, "delong_se": error}
+    error = math.sqrt(users.size / max(users.size - 1, 1) * _clustered(pair, users))
+    return {"clustered_difference": first, "clustered_se": error}
+
+
+def _interval(pair: Paired, variance: float, parts: Sequence[tuple[float, float]]) -> Interval:
+    """Return the interval with this variance over rows, and that of the seeds.
+
+    Args:
+        pair: the differences.
+        variance: of sampling rows.
+        parts: variances that it is made of, with the degrees of freedom of each.
+    """
+    n = len(pair.observed)
+    seeds = float(pair.observed.var(ddof=1)) / n if n > 1 else 0.0
+    if n > 1:
+        parts = [*parts, (seeds, n - 1.0)]
+    spread = sum(part**2 / freedom for part, freedom in parts)
+    total = variance + seeds
+    freedom = max(1.0, total**2 / spread) if spread else math.inf
+    return Interval(float(pair.observed.mean()), variance, seeds, freedom)
+
+
+def _shared(sums: Array) -> float:
+    """Return the sum over columns' entries of their product, mean over pairs of columns.
+
+    Args:
+        sums: shape ``(n, n_pairs)``; with one column, the sum of its squares.
+    """
+    n: int = sums.shape[1]
+    squares = float(np.einsum("ij,ij->", sums, sums))
+    if n == 1:
+        return squares
+    total = sums.sum(axis=1)
+    crossed = float(np.einsum("i,i->", total, total)) - squares
+    return max(crossed, 0.0) / (n * (n - 1))
+
+
+def _clustered(pair: Paired, clusters: Clusters) -> float:
+    """Return the variance in closed form: the squares of the clusters' influences."""
+    sums = [np.bincount(clusters.code, each, clusters.size) for each in pair.influence]
+    return _shared(np.stack(sums, axis=1))
+
+
+def _concentration(clusters: Clusters) -> float:
+    """Return the sum of the squared shares of the rows, 1 / clusters if they are alike.
+
+    The mean that is subtracted is the clusters' own: a variance is understated by this share.
+    """
+    share = np.bincount(clusters.code, minlength=clusters.size) / len(clusters.code)
+    return float(np.einsum("i,i->", share, share))
+
+
+def _gain(rows: Rows) -> Array:
+    """Return by how much the pruned models do better on each row, shape ``(n_pairs, n_rows)``."""
     full, pruned = rows.full.astype(np.float64), rows.pruned.astype(np.float64)
-    if metric == "accuracy":
+    if rows.metric == "accuracy":
         right = [(each >= 0) == rows.label for each in (full, pruned)]
         gain: Array = right[1].astype(np.float64) - right[0]
         return gain
     side = np.where(rows.label, -1.0, 1.0)
     return np.asarray(np.logaddexp(0, side * full) - np.logaddexp(0, side * pruned))
-
-
-def _influences(rows: Rows, metric: Metric) -> Array:
-    if metric == "auc":
-        return influences(rows.label, rows.full, rows.pruned)
-    value = _gain(rows, metric)
-    centred: Array = (value - value.mean()) / len(value)
-    return centred

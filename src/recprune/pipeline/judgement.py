@@ -77,5 +77,5 @@ def final_verdict(
     weak = reference_reasons(
         auc(test.label, full), reached["popularity"], reached["LR"], config.tolerance
     )
-    uses = TestUses().count(test.label, full, model)
+    uses = TestUses().count(test.label, model)
     return replace(weak_reference(decision, weak), slices=slices, test_uses=uses)
