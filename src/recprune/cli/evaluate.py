@@ -124,6 +124,8 @@ def _shown(result: dict[str, Any], found: Evaluation) -> Any:
     notes = []
     if any(n in found.estimates for n in ("accuracy", "precision", "recall", "f1")):
         notes.append(f"A row is called positive from a probability of {found.threshold:.4f}.")
+    if "accuracy" in found.estimates:
+        notes.append(f"The commoner class for every row: accuracy {found.majority_accuracy:.4f}.")
     if found.counts.get("users_skipped"):
         notes.append(f"Skipped: {found.counts['users_skipped']:,} users with nothing relevant.")
     if found.counts.get("users_not_drawn"):

@@ -64,6 +64,12 @@ class Evaluation:
     per_user: pl.DataFrame | None = None
     groups: tuple[GroupMetrics, ...] = field(default=())
 
+    @property
+    def majority_accuracy(self) -> float:
+        """The accuracy of calling every row the commoner class."""
+        positives, rows = self.counts["positives"], self.counts["rows"]
+        return max(positives, rows - positives) / rows
+
     def __getitem__(self, name: str) -> float:
         if name in self.estimates:
             return self.estimates[name].value
@@ -83,6 +89,7 @@ class Evaluation:
         return {
             **self.counts,
             "threshold": self.threshold,
+            "majority_accuracy": self.majority_accuracy,
             **_plain(self.estimates),
             "groups": [
                 {
