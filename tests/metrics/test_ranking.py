@@ -77,6 +77,49 @@ def test_top_k_breaks_ties_by_item(scores: list[float], k: int) -> None:
     assert metrics.top_k(np.array(scores), k).tolist() == expected
 
 
+@given(st.integers(0, 9), st.integers(1, 7), st.integers(1, 12), st.integers(1, 40), st.data())
+def test_lists_come_in_blocks_and_are_those_of_each_user_alone(
+    n_users: int, n_items: int, k: int, most: int, data: st.DataObject
+) -> None:
+    value = st.sampled_from([0.0, 1.0, 2.5, float("-inf"), float("nan")])
+    row = st.lists(value, min_size=n_items, max_size=n_items)
+    table = data.draw(st.lists(row, min_size=n_users, max_size=n_users))
+    scores = np.array(table).reshape(n_users, n_items)
+    left_out = [
+        np.array(sorted(data.draw(st.sets(st.integers(0, n_items - 1)))), np.int64)
+        for _ in range(n_users)
+    ]
+    held = []
+
+    def score(users: slice) -> np.ndarray:
+        held.append(scores[users].size)
+        return scores[users]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("recprune.topk.BLOCK", most)
+        lists = metrics.top_lists(score, scores.shape, k, left_out.__getitem__)
+    assert lists.shape == (n_users, k)
+    # One user's scores at least, and never more than a block.
+    assert all(size <= max(most, n_items) for size in held)
+    for user in range(n_users):
+        best = metrics.top_k(scores[user], k, left_out[user]).tolist()
+        assert lists[user].tolist() == best + [-1] * (k - len(best))
+
+
+def test_a_great_many_users_and_items_are_never_one_matrix() -> None:
+    sizes: list[int] = []
+
+    def score(users: slice) -> np.ndarray:
+        sizes.append((users.stop - users.start) * 100_000)
+        if len(sizes) == 3:
+            raise StopIteration
+        return np.zeros((users.stop - users.start, 100_000), np.float32)
+
+    with pytest.raises(StopIteration):
+        metrics.top_lists(score, (100_000, 100_000), 10)
+    assert max(sizes) <= 1 << 22
+
+
 def test_hits_of_lists() -> None:
     shown = np.array([[3, 1, -1], [0, 2, 1]])
     relevant = [np.array([1, 9]), np.array([0, 1, 2])]
@@ -210,6 +253,8 @@ def test_every_name_resolves_and_knows_which_way_is_better() -> None:
         (lambda: metrics.novelty([[0]], [2.0]), "shares in [0, 1]"),
         (lambda: metrics.personalisation([[0]], 5), "two users"),
         (lambda: metrics.top_k(np.ones(3), 0), "'k'"),
+        (lambda: metrics.top_lists(lambda _: np.ones((1, 3)), (1, 3), 0), "'k'"),
+        (lambda: metrics.top_lists(lambda _: np.ones((2, 3)), (1, 3), 1), "to give shape (1, 3)"),
     ],
 )
 def test_bad_input_is_named(call: object, words: str) -> None:
