@@ -174,6 +174,7 @@ def test_the_metric_named_decides_which_epoch_stays(name: str) -> None:
 
 
 def test_a_metric_that_cannot_be_had_is_refused(data: Dataset) -> None:
+    assert Training(metric="PR-AUC").metric == "average_precision"
     with pytest.raises(ParameterError, match="Did you mean 'logloss'"):
         Training(metric="loglos")
     with pytest.raises(ParameterError, match="a metric of rows, such as 'auc'"):

@@ -75,7 +75,7 @@ class Training:
         for name, (good, constraint) in checks.items():
             if not good:
                 raise ParameterError.of(name, "Training", constraint, getattr(self, name))
-        metric(self.metric)
+        object.__setattr__(self, "metric", metric(self.metric).name)
         check_class_weight(self.class_weight)
         check_precision(self.precision)
         check_device(self.device)
