@@ -195,6 +195,27 @@ def test_a_saved_model_gives_the_same(
     assert again.threshold == rp.evaluate(model, data, ["precision"]).threshold != 0.5
 
 
+def test_items_that_the_catalogue_lacks_are_relevant_and_never_found(
+    made: tuple[Ranker, Dataset], tmp_path: Path
+) -> None:
+    _, data = made
+    few = shop().filter(pl.col("item_id").str.slice(1).cast(int) < 25)
+    old = Dataset.from_frame(few, label="bought", user="user_id", item="item_id").split("random")
+    model = DeepFM(2, (4,), Training(epochs=1)).fit(old.train, old.tune)
+    save_model(model, old, tmp_path / "m")
+    scorer = rp.load(tmp_path / "m")
+    found = rp.evaluate(scorer, data, ["recall@5", "coverage@5", "novelty@5"])
+    assert found.counts["items"] == len(old.items) < len(data.items)
+    taken = data.test.columns.filter(pl.Series(data.test.label == 1))
+    shares, shown = [], set()
+    for (user,), theirs in taken.group_by("user_id"):
+        best = scorer.recommend_user(data.users, user, 5, exclude_seen=data.exclude_seen).items
+        shares.append(len(set(best) & set(theirs["item_id"])) / theirs["item_id"].n_unique())
+        shown |= set(best)
+    assert found["recall@5"] == pytest.approx(np.mean(shares))
+    assert found["coverage@5"] == len(shown) / len(old.items)
+
+
 def test_what_is_printed_and_written(found: Evaluation) -> None:
     text = str(found)
     assert "ndcg@5" in text

@@ -61,7 +61,8 @@ def evaluate(
         seed: of both draws.
 
     Accuracy, precision, recall and F1 are at the artefact's threshold: of the best F1 on the *tune*
-    rows; 0.5 where a ranker meets rows without their data set.
+    rows; 0.5 where a ranker meets rows without their data set. Every row counts once, whatever its
+    weight in training.
 
     Raises:
         ParameterError: no such metric or column, or rows that a metric cannot judge, as of one class.
