@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from recprune.data import Dataset, Negatives
     from recprune.errors import RecpruneError, RecpruneWarning
-    from recprune.evaluation import compare, verdict
+    from recprune.evaluation import verdict
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
     from recprune.models import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TwoTower,
         WideDeep,
     )
-    from recprune.pipeline import evaluate, run, tune
+    from recprune.pipeline import Effort, baselines, compare, evaluate, run, tune
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -45,7 +45,7 @@ _HOMES = {
     "Negatives": "data",
     "RecpruneError": "errors",
     "RecpruneWarning": "errors",
-    "compare": "evaluation",
+    "compare": "pipeline",
     "verdict": "evaluation",
     "FieldRanking": "importance",
     "rank_fields": "importance",
@@ -70,6 +70,8 @@ _HOMES = {
     "Penalty": "models",
     "Training": "models",
     "evaluate": "pipeline",
+    "Effort": "pipeline",
+    "baselines": "pipeline",
     "run": "pipeline",
     "tune": "pipeline",
     "plan": "pruning",
@@ -89,6 +91,7 @@ __all__ = [
     "DCNv2",
     "Dataset",
     "DeepFM",
+    "Effort",
     "Field",
     "FieldRanking",
     "FinalMLP",
@@ -106,6 +109,7 @@ __all__ = [
     "Training",
     "TwoTower",
     "WideDeep",
+    "baselines",
     "compare",
     "evaluate",
     "load",

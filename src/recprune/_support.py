@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib
 import logging
+import re
 import sys
 import threading
 import zlib
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import MissingExtra, ParameterError
 
-__all__ = ["compiled", "fingerprint", "logger", "progress", "require", "stream"]
+__all__ = ["byte_count", "compiled", "fingerprint", "logger", "progress", "require", "stream"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +60,38 @@ def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+#: Bytes of each unit, by its name in capitals.
+UNITS = {"": 1, "B": 1}
+UNITS |= {f"{p}B": 1000 ** (i + 1) for i, p in enumerate("KMGT")}
+UNITS |= {f"{p}IB": 1024 ** (i + 1) for i, p in enumerate("KMGT")}
+
+
+def byte_count(size: object, owner: str) -> int:
+    """Return a size in bytes: a number, or a text with a unit, in any case of letters.
+
+    Args:
+        size: ``2_000_000``, ``"2 MB"`` (2 · 10⁶), ``"2 MiB"`` (2 · 2²⁰), ``"500kb"``.
+        owner: whose parameter ``bytes`` it is, for the error.
+
+    Raises:
+        ParameterError: neither, or less than one byte.
+
+    >>> byte_count("1.5 MB", "prune"), byte_count("2 KiB", "prune"), byte_count(300, "prune")
+    (1500000, 2048, 300)
+    """
+    count = 0
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", size, re.IGNORECASE | re.ASCII)
+        if found is not None and found[2].upper() in UNITS:
+            count = int(float(found[1]) * UNITS[found[2].upper()])
+    elif isinstance(size, int | np.integer) and not isinstance(size, bool):
+        count = int(size)
+    if count < 1:
+        constraint = "a number of bytes ≥ 1, or a text such as '2 MB' or '500 KiB'"
+        raise ParameterError.of("bytes", owner, constraint, size)
+    return count
 
 
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:

@@ -26,8 +26,17 @@ from recprune.errors import ArtifactError, PlanError
 from recprune.folders import folder_written_whole
 from recprune.layout import Encoding, Layout, Plan, State
 from recprune.schema import Schema
+from recprune.sparse import without_zeros
 
-__all__ = ["Artifact", "folder_written_whole", "read_artifact", "stored_size", "write_artifact"]
+__all__ = [
+    "Artifact",
+    "as_stored",
+    "folder_written_whole",
+    "read_artifact",
+    "stored_size",
+    "stored_weights",
+    "write_artifact",
+]
 
 FORMAT, PROTOCOL = "recprune", 2
 CONFIG = "config.json"
@@ -187,9 +196,24 @@ def _check_uses(layout: Layout) -> None:
                 raise ArtifactError(f"Axis {axis.name!r} lies outside tensor {use.tensor!r}.")
 
 
-def stored_size(artifact: Artifact) -> int:
-    """Return the bytes that :func:`write_artifact` would count, without writing."""
-    return sum(len(data) for data in _counted_files(artifact).values())
+def stored_size(artifact: Artifact, zeros: bool = True) -> int:
+    """Return the bytes that :func:`write_artifact` would count, without writing.
+
+    Args:
+        artifact: a model.
+        zeros: whether zeros are stored, as they are; False = what the artefact would take with
+            values and positions instead (:func:`recprune.sparse.without_zeros`).
+    """
+    files = _counted_files(artifact)
+    if not zeros:
+        stored = without_zeros(_encode(artifact.state, artifact.plan))
+        files["model.safetensors"] = format_tensors(stored)
+    return sum(len(data) for data in files.values())
+
+
+def stored_weights(artifact: Artifact) -> bytes:
+    """Return the file ``model.safetensors``: equal bytes, equal weights."""
+    return format_tensors(_encode(artifact.state, artifact.plan))
 
 
 def _counted_files(artifact: Artifact) -> dict[str, bytes]:
@@ -198,7 +222,7 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     axes = artifact.layout.axes
     keep = {name: axes[name].units for name in artifact.plan.keep if name in axes}
     return {
-        "model.safetensors": format_tensors(_encode(artifact.state, artifact.plan)),
+        "model.safetensors": stored_weights(artifact),
         "vocab.safetensors": format_tensors(artifact.encoder.tensors()),
         "plan.safetensors": format_tensors(keep),
     }

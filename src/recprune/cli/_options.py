@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -18,11 +17,9 @@ from recprune.errors import InputError, ParameterError
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from recprune.artifact import Artifact
     from recprune.data import Dataset, Spec
     from recprune.data.bad_rows import BadRows
     from recprune.data.negatives import Negatives
-    from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
 __all__ = [
@@ -56,10 +53,7 @@ __all__ = [
     "counted",
     "emit",
     "keep_bad_rows",
-    "open_model",
-    "open_scored",
     "pairs",
-    "read_again",
     "read_config",
     "read_data",
     "typed_command",
@@ -68,8 +62,6 @@ __all__ = [
 #: The environment's variable for the database's URL. Arguments are seen by every process of a
 #: machine, and the report quotes them, so that a password may not stand there.
 SQL_URL = "RECPRUNE_SQL_URL"
-#: Rows that a saved model scores at once.
-SCORED_AT_ONCE = 1 << 16
 
 Table = Annotated[
     Path, typer.Argument(help="A table in any form that is read, or a folder that ingest wrote.")
@@ -264,74 +256,6 @@ def read_config(file: Path | None, settings: Sequence[str] | None, **given: Any)
         overrides[name.strip()] = _value(value.strip())
     overrides |= {k: v for k, v in given.items() if v is not None}
     return RunConfig.read(file, **overrides) if file is not None else RunConfig.of(**overrides)
-
-
-def open_model(
-    model: Path,
-    table: Path | Query,
-    drop: Sequence[str] | None,
-    schema: Path | None,
-    split: str | None,
-    seed: int | None,
-    bad: BadRows | None = None,
-) -> tuple[Ranker, Dataset]:
-    """Load a trainable model and the table it belongs to, split as when it was trained."""
-    from recprune.artifact import read_artifact
-    from recprune.models import ranker_of
-
-    artifact = read_artifact(model)
-    ranker, data = ranker_of(artifact), read_again(artifact, table, drop, schema, bad)
-    return ranker, data.split(by=split or "auto", seed=seed or 0)
-
-
-def open_scored(
-    models: Sequence[Path],
-    table: Path | Query,
-    part: str,
-    drop: Sequence[str] | None,
-    schema: Path | None,
-    split: str | None,
-    seed: int | None,
-    bad: BadRows | None = None,
-) -> tuple[Artifact, list[Any], Any, Any]:
-    """Return the last model's artefact, each model's logits, the labels, and the scored rows."""
-    if part not in ("test", "all"):
-        raise ParameterError.of("--part", "recprune", "test or all", part)
-    import numpy as np
-
-    from recprune.artifact import read_artifact
-    from recprune.data.encode import encode_frame
-    from recprune.runtime import Scorer
-
-    artifacts = [read_artifact(path) for path in models]
-    data = read_again(artifacts[0], table, drop, schema, bad)
-    rows = data.all_rows() if part == "all" else data.split(by=split or "auto", seed=seed or 0).test
-    logits = []
-    for artifact in artifacts:
-        scorer, encoded = Scorer(artifact), encode_frame(artifact.encoder, rows.columns)
-        parts = [scorer.logits(block) for _, block in encoded.blocks(SCORED_AT_ONCE)]
-        logits.append(np.concatenate(parts))
-    return artifacts[-1], logits, rows.label, rows
-
-
-def read_again(
-    artifact: Artifact,
-    table: Path | Query,
-    drop: Sequence[str] | None,
-    schema: Path | None,
-    bad: BadRows | None,
-) -> Dataset:
-    """Read a table as when the model was trained: same roles, same labels."""
-    from recprune.data import read_spec
-    from recprune.data.labels import LabelRule
-
-    meta = artifact.encoder.schema
-    rule = LabelRule.from_json(artifact.meta.get("labels") or {"column": meta.label})
-    if rule.negatives is not None:
-        rule = replace(rule, negative_rate=None)  # measured anew
-    columns = {"user": meta.user, "item": meta.item, "time": meta.time}
-    spec = replace(read_spec(schema), label=rule.column, labels=rule)
-    return read_data(table, rule.column, columns, drop, spec, bad)
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

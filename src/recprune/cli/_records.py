@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recprune.cli._opening import Again, open_model, open_part
 from recprune.cli._options import (
     Config,
     Drop,
@@ -29,13 +29,10 @@ from recprune.cli._options import (
     User,
     chosen_negatives,
     chosen_rows,
-    open_model,
-    open_scored,
-    read_again,
     read_config,
     read_data,
 )
-from recprune.errors import InputError, ParameterError
+from recprune.errors import InputError
 
 if TYPE_CHECKING:
     from recprune.artifact import Artifact
@@ -45,58 +42,70 @@ if TYPE_CHECKING:
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
-__all__ = ["Job", "Ready", "Rows", "Stated", "Trained"]
+__all__ = ["AsTrainedOn", "Job", "Ready", "Rows", "Stated", "Trained"]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Which rows are read."""
+class Source:
+    """Which rows are read, where the verb itself takes the table."""
 
-    table: TableOrSql = None
     on_bad_rows: OnBadRows = None
     sql: Sql = None
     sql_url_file: SqlUrlFile = None
 
-    def chosen(self, otherwise: str = "error") -> tuple[Path | Query, BadRows]:
+    def rows_of(self, table: Path | None, otherwise: str) -> tuple[Path | Query, BadRows]:
         """Return the table or the query, and what collects its bad rows.
 
         Args:
+            table: as typed; None = not given.
             otherwise: what becomes of bad rows where ``--on-bad-rows`` is not given.
         """
-        return chosen_rows(self.table, self.sql, self.sql_url_file, self.on_bad_rows or otherwise)
+        return chosen_rows(table, self.sql, self.sql_url_file, self.on_bad_rows or otherwise)
 
 
 @dataclass(frozen=True)
-class Trained(Rows):
-    """The rows that a saved model is used on, split as when it was trained."""
+class Rows(Source):
+    """Which rows are read."""
+
+    table: TableOrSql = None
+
+    def chosen(self, otherwise: str = "error") -> tuple[Path | Query, BadRows]:
+        """Return the table or the query, and what collects its bad rows; see :meth:`rows_of`."""
+        return self.rows_of(self.table, otherwise)
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """How rows are read again as when a model was trained."""
 
     drop: Drop = None
     schema: Schema = None
     split: Split = None
     seed: Seed = None
 
+    def again(self, rows: Path | Query, bad: BadRows) -> Again:
+        """Return how a table or a query is read."""
+        return Again(rows, self.drop, self.schema, self.split, self.seed, bad)
+
+
+@dataclass(frozen=True)
+class AsTrainedOn(AsTrained, Source):
+    """The same, where the verb itself takes the table."""
+
+
+@dataclass(frozen=True)
+class Trained(AsTrained, Rows):
+    """The rows that a saved model is used on, split as when it was trained."""
+
     def opened(self, model: Path) -> tuple[Ranker, Dataset, BadRows]:
         """Return the model to train on, and the table that it belongs to."""
         rows, bad = self.chosen()
-        return *open_model(model, rows, self.drop, self.schema, self.split, self.seed, bad), bad
-
-    def scored(
-        self, models: Sequence[Path], part: str
-    ) -> tuple[Artifact, list[Any], Any, Any, BadRows]:
-        """Return the last model's artefact, each one's logits, the labels, and the scored rows."""
-        rows, bad = self.chosen()
-        found = open_scored(models, rows, part, self.drop, self.schema, self.split, self.seed, bad)
-        return *found, bad
+        return *open_model(model, self.again(rows, bad)), bad
 
     def table_of(self, artifact: Artifact, part: str) -> tuple[Dataset | DataSplit, BadRows]:
         """Return the table of a saved model, split as when it was trained; or all of its rows."""
-        if part not in ("test", "all"):
-            raise ParameterError.of("--part", "recprune", "test or all", part)
         rows, bad = self.chosen()
-        data = read_again(artifact, rows, self.drop, self.schema, bad)
-        if part == "all":
-            return data.all_rows(), bad
-        return data.split(by=self.split or "auto", seed=self.seed or 0), bad
+        return open_part(artifact, self.again(rows, bad), part), bad
 
 
 @dataclass(frozen=True)

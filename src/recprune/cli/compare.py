@@ -1,45 +1,88 @@
-"""``recprune compare``: is the small model no worse than the full one?"""
+"""``recprune compare``: are small models no worse than the full one?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recprune.cli._options import Json, Model, Part, counted, emit
-from recprune.cli._records import Trained
+from recprune.cli._opening import open_part
+from recprune.cli._options import Json, Part, counted, emit
+from recprune.cli._records import AsTrainedOn
+from recprune.errors import InputError, ParameterError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from recprune.pipeline import Comparison
+
+METRICS = ("auc", "logloss", "accuracy")
+USAGE = "recprune compare FULL PRUNED… TABLE"
 
 
 def command(
-    full: Model,
-    pruned: Annotated[Path, typer.Argument(help="The pruned model's folder.")],
-    trained: Trained,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FULL PRUNED... TABLE",
+            help="Folders of saved models, the full one first; then the table (not with --sql).",
+        ),
+    ],
+    trained: AsTrainedOn,
+    metric: Annotated[str, typer.Option("--metric", help=f"{', '.join(METRICS)}.")] = "auc",
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Largest drop of AUC that passes.")
+        float, typer.Option("--tolerance", help="Largest drop that passes.")
     ] = 0.002,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Column whose values are slices; repeat for more."),
+    ] = None,
     part: Part = "test",
     as_json: Json = False,
 ) -> int:
-    """Judge a pruned model against the full one on the same rows; exit 3 when not PASS."""
-    from recprune.artifact import read_artifact, stored_size
-    from recprune.evaluation import verdict
+    """Judge pruned models against the full one on the same rows; exit 3 when not all PASS."""
+    if metric not in METRICS:
+        raise ParameterError(f"There is no verdict by {metric!r}.{nearest(metric, METRICS)}")
+    models, table = _told_apart(paths, trained.sql is not None)
+    rows, bad = trained.rows_of(table, "error")
+    from recprune.artifact import read_artifact
+    from recprune.pipeline import compare
 
-    _, logits, label, rows, bad = trained.scored([full, pruned], part)
-    decision = verdict(
-        label,
-        *logits,
-        users=rows.users,
-        items=rows.items,
-        tolerance=tolerance,
-        seed=trained.seed or 0,
-    )
-    sizes = [stored_size(read_artifact(path)) for path in (full, pruned)]
-    result = {
-        "verdict": decision.to_json(),
-        "bytes": {"full": sizes[0], "pruned": sizes[1]},
-        "compression": sizes[0] / sizes[1],
-        **counted(bad),
-    }
-    emit(result, as_json)
-    return 0 if decision.outcome == "PASS" else 3
+    data = open_part(read_artifact(models[0]), trained.again(rows, bad), part)
+    options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "by": by or ()}
+    found = compare(models[0], models[1:], data, seed=trained.seed or 0, **options)
+    emit({**found.to_json(), **counted(bad)}, as_json, _shown(found))
+    return 0 if found.passed else 3
+
+
+def _told_apart(paths: list[Path], sql: bool) -> tuple[list[Path], Path | None]:
+    """Return the models' folders, of which there are two or more, and the table."""
+    models, table = (paths, None) if sql else (paths[:-1], paths[-1])
+    if table is not None and (table / "config.json").is_file():
+        raise InputError(
+            f"The last argument of compare is the table; {str(table)!r} is a model's folder. "
+            f"Usage: {USAGE}"
+        )
+    if len(models) < 2:
+        given = "without a table" if sql else "and the table"
+        raise InputError(
+            f"compare needs the full model's folder, one or more pruned models' {given}. "
+            f"Got {' '.join(map(str, paths))!r}. Usage: {USAGE}"
+        )
+    return models, table
+
+
+def _shown(found: Comparison) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head, *rows = found.cells()
+    table = Table(header_style="bold")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="left" if number in (0, len(head) - 1) else "right")
+    for row in rows:
+        # Text, never a string: names come from the user, and a string would be read as markup.
+        table.add_row(*(Text(cell) for cell in row))
+    return Group(table, *(Text(note) for note in found.notes()))

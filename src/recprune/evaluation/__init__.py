@@ -1,11 +1,11 @@
 """How good a model is, and whether a pruned one is no worse."""
 
-from recprune.evaluation.comparison import Comparison, compare
 from recprune.evaluation.cross_fitting import Fold, cross_fitted_verdict, folds_of, resampled_t
 from recprune.evaluation.delong import clustered_delong
 from recprune.evaluation.estimates import Estimate
 from recprune.evaluation.evaluated import Evaluation, GroupMetrics, evaluate_scores
 from recprune.evaluation.groups import group_of, slice_groups
+from recprune.evaluation.judging import judge_rows
 from recprune.evaluation.latency import paired_latency_us
 from recprune.evaluation.ledger import TestUses
 from recprune.evaluation.noninferiority import (
@@ -20,7 +20,6 @@ from recprune.evaluation.selection import choose_fields
 from recprune.evaluation.slices import SliceResult, judge_slices
 
 __all__ = [
-    "Comparison",
     "Estimate",
     "Evaluation",
     "Fold",
@@ -30,12 +29,12 @@ __all__ = [
     "Verdict",
     "choose_fields",
     "clustered_delong",
-    "compare",
     "cross_fitted_verdict",
     "evaluate_scores",
     "fixed_sequence",
     "folds_of",
     "group_of",
+    "judge_rows",
     "judge_slices",
     "paired_latency_us",
     "reference_reasons",

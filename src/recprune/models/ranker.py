@@ -111,8 +111,22 @@ class Ranker:
         Returns:
             self.
         """
-        encoder = self.fields_of(train_rows.encoder)
-        self.labels, self.rule = self.labels_of(train_rows), train_rows.rule.to_json()
+        self.begin(train_rows)
+        self.history = self.train_on(train_rows, valid=valid, **options)
+        return self
+
+    def begin(self, rows: Split, encoder: Encoder | None = None) -> Ranker:
+        """Draw the first weights, without training.
+
+        Args:
+            rows: say what the labels are.
+            encoder: of the fields; None = that of the rows.
+
+        Returns:
+            self.
+        """
+        encoder = self.fields_of(encoder or rows.encoder)
+        self.labels, self.rule = self.labels_of(rows), rows.rule.to_json()
         draft = Draft(encoder, self.dim, self.wide, len(self.labels))
         self.declare(draft)
         self._encoder, self._layout = encoder, draft.layout()
@@ -120,8 +134,23 @@ class Ranker:
         seed = int(stream(self.seed, "weights").integers(2**62))
         draws = torch.Generator().manual_seed(seed)
         self._net = new_network(encoder, self._layout, draft.parts, draws, self.hidden.dropout)
-        self.history = self.train_on(train_rows, valid=valid, **options)
         return self
+
+    def like(self, **changed: Any) -> Ranker:
+        """Return a ranker of the same class, options, training and seed, but for those given.
+
+        It is not fitted.
+
+        >>> Ranker(dim=8, seed=3).like(dim=4).options()["dim"]
+        4
+        """
+        given = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return type(self)(**{**given, **changed})
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are weights."""
+        return self._net is not None
 
     def fields_of(self, encoder: Encoder) -> Encoder:
         """Return the encoder of the fields that this kind of ranker reads: all of them."""
@@ -299,6 +328,18 @@ class Ranker:
 
         with folder_written_whole(Path(path)) as folder:
             return write_artifact(folder, self.artifact(), __version__)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel between processes as arrays: torch would share memory with the sender."""
+        net = None if self._net is None else (self.state, self.parts)
+        return {**self.__dict__, "_net": net}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        self.__dict__.update(given)
+        if given["_net"] is not None:
+            state, parts = given["_net"]
+            net = network_from_state(state, self.layout, self.encoder, parts, self.hidden.dropout)
+            self._net = net
 
     def _fitted(self, part: T | None) -> T:
         if part is None:

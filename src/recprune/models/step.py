@@ -35,12 +35,14 @@ class Updates:
         learning_rate: of the dense layers; the table's is three times that.
         penalty: L1, L2 and group penalties.
         horizon: steps that the running mean of the weights reaches back.
+        keep_zeros: whether weights that are zero now stay so.
         bf16: whether hidden layers multiply in bfloat16.
     """
 
     learning_rate: float
     penalty: Penalty
     horizon: int
+    keep_zeros: bool = False
     bf16: bool = False
 
 
@@ -67,6 +69,8 @@ class Step:
         assert self.mean.rows is not None
         kind = FusedTable if net.table.device.type == "cpu" else PlainTable
         self.table: PlainTable | FusedTable = kind(net, prior, self.lazy, self.mean.rows)
+        #: Where weights stay zero, a mask a parameter.
+        self.zeros = [(p, p == 0) for p in net.parameters()] if updates.keep_zeros else []
         self.rate(1.0)
 
     def rate(self, factor: float) -> None:
@@ -134,9 +138,16 @@ class Step:
         if optimiser is not None:
             optimiser.step()
         self._penalise()
+        self.hold_zeros()
         self.mean.add()
         net.draws, net.bf16 = None, False
         return float(loss.detach())
+
+    @torch.no_grad()
+    def hold_zeros(self) -> None:
+        """Set to zero again what is to stay so: a momentum, or a shared part, has moved it."""
+        for parameter, zero in self.zeros:
+            parameter.masked_fill_(zero, 0)
 
     @torch.no_grad()
     def _penalise(self) -> None:

@@ -76,17 +76,18 @@ def train(
         raise ParameterError.of("checkpoint", "train", "None where there is an extra", checkpoint)
     batch, n = training.batch_of(len(rows)), len(rows)
     steps = math.ceil(n / batch)
-    # Shared parts would undo the exact zeros of a sparse penalty.
-    groups = 0 if training.penalty.sparse else groups
+    # Shared parts and means would undo exact zeros.
+    zeros = training.penalty.sparse or training.keep_zeros
+    groups = 0 if zeros else groups
     # What an extra and its taps bring along is on the processor.
     device = device_of("cpu" if extra else training.device)
     with _moved(net, device):
         prior = FrequencyPrior(net, rows, training.unknown_rate, groups, training.unseen_rare)
         guard = Guard(objective, steps, training.learning_rate)
         bf16 = uses_bf16(training.precision, device)
-        step = Step(
-            net, prior, guard, Updates(training.learning_rate, training.penalty, steps, bf16)
-        )
+        rate, penalty = training.learning_rate, training.penalty
+        updates = Updates(rate, penalty, steps, training.keep_zeros, bf16)
+        step = Step(net, prior, guard, updates)
         before = score() if score else None
         kept = None
         if checkpoint is not None:
@@ -96,6 +97,7 @@ def train(
         if not course.resume():
             course.start(before)
             prior.unfold(net)
+            step.hold_zeros()
         while not course.over:
             order = shuffled(n, stream(seed, "order", course.epoch + 1))
             if not course.done:
@@ -109,7 +111,7 @@ def train(
                     course.save()
             latest = step.mean.swap_in()
             prior.fold(net)
-            if training.penalty.sparse:
+            if zeros:
                 _keep_zeros(net, latest)
             epoch = course.end(n, score() if score else None)
             step.mean.put(latest)
@@ -145,6 +147,6 @@ def predict_logits(
 
 @torch.no_grad()
 def _keep_zeros(net: FieldNet, latest: Sequence[Tensor]) -> None:
-    """Set to zero what a proximal step has set to zero: a mean over steps is not."""
+    """Set to zero what the last step has set to zero: a mean over steps is not."""
     for parameter, value in zip(net.parameters(), latest, strict=False):
         parameter.masked_fill_(value == 0, 0)

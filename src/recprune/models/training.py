@@ -44,6 +44,8 @@ class Training:
         precision: of the hidden layers' products: ``"fp32"``, ``"bf16"``, or ``"auto"``: bf16 where
             the processor has instructions for it. Weights, embeddings, the loss and what is scored
             are fp32 in either case.
+        keep_zeros: whether weights that are exactly zero when training begins stay so: what was set
+            to zero is not to revive. Biases of a ranker that was never trained are zero, too.
         device: where to compute: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one. The
             network comes back to the processor.
 
@@ -62,6 +64,7 @@ class Training:
     metric: str = "auc"
     class_weight: ClassWeight = None
     precision: Precision = "auto"
+    keep_zeros: bool = False
     device: Device = "auto"
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class Training:
             "batch_size": (self.batch_size is None or self.batch_size >= 1, "None or an int ≥ 1"),
             "learning_rate": (0 < self.learning_rate < 1, "a float in (0, 1)"),
             "patience": (self.patience >= 1, "an int ≥ 1"),
+            "keep_zeros": (isinstance(self.keep_zeros, bool), "True or False"),
             "unknown_rate": (self.unknown_rate >= 0, "a float ≥ 0"),
         }
         for name, (good, constraint) in checks.items():

@@ -1,10 +1,28 @@
 """The main job, and the pieces of it that the command line uses one by one."""
 
+from recprune.pipeline.comparison import Comparison, Contender, compare
 from recprune.pipeline.config import RunConfig
+from recprune.pipeline.equal_bytes import Baseline, Baselines, Effort, baselines
 from recprune.pipeline.evaluating import evaluate
 from recprune.pipeline.job import run
 from recprune.pipeline.run_folder import train_model
 from recprune.pipeline.saving import save_model, ship
 from recprune.pipeline.tuning import Tuned, tune
 
-__all__ = ["RunConfig", "Tuned", "evaluate", "run", "save_model", "ship", "train_model", "tune"]
+__all__ = [
+    "Baseline",
+    "Baselines",
+    "Comparison",
+    "Contender",
+    "Effort",
+    "RunConfig",
+    "Tuned",
+    "baselines",
+    "compare",
+    "evaluate",
+    "run",
+    "save_model",
+    "ship",
+    "train_model",
+    "tune",
+]

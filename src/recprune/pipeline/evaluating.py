@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset, Split
-from recprune.data.encode import encode_frame
 from recprune.errors import DataError
 from recprune.evaluation import Evaluation, evaluate_scores
 from recprune.evaluation.lists import Items, ListTask, Shown, list_task, ranked, sampled
@@ -17,6 +16,7 @@ from recprune.evaluation.row_metrics import ScoredRows
 from recprune.metrics import metric
 from recprune.models import Ranker
 from recprune.pipeline.saving import shipped
+from recprune.pipeline.scoring import encoded_for, logits_in_blocks
 from recprune.runtime import Scorer
 from recprune.texts import text
 from recprune.users import Users
@@ -26,8 +26,6 @@ __all__ = ["ROW_METRICS", "catalogue_score", "evaluate", "ranking_task"]
 Index = NDArray[np.integer[Any]]
 #: What is measured where nothing is asked for.
 ROW_METRICS = ("auc", "logloss", "accuracy", "precision", "recall")
-#: Rows that are scored at once.
-AT_ONCE = 1 << 16
 
 
 def evaluate(
@@ -138,8 +136,7 @@ def catalogue_score(scorer: Scorer, users: Users) -> Callable[[Index], NDArray[n
 def _logits(model: Ranker | Scorer, rows: Split) -> NDArray[np.float32]:
     if isinstance(model, Ranker):
         return model.logits(model.aligned(rows).rows)
-    encoded = encode_frame(model.encoder, rows.columns)
-    return np.concatenate([model.logits(block) for _, block in encoded.blocks(AT_ONCE)])
+    return logits_in_blocks(model, encoded_for(model.encoder, rows))
 
 
 def _threshold(scorer: Scorer | None) -> float:

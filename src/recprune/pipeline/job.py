@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from recprune.artifact import Artifact, folder_written_whole
 from recprune.data import Dataset, Split
 from recprune.data.checks import check_dataset
 from recprune.data.quality import refuse_grave
-from recprune.evaluation import Verdict, paired_latency_us, row_facts
+from recprune.evaluation import Verdict, row_facts
 from recprune.metrics import calibration_curve
 from recprune.models import Ranker
 from recprune.pipeline.attributes import attribute_groups
@@ -27,6 +27,7 @@ from recprune.pipeline.judgement import final_verdict, user_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
+from recprune.pipeline.scoring import latencies
 from recprune.pipeline.search import Search, search
 from recprune.pipeline.techniques import techniques
 from recprune.pipeline.yardsticks import yardsticks
@@ -34,8 +35,6 @@ from recprune.report import model_card, write_report
 from recprune.runtime import Scorer
 
 __all__ = ["run"]
-
-LATENCY_ROWS = (1, 1000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,14 +173,12 @@ def _dataset_facts(data: Dataset, name: str) -> dict[str, Any]:
 def _model_facts(
     scored: Mapping[str, _Scored], data: Dataset, lists: Mapping[str, Lists]
 ) -> dict[str, Any]:
-    out: dict[str, Any] = {k: {} for k in scored}
-    for size in LATENCY_ROWS:
-        times = paired_latency_us([_call(s.scorer, s.test, size) for s in scored.values()])
-        for key, value in zip(scored, times, strict=True):
-            out[key].setdefault("latency_us", {})[str(size)] = round(float(value), 2)
-    for key, s in scored.items():
+    out: dict[str, Any] = {}
+    times = latencies([(s.scorer, s.test.rows) for s in scored.values()])
+    for (key, s), latency in zip(scored.items(), times, strict=True):
         metrics = row_facts(s.logits, data.test.label, s.artifact.meta["threshold"])
-        out[key] |= {
+        out[key] = {
+            "latency_us": latency,
             "metrics": {**metrics, **lists[key].metrics},
             "bytes": s.bytes,
             "params": s.model.params,
@@ -235,7 +232,7 @@ def _technique_facts(
         out.append(
             _technique(rival.name, rival.bytes, logits, against, data)
             | {
-                "latency_us": _latency(scorer, test),
+                "latency_us": latencies([(scorer, test.rows)])[0],
                 "seconds": round(rival.seconds, 1),
                 "cuts": rival.cuts,
             }
@@ -245,7 +242,11 @@ def _technique_facts(
         cuts = "; ".join(c.label for c in found.candidates[1 : found.chosen + 1])
         out.append(
             combined
-            | {"latency_us": _latency(pruned.scorer, pruned.test), "seconds": None, "cuts": cuts}
+            | {
+                "latency_us": latencies([(pruned.scorer, pruned.test.rows)])[0],
+                "seconds": None,
+                "cuts": cuts,
+            }
         )
     return out
 
@@ -263,19 +264,6 @@ def _technique(
         "ci": list(against.ci),
         "outcome": against.outcome,
     }
-
-
-def _latency(scorer: Scorer, test: Split) -> dict[str, float]:
-    return {
-        str(size): round(float(paired_latency_us([_call(scorer, test, size)])[0]), 2)
-        for size in LATENCY_ROWS
-    }
-
-
-def _call(scorer: Scorer, test: Split, size: int) -> Callable[[], Any]:
-    """Return the call that is timed: ``size`` encoded test rows (repeated where there are fewer)."""
-    rows = test.rows[np.arange(size) % len(test.rows)]
-    return lambda: scorer.logits(rows)
 
 
 def _score_facts(scored: Mapping[str, _Scored]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from recprune.data import Dataset
 from recprune.evaluation import (
     TestUses,
     Verdict,
-    judge_slices,
+    judge_rows,
     reference_reasons,
     slice_groups,
     verdict,
@@ -58,24 +58,11 @@ def final_verdict(
         model: the pruned model's stored weights, for the count of uses.
     """
     test = data.test
-    decision = verdict(
-        test.label,
-        full,
-        pruned,
-        users=test.users,
-        items=test.items,
-        tolerance=config.tolerance,
-        seed=config.seed,
-    )
     groups = slice_groups(test, data.train, chosen_attributes(data))
-    slices = judge_slices(test.label, full, pruned, groups, test.users)
-    alarms = [s.slice for s in slices if s.outcome == "alarm"]
-    if alarms:
-        reason = f"worse by more than the slice tolerance on: {', '.join(alarms)}"
-        decision = replace(decision, outcome="FAIL", reasons=(*decision.reasons, reason))
+    decision = judge_rows(test, full, pruned, groups, tolerance=config.tolerance, seed=config.seed)
     reached = {r["name"]: r["auc"] for r in references}
     weak = reference_reasons(
         auc(test.label, full), reached["popularity"], reached["LR"], config.tolerance
     )
     uses = TestUses().count(test.label, model)
-    return replace(weak_reference(decision, weak), slices=slices, test_uses=uses)
+    return replace(weak_reference(decision, weak), test_uses=uses)

@@ -11,7 +11,7 @@ from recprune.artifact import stored_size
 from recprune.data import Dataset
 from recprune.importance import FieldRanking
 from recprune.models import Penalty, Ranker
-from recprune.pruning import FineTuning, encode, fine_tune, repair
+from recprune.pruning import FineTuning, encode, encoded_size, fine_tune, repair
 from recprune.pruning.planning import plan_from_scores, score_units
 
 __all__ = ["Technique", "techniques"]
@@ -98,11 +98,14 @@ def _by_fields(
 ) -> tuple[Ranker, str]:
     kept: tuple[str, ...] = ()
     for field in ranking.fields:
-        if _size(_cut(reference, {"fields": (*kept, field)}, {}, data, mended=False)) <= budget:
+        if (
+            encoded_size(_cut(reference, {"fields": (*kept, field)}, {}, data, mended=False))
+            <= budget
+        ):
             kept = (*kept, field)
     if not kept:  # no field fits: the smallest there is
         sizes = {
-            field: _size(_cut(reference, {"fields": (field,)}, {}, data, mended=False))
+            field: encoded_size(_cut(reference, {"fields": (field,)}, {}, data, mended=False))
             for field in ranking.fields
         }
         kept = (min(sizes, key=sizes.__getitem__),)
@@ -117,7 +120,7 @@ def _by_units(
     low, high, best = 0.0, 1.0, 0.0
     for _ in range(STEPS):
         share = (low + high) / 2
-        if _size(_cut(model, _keep(model, share), scores, data, mended=False)) <= budget:
+        if encoded_size(_cut(model, _keep(model, share), scores, data, mended=False)) <= budget:
             low = best = share
         else:
             high = share
@@ -144,7 +147,3 @@ def _cut(
 ) -> Ranker:
     made = plan_from_scores(model, keep, scores)  # type: ignore[arg-type]
     return model.apply(made, repair(model, data.train, made) if mended else None)
-
-
-def _size(model: Ranker) -> int:
-    return stored_size(encode(model).artifact())

@@ -1,6 +1,6 @@
 """Make a ranker smaller: plan, repair, apply, fine-tune, encode."""
 
-from recprune.pruning.encode import encode
+from recprune.pruning.encode import encode, encoded_size
 from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
@@ -12,6 +12,7 @@ __all__ = [
     "Wanted",
     "cut",
     "encode",
+    "encoded_size",
     "fine_tune",
     "plan",
     "prune",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from recprune.artifact import as_stored
+from recprune.artifact import as_stored, stored_size
 from recprune.layout import Encoding, Plan
 from recprune.models import Ranker
 
-__all__ = ["encode"]
+__all__ = ["encode", "encoded_size"]
 
 
 def encode(
@@ -28,3 +28,8 @@ def encode(
     encoded = model.with_state(as_stored(model.state, plan))
     encoded.plan = plan
     return encoded
+
+
+def encoded_size(model: Ranker, zeros: bool = True) -> int:
+    """Return the stored bytes of the ranker once it is encoded; ``zeros`` as ``stored_size``'s."""
+    return stored_size(encode(model).artifact(), zeros)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from recprune.report.facts import at, headline, interval, latencies, meaning, number, records
+from recprune.report.plots_baselines import baselines
 from recprune.report.plots_cuts import (
     importance,
     ranking,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "baselines",
     "calibration",
     "importance",
     "learning",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["importance", "rounds", "sizes", "techniques", "verdict"]
+__all__ = ["byte_axis", "importance", "rounds", "sizes", "techniques", "verdict"]
 
 Report = Mapping[str, Any]
 MOST = 40
@@ -177,7 +177,7 @@ def rounds(report: Report) -> Figure:
         drawn.append((x, y))
     drawn.sort()
     axes.plot(*zip(*drawn, strict=True), color=COLOURS["dropped"], lw=1, zorder=1)
-    axes.set_xlabel(_byte_axis(axes, drawn) if sized else "Share of the units kept")
+    axes.set_xlabel(byte_axis(axes, drawn) if sized else "Share of the units kept")
     if relative and tolerance is not None:
         bottom, top = axes.get_ylim()
         bottom = min(bottom, -tolerance * 1.6)
@@ -274,7 +274,7 @@ def round_place(row: Report, sized: bool, relative: bool) -> tuple[float, float]
     return x or 0.0, y or 0.0
 
 
-def _byte_axis(axes: Axes, drawn: Sequence[tuple[float, float]]) -> str:
+def byte_axis(axes: Axes, drawn: Sequence[tuple[float, float]]) -> str:
     """Scale the x-axis to sorted points' bytes, and return its label."""
     low, high = drawn[0][0], drawn[-1][0]
     axes.xaxis.set_major_formatter(lambda v, _: bytes_text(v))

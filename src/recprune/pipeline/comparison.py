@@ -1,0 +1,259 @@
+"""Models side by side on the same rows: verdicts, and what the smaller ones save."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.artifact import Artifact, read_artifact, stored_size, stored_weights
+from recprune.data import Dataset, Split
+from recprune.encoding import Rows
+from recprune.errors import ParameterError
+from recprune.evaluation import TestUses, Verdict, judge_rows, slice_groups
+from recprune.evaluation.paired import Metric
+from recprune.models import Ranker
+from recprune.models.held_out import held_out_score
+from recprune.pipeline.scoring import encoded_for, latencies, logits_in_blocks
+from recprune.report.wording import (
+    bytes_text,
+    interval_text,
+    listed,
+    metric_name,
+    micro_text,
+    number_text,
+    signed_text,
+)
+from recprune.runtime import Scorer
+
+__all__ = ["Comparison", "Contender", "compare"]
+
+METRICS = ("auc", "logloss", "accuracy")
+
+#: A model: fitted, read, or the folder of a saved one.
+Model = Ranker | Artifact | str | Path
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of a comparison.
+
+    Args:
+        name: as given, or the folder's.
+        bytes: as stored.
+        metrics: name → value on the rows; accuracy is at a probability of 0.5.
+        latency_us: ``"1"`` and ``"1000"`` rows → median microseconds of an answer.
+        verdict: against the full model; None of that itself.
+    """
+
+    name: str
+    bytes: int
+    metrics: Mapping[str, float]
+    latency_us: Mapping[str, float]
+    verdict: Verdict | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        out: dict[str, Any] = {
+            "name": self.name,
+            "bytes": self.bytes,
+            "metrics": dict(self.metrics),
+            "latency_us": dict(self.latency_us),
+        }
+        return out if self.verdict is None else {**out, "verdict": self.verdict.to_json()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every pruned model against the full one.
+
+    Args:
+        full: the reference.
+        pruned: in the given order, each with its verdict.
+    """
+
+    full: Contender
+    pruned: tuple[Contender, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every verdict is PASS."""
+        return all(verdict.outcome == "PASS" for verdict in self.verdicts)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The pruned models' verdicts, in order."""
+        return tuple(each.verdict for each in self.pruned if each.verdict is not None)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the first pruned model."""
+        return self.verdicts[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary: passed, full, and pruned with bytes full ÷ pruned."""
+        pruned = [
+            {**each.to_json(), "compression": self.full.bytes / each.bytes} for each in self.pruned
+        ]
+        return {"passed": self.passed, "full": self.full.to_json(), "pruned": pruned}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table for people, its head first."""
+        metric = self.verdict.metric
+        head = ("model", "bytes", "1 / 1,000 rows", metric_name(metric), "difference")
+        out: list[tuple[str, ...]] = [(*head, "90 % interval", "verdict")]
+        for each in (self.full, *self.pruned):
+            times = " / ".join(micro_text(each.latency_us[n]) for n in ("1", "1000"))
+            size = bytes_text(each.bytes)
+            judged: tuple[str, ...] = ("", "", "")
+            if each.verdict is not None:
+                size += f" ({self.full.bytes / each.bytes:.1f}×)"
+                found = each.verdict
+                judged = signed_text(found.difference), interval_text(found.ci), found.outcome
+            out.append((each.name, size, times, number_text(each.metrics[metric]), *judged))
+        return out
+
+    def notes(self) -> list[str]:
+        """Return what stands below the table: how it was judged, what fell short, and why."""
+        first = self.verdict
+        out = [f"{first.n_rows:,} rows, tolerance {first.tolerance:g}, {first.method}"]
+        for each in self.pruned:
+            found = each.verdict
+            assert found is not None
+            out += [f"{each.name}: {reason}" for reason in found.reasons]
+            if found.outcome == "INCONCLUSIVE" and found.rows_needed is not None:
+                out.append(f"{each.name}: about {found.rows_needed:,} rows would decide")
+            if found.slices:
+                open_ones = [s.slice for s in found.slices if s.outcome == "undecided"]
+                clear = sum(s.outcome == "ok" for s in found.slices)
+                text = f"{each.name}: {clear} of {len(found.slices)} slices are no worse"
+                out.append(f"{text}; undecided: {listed(open_ones)}" if open_ones else text)
+        return out
+
+    def __str__(self) -> str:
+        rows = self.cells()
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        last = len(widths) - 1
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i in (0, last) else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, *self.notes()])
+
+
+def compare(
+    full: Model,
+    pruned: Model | Sequence[Model] | Mapping[str, Model],
+    rows: Dataset | Split,
+    *,
+    metric: Metric = "auc",
+    tolerance: float = 0.002,
+    by: Iterable[str] = (),
+    seed: int = 0,
+) -> Comparison:
+    """Judge pruned models against the full one on the same rows, as they ship.
+
+    Each verdict stands by itself: a model that is worse by the tolerance passes at most once in 20
+    times, and among many such one may. So decide beforehand which model counts, or compare on other
+    rows first: every model that rows have judged is counted, and more than one warns.
+
+    Args:
+        full: fitted ranker, artefact, or the folder of a saved model.
+        pruned: likewise; several as a sequence, or by name.
+        rows: a split data set, whose test rows are used, or labelled rows that none of the models was
+            trained or chosen on: then without slices by activity and popularity, which training rows
+            tell.
+        metric: ``"auc"``, ``"logloss"`` or ``"accuracy"``; slices are judged by AUC.
+        tolerance: largest drop that passes.
+        by: further columns whose values are slices; sensitive fields are without being named.
+        seed: of the resamples.
+
+    Raises:
+        ParameterError: nothing to compare with, an unknown metric or column, or a tolerance out of
+            range.
+        ArtifactError: a folder that is no artefact.
+
+    Warns:
+        RecpruneWarning: these rows have judged more than one model.
+    """
+    given = _named(pruned)
+    train = rows.train if isinstance(rows, Dataset) else None
+    rows = rows.test if isinstance(rows, Dataset) else rows
+    groups = slice_groups(rows, train, by)
+    reference, *others = [_Entry.of(n, m, rows) for n, m in (("full", full), *given)]
+    times = latencies([(each.scorer, each.rows) for each in (reference, *others)])
+    found = [
+        each.contender(rows, taken) for each, taken in zip((reference, *others), times, strict=True)
+    ]
+    options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "seed": seed}
+    verdicts = [
+        judge_rows(rows, reference.logits, each.logits, groups, **options) for each in others
+    ]
+    uses = _count(rows, others)
+    return Comparison(
+        found[0],
+        tuple(
+            replace(each, verdict=replace(decision, test_uses=count))
+            for each, decision, count in zip(found[1:], verdicts, uses, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A model, ready to be judged."""
+
+    name: str
+    artifact: Artifact
+    scorer: Scorer
+    rows: Rows
+    logits: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, name: str, model: Model, rows: Split) -> _Entry:
+        artifact = _artifact(model)
+        scorer, encoded = Scorer(artifact), encoded_for(artifact.encoder, rows)
+        shown = str(model) if isinstance(model, str | Path) else name
+        return cls(shown, artifact, scorer, encoded, logits_in_blocks(scorer, encoded))
+
+    def contender(self, rows: Split, latency: Mapping[str, float]) -> Contender:
+        values = {name: held_out_score(name, rows, self.logits) for name in METRICS}
+        return Contender(self.name, stored_size(self.artifact), values, latency)
+
+
+def _artifact(model: Model) -> Artifact:
+    if isinstance(model, Ranker):
+        return model.artifact()
+    return model if isinstance(model, Artifact) else read_artifact(model)
+
+
+def _named(pruned: Model | Sequence[Model] | Mapping[str, Model]) -> list[tuple[str, Model]]:
+    """Return the pruned models by name."""
+    if isinstance(pruned, Mapping):
+        named = list(pruned.items())
+    elif isinstance(pruned, Ranker | Artifact | str | Path):
+        named = [("pruned", pruned)]
+    else:
+        named = [(f"pruned {number}", model) for number, model in enumerate(pruned, 1)]
+    if not named:
+        raise ParameterError.of("pruned", "compare", "a model, or several", pruned)
+    return named
+
+
+def _count(rows: Split, others: Sequence[_Entry]) -> list[int]:
+    """Count every model as a use of the rows; warn once, after the last."""
+    ledger, uses = TestUses(), []
+    for number, each in enumerate(others, 1):
+        with warnings.catch_warnings():
+            if number < len(others):
+                warnings.simplefilter("ignore")
+            uses.append(ledger.count(rows.label, stored_weights(each.artifact)))
+    return uses
