@@ -10,7 +10,7 @@ from scipy import stats
 
 from recprune.errors import ParameterError
 from recprune.evaluation.bootstrap import Clusters, PairedAuc, PairedMean, resampled_differences
-from recprune.evaluation.intervals import effective_freedom, t_quantile
+from recprune.evaluation.intervals import effective_freedom, t_quantile, t_tail
 from recprune.evaluation.ranked import LANES
 from recprune.executor import Executor
 from recprune.metrics import auc
@@ -131,6 +131,18 @@ def test_t_quantile(probability: float, freedom: float) -> None:
 def test_between_one_and_two_the_quantile_is_on_the_safe_side() -> None:
     for freedom in np.linspace(1, 2, 11):
         assert t_quantile(0.95, freedom) >= stats.t.ppf(0.95, freedom) - 1e-9
+
+
+@pytest.mark.parametrize("freedom", [8, 20, 300, np.inf])
+def test_t_tail(freedom: float) -> None:
+    for p in (0.8, 0.5, 0.05, 0.01, 0.001):
+        assert t_tail(stats.t.ppf(1 - p, freedom), freedom) == pytest.approx(p, rel=0.03)
+
+
+def test_of_few_users_the_tail_is_on_the_safe_side() -> None:
+    for freedom in np.linspace(1, 8, 15):
+        for p in (0.05, 0.01, 0.001, 1e-5):
+            assert t_tail(stats.t.ppf(1 - p, freedom), freedom) >= 0.999 * p
 
 
 def test_freedom_is_that_of_the_clusters_that_weigh() -> None:

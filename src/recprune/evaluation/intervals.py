@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
 
-__all__ = ["Interval", "effective_freedom", "rows_needed", "t_quantile"]
+__all__ = ["Interval", "effective_freedom", "rows_needed", "t_quantile", "t_tail"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,27 @@ def t_quantile(probability: float, freedom: float) -> float:
     c = (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b + c
     y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x
     return math.sqrt(n * math.expm1(a * y**2))
+
+
+def t_tail(t: float, freedom: float) -> float:
+    """Return the chance that Student's t is above ``t``, without SciPy.
+
+    Wallace 1959, "Bounds on normal approximations to Student's and the chi-square distributions",
+    eq. 2.1: from 0.05 to 0.001 within 3 % from 8 degrees of freedom on; with fewer, and further out,
+    too large.
+
+    Args:
+        t: any number.
+        freedom: degrees of freedom, a number ≥ 1; infinite = normal.
+
+    >>> [round(t_tail(2.0, freedom), 3) for freedom in (5, 20, float("inf"))]
+    [0.051, 0.03, 0.023]
+    """
+    z = t
+    if not math.isinf(freedom):
+        scale = (8 * freedom + 1) / (8 * freedom + 3)
+        z = math.copysign(scale * math.sqrt(freedom * math.log1p(t * t / freedom)), t)
+    return NormalDist().cdf(-z)
 
 
 def effective_freedom(influence: NDArray[Any], code: NDArray[np.integer], size: int) -> float:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import erfc, sqrt
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.evaluation.delong import clustered_delong
+from recprune.evaluation.bootstrap import Clusters, PairedAuc
+from recprune.evaluation.delong import delong_error
+from recprune.evaluation.intervals import Interval, effective_freedom, t_tail
 
 __all__ = ["SliceResult", "judge_slices"]
 
@@ -64,7 +65,8 @@ def judge_slices(
         users: each row's user, or None.
         slice_tolerance: largest drop that raises no alarm.
 
-    The standard errors are the clustered DeLong's. Alarms hold for all slices together: the
+    The standard errors are the clustered DeLong's, with the degrees of freedom of the slice's users.
+    Alarms hold for all slices together: the
     p-values of "the drop is not larger than the tolerance" are stepped down by Holm 1979, among
     the slices that are large enough to be tested. Too small are those with fewer than
     ``LEAST_OF_CLASS`` rows of a class or ``LEAST_CLUSTERS`` users: they are listed as undecided.
@@ -78,50 +80,57 @@ def judge_slices(
     >>> [(s.slice, s.outcome) for s in judge_slices(label, score, pruned, {("half", "x"): half})]
     [('half=a', 'alarm'), ('half=b', 'ok')]
     """
-    found: list[tuple[str, str, int, int | None, float | None, float | None]] = []
+    found: list[tuple[str, str, int, int | None]] = []
+    intervals: list[Interval | None] = []
     positive = np.asarray(label) == 1
     for (name, kind), group in groups.items():
         values, place, sizes = np.unique(group.astype(str), return_inverse=True, return_counts=True)
         # Sorted once: a column with thousands of values is not searched once for each.
         parts = np.split(np.argsort(place, kind="stable"), np.cumsum(sizes)[:-1])
         for value, here in zip(values, parts, strict=True):
-            owner = users[here] if users is not None else None
-            n_users = len(np.unique(owner)) if owner is not None else None
-            ones, d, error = int(np.count_nonzero(positive[here])), None, None
-            small = min(ones, len(here) - ones) < LEAST_OF_CLASS
-            if not small and (n_users is None or n_users >= LEAST_CLUSTERS):
-                d, se = clustered_delong(positive[here], full[here], pruned[here], owner)
-                error = se if np.isfinite(se) else None
-            found.append((f"{name}={value}", kind, len(here), n_users, d, error))
-    alarms = _holm([(d, se) for *_, d, se in found], slice_tolerance)
+            owner = Clusters(len(here), users[here] if users is not None else None)
+            n_users = owner.size if users is not None else None
+            found.append((f"{name}={value}", kind, len(here), n_users))
+            intervals.append(_interval(positive[here], full[here], pruned[here], owner))
     out = []
-    for (name, kind, rows, n_users, drop, error), alarm in zip(found, alarms, strict=True):
-        if drop is None or error is None:
-            out.append(SliceResult(name, kind, rows, n_users, None, None, "undecided"))
+    for told, each, alarm in zip(found, intervals, _holm(intervals, slice_tolerance), strict=True):
+        if each is None:
+            out.append(SliceResult(*told, None, None, "undecided"))
             continue
-        ci = (drop - 1.6448536 * error, drop + 1.6448536 * error)
-        sure = ci[0] > -slice_tolerance
+        sure = each.bounds[0] > -slice_tolerance
         outcome: Literal["ok", "alarm", "undecided"] = (
             "alarm" if alarm else "ok" if sure else "undecided"
         )
-        out.append(SliceResult(name, kind, rows, n_users, drop, ci, outcome))
+        out.append(SliceResult(*told, each.difference, each.bounds, outcome))
     return tuple(out)
 
 
-def _holm(tests: list[tuple[float | None, float | None]], tolerance: float) -> list[bool]:
+def _interval(
+    positive: NDArray[np.bool_], full: NDArray[Any], pruned: NDArray[Any], users: Clusters
+) -> Interval | None:
+    """Return the difference on some rows; None where they are too few to tell."""
+    ones = int(np.count_nonzero(positive))
+    if min(ones, len(positive) - ones) < LEAST_OF_CLASS or users.size < LEAST_CLUSTERS:
+        return None
+    pair = PairedAuc(positive, full[None], pruned[None], users)
+    error = delong_error(positive, pair.gain[0], users)
+    if not np.isfinite(error):
+        return None
+    freedom = effective_freedom(pair.influence[0], users.code, users.size)
+    return Interval(float(pair.observed[0]), error**2, 0.0, freedom)
+
+
+def _holm(intervals: Sequence[Interval | None], tolerance: float) -> list[bool]:
     """Return which slices are worse than the tolerance, with 5 % error for all together."""
-    tested = [
-        (_upper_tail((-tolerance - d) / se) if se else float(d >= -tolerance), i)
-        for i, (d, se) in enumerate(tests)
-        if d is not None and se is not None
-    ]
-    alarms = [False] * len(tests)
+    tested = []
+    for i, each in enumerate(intervals):
+        if each is not None:
+            beyond = -tolerance - each.difference
+            sure = 0.0 if beyond > 0 else 1.0
+            tested.append((t_tail(beyond / each.error, each.freedom) if each.error else sure, i))
+    alarms = [False] * len(intervals)
     for step, (p, i) in enumerate(sorted(tested)):
         if p > 0.05 / (len(tested) - step):
             break
         alarms[i] = True
     return alarms
-
-
-def _upper_tail(z: float) -> float:
-    return 0.5 * erfc(z / sqrt(2))
