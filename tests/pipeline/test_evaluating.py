@@ -160,7 +160,7 @@ def test_blocks_of_users_change_nothing(
 ) -> None:
     monkeypatch.setattr("recprune.topk.BLOCK", 7 * 60)
     model, data = made
-    assert rp.evaluate(model, data, ["ndcg@5"])["ndcg@5"] == found["ndcg@5"]
+    assert rp.evaluate(model, data, "ndcg@5")["ndcg@5"] == found["ndcg@5"]
 
 
 def test_sampled_metrics_say_so(made: tuple[Ranker, Dataset], found: Evaluation) -> None:
@@ -189,9 +189,10 @@ def test_a_saved_model_gives_the_same(
 ) -> None:
     model, data = made
     save_model(model, data, tmp_path / "m")
-    again = rp.evaluate(rp.load(tmp_path / "m"), data, ["auc", "precision", "ndcg@5"])
+    again = rp.evaluate(rp.load(tmp_path / "m"), data, ["auc", "precision", "ndcg@5"], by="age")
     assert again["auc"] == pytest.approx(found["auc"], abs=1e-6)
     assert again["ndcg@5"] == found["ndcg@5"]
+    assert {g.column for g in again.groups} == {"age"}
     assert again.threshold == rp.evaluate(model, data, ["precision"]).threshold != 0.5
 
 

@@ -31,9 +31,9 @@ ROW_METRICS = ("auc", "logloss", "accuracy", "precision", "recall")
 def evaluate(
     model: Ranker | Scorer,
     rows: Dataset | Split,
-    metrics: Sequence[str] = ROW_METRICS,
+    metrics: str | Sequence[str] = ROW_METRICS,
     *,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     negatives: int | None = None,
     most_users: int | None = None,
     seed: int = 0,
@@ -66,8 +66,7 @@ def evaluate(
         ParameterError: no such metric or column, or rows that a metric cannot judge, as of one class.
         DataError: metrics of lists without a data set, users or items, or no row is positive.
     """
-    wanted = [metric(name) for name in dict.fromkeys(metrics)]
-    wanted = list(dict.fromkeys(wanted))
+    wanted = list(dict.fromkeys(metric(name) for name in _names(metrics)))
     of_lists = [m for m in wanted if m.family != "classification"]
     part = rows.test if isinstance(rows, Dataset) else rows
     scorer = model if isinstance(model, Scorer) else None
@@ -92,7 +91,7 @@ def evaluate(
         shown = Shown(task, lists, items)
     elif negatives is not None:
         raise DataError("negatives=… goes with metrics of lists, such as 'ndcg@10'; none is asked.")
-    return evaluate_scores(part, scored, shown, wanted, by, suffix)
+    return evaluate_scores(part, scored, shown, wanted, _names(by), suffix)
 
 
 def ranking_task(
@@ -137,6 +136,10 @@ def _logits(model: Ranker | Scorer, rows: Split) -> NDArray[np.float32]:
     if isinstance(model, Ranker):
         return model.logits(model.aligned(rows).rows)
     return logits_in_blocks(model, encoded_for(model.encoder, rows))
+
+
+def _names(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
 
 
 def _threshold(scorer: Scorer | None) -> float:
