@@ -122,7 +122,7 @@ def test_two_towers_keep_an_items_vector_alone() -> None:
     scorer = Scorer(shop.artifact)
     before = scorer.bytes_in_memory
     scorer.recommend({})
-    assert scorer.bytes_in_memory == before + 40 * 3 * 4
+    assert before < scorer.bytes_in_memory <= before + 40 * 3 * 4
 
 
 def test_labels_are_chosen_by_name() -> None:

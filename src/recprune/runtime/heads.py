@@ -64,6 +64,17 @@ class FirstHead:
         """Bytes of its arrays."""
         return self.start.nbytes + sum(m.nbytes for m in self.later)
 
+    def later_layers(self) -> list[tuple[F32, F32]]:
+        """Return the layers after the first one: matrices (H_in, H_out) and biases (H_out,)."""
+        layers, width = [], self.hidden
+        for matrix in self.later:
+            whole = matrix.reshape(len(matrix), -1)
+            # All but the last hand on a column of ones.
+            outputs = slice(None) if matrix.ndim == 1 else slice(-1)
+            layers.append((np.ascontiguousarray(whole[:width, outputs]), whole[width, outputs]))
+            width = layers[-1][0].shape[1]
+        return layers
+
     def one(self, total: F32) -> F32:
         """Return the logit, shape (1,), of one row's total (K,), overwritten; as a call does."""
         np.add(total, self.start, total)
@@ -135,12 +146,11 @@ class TowersHead(PartsHead):
         """Return the items' vectors, (n, V), from the sums of their fields, (n, K)."""
         return self.towers.items(total[:, self.rest])
 
-    def match(self, items: F32, total: F32) -> F32:
-        """Return the logits, (n,), of items' vectors with one user's sums, (K,)."""
+    def user(self, total: F32) -> tuple[F32, float]:
+        """Return one user's vector, (V,), and what is added to its products, from sums (K,)."""
         user = total[None]
-        logits: F32 = items @ self.towers.users(user[:, self.rest])[0]
-        logits += self.first(user[:, : self.first.inputs])
-        return logits
+        add = self.first(user[:, : self.first.inputs].copy())
+        return self.towers.users(user[:, self.rest])[0], float(add[0])
 
 
 def _nbytes(thing: Any) -> int:

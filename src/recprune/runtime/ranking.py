@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
-from recprune.errors import DataError
+from recprune.errors import DataError, ParameterError
 from recprune.runtime.block import FieldBlock
-from recprune.runtime.heads import TowersHead
+from recprune.runtime.heads import FirstHead, TowersHead
+from recprune.runtime.items import Items
 from recprune.runtime.request import RequestEncoder
+from recprune.runtime.scan import Asked, Scan
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
 from recprune.texts import text
 from recprune.users import Users
 
-__all__ = ["History", "Ranking"]
+__all__ = ["Choice", "History", "Ranking"]
 
 IntArray = NDArray[np.integer[Any]]
 
@@ -46,17 +48,49 @@ class History:
     fields: Mapping[str, NDArray[np.floating[Any]]]
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """How many items are wanted, and among which.
+
+    Args:
+        k: how many, at least 1.
+        only: positions in the catalogue to choose from; None = all.
+        without: positions to leave out.
+
+    Raises:
+        ParameterError: ``k`` is not a positive whole number.
+    """
+
+    k: int
+    only: IntArray | None
+    without: IntArray
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
+            raise ParameterError.of("k", "recommend", "a whole number above 0", self.k)
+
+
 class Ranking:
     """The catalogue under one model's weights.
 
-    The item side is computed at first use and kept: ``n_items × K`` floats, where K = neurons of
-    the first layer + 2 + dims (100,000 items under 32 neurons and 8 dims: 17 MB); with parts that
-    need the embeddings themselves (:mod:`recprune.runtime.parts`), also fields × dims; of two
-    towers, the vector's length alone.
+    The item side is computed at first use and kept: for each distinct item (see
+    :mod:`recprune.runtime.items`) K floats, where K = neurons of the first layer + 2 + dims
+    (100,000 items under 32 neurons and 8 dims: 17 MB); with parts that need the embeddings
+    themselves (:mod:`recprune.runtime.parts`), also fields × dims; of two towers, the vector's
+    length alone. A scorer that is loaded anew computes it anew.
+
+    Args:
+        encoder: the model's.
+        catalogue: the items.
+        weights: the model's.
+        limit: bytes of the item side that may be kept. A larger one is computed a batch at a time
+            for each request. None = no limit.
     """
 
-    def __init__(self, encoder: Encoder, catalogue: Catalogue, weights: Weights) -> None:
-        self.catalogue, self.heads = catalogue, weights.heads
+    def __init__(
+        self, encoder: Encoder, catalogue: Catalogue, weights: Weights, limit: int | None = None
+    ) -> None:
+        self.catalogue, self.heads, self.limit = catalogue, weights.heads, limit
         whole, fields = encoder, encoder.schema.fields
 
         def side(names: Sequence[str]) -> tuple[Encoder, FieldBlock]:
@@ -64,7 +98,7 @@ class Ranking:
             part = whole.take(tuple(fields[i].name for i in positions), {})
             return part, FieldBlock(weights, positions)
 
-        self._items = side([f.name for f in fields if f.source == "item"])
+        self._item = side([f.name for f in fields if f.source == "item"])
         encoder, block = side([f.name for f in fields if f.source in ("user", "context")])
         self._user = RequestEncoder(encoder), block
         self._cross = {
@@ -75,61 +109,96 @@ class Ranking:
             for by, values in catalogue.key_values.items()
         }
         self._lock = Lock()
-        self._base: F32 | None = None
+        self._made: tuple[Scan, ...] = ()
         self._bound: weakref.WeakKeyDictionary[Users, dict[str, Any]] = weakref.WeakKeyDictionary()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the cached item side; 0 before its first use."""
-        return 0 if self._base is None else self._base.nbytes
+        """Bytes of the item side that is kept; 0 before its first use."""
+        return self._made[0].items.nbytes if self._made else 0
 
     def logits(
-        self,
-        record: Mapping[str, Any],
-        histories: Mapping[str, History],
-        items: NDArray[np.int64] | None = None,
-        label: int = 0,
+        self, record: Mapping[str, Any], histories: Mapping[str, History], label: int = 0
     ) -> F32:
-        """Return the logit of each item (or of these positions), shape ``(n_items,)``.
+        """Return the logit of each item, shape ``(n_items,)``.
 
         Args:
             record: raw user and context columns of one row; absent ones count as missing.
             histories: item column → the user's history; see the methods that make them.
-            items: positions in the catalogue, increasing; None = all.
             label: position among the model's labels.
         """
-        base, head = self._item_side(), self.heads[label]
-        base = base if items is None else base[items]
+        scan = self._scan(label)
+        return scan.all(self._asked(scan, record, histories))
+
+    def best(
+        self,
+        record: Mapping[str, Any],
+        histories: Mapping[str, History],
+        choice: Choice,
+        label: int = 0,
+    ) -> tuple[NDArray[np.intp], F32]:
+        """Return the positions and the logits of the best items, best first, ties by position.
+
+        Args:
+            record: see :meth:`logits`.
+            histories: likewise.
+            choice: how many, and among which items.
+            label: likewise.
+        """
+        scan = self._scan(label)
+        asked = self._asked(scan, record, histories)
+        return scan.best(asked, choice.k, choice.only, choice.without)
+
+    def _scan(self, label: int) -> Scan:
+        if not self._made:
+            with self._lock:
+                if not self._made:
+                    (encoder, block), head = self._item, self.heads[0]
+                    then = head.items if isinstance(head, TowersHead) else None
+                    near = isinstance(head, FirstHead | TowersHead)
+                    items = Items(self.catalogue, encoder, block, then, self.limit, near)
+                    self._made = tuple(Scan(items, head) for head in self.heads)
+        return self._made[label]
+
+    def _asked(
+        self, scan: Scan, record: Mapping[str, Any], histories: Mapping[str, History]
+    ) -> Asked:
         request, block = self._user
-        rows = request.record(record)
-        shared = block.one(rows.codes, rows.shares)
-        if isinstance(head, TowersHead):
-            return head.match(base, shared)
-        changes: list[tuple[IntArray, IntArray, F32]] = []
+        rows, items = request.record(record), scan.items
+        shift, none = block.one(rows.codes, rows.shares), np.empty(0, np.intp)
+        if isinstance(scan.head, TowersHead):
+            return Asked(*scan.head.user(shift), none, np.empty((0, items.width), np.float32))
+        tables: dict[str, F32] = {}
         for by, history in histories.items():
             encoder, block = self._cross[by]
-            rows = encoder.encode(history.fields)
-            table = block.all(rows)
-            shared += table[-1]
-            entry = np.full(len(self.catalogue.key_values[by]) + 1, -1, np.intp)
-            entry[history.keys] = np.arange(len(history.keys))
-            keys = self.catalogue.keys[by]
-            chosen = entry[keys if items is None else keys[items]]
-            # Most items have no history of their own with the user: only the others are changed.
-            touched = np.flatnonzero(chosen >= 0)
-            if len(touched):
-                changes.append((touched, chosen[touched], table[:-1] - table[-1]))
-        logits = np.empty(len(base), np.float32)
-        for part in self._items[1].parts(len(base)):
-            total = base[part] + shared
-            for places, entries, table in changes:
-                low, high = np.searchsorted(places, (part.start, part.stop))
-                if high - low == len(total):
-                    total += table.take(entries[low:high], axis=0)
-                elif high > low:
-                    total[places[low:high] - part.start] += table.take(entries[low:high], axis=0)
-            logits[part] = head(total)
-        return logits
+            table = block.all(encoder.encode(history.fields))
+            shift += table[-1]
+            # What an entry adds beyond the default, which all items have got already.
+            tables[by] = table[:-1] - table[-1]
+        coarse = [by for by in items.coarse if by in tables]
+        if any(len(tables[by]) for by in coarse):
+            shift = np.repeat(shift[None], len(items.starts) - 1, axis=0)
+            for by in coarse:
+                self._add(shift, histories[by], tables[by], by, items.keys[by])
+        fine = {by: histories[by] for by in tables if by not in items.coarse}
+        apart = [items.having(by, history.keys) for by, history in fine.items()]
+        touched = np.unique(np.concatenate([none, *apart]))
+        sums = (
+            shift[items.block_of[items.row_of[touched]]]
+            if shift.ndim == 2
+            else (np.repeat(shift[None], len(touched), axis=0))
+        )
+        for by, history in fine.items():
+            self._add(sums, history, tables[by], by, self.catalogue.keys[by][touched])
+        return Asked(shift, 0.0, touched, sums)
+
+    def _add(self, sums: F32, history: History, table: F32, by: str, keys: IntArray) -> None:
+        """Add to each row of sums what the user's history with its value of a column adds."""
+        entry = np.full(len(self.catalogue.key_values[by]) + 1, -1, np.intp)
+        entry[history.keys] = np.arange(len(history.keys))
+        chosen = entry[keys]
+        places = np.flatnonzero(chosen >= 0)
+        sums[places] += table[chosen[places]]
 
     def stored(self, users: Users, index: int | None) -> dict[str, History]:
         """Return a stored user's histories; of an unknown user (None), the defaults alone.
@@ -200,37 +269,22 @@ class Ranking:
 
     def _bind(self, users: Users, by: str | None) -> NDArray[np.int32] | None:
         """Return the store's value (None: item) positions → the catalogue's; None = the same."""
-        if by is None:
-            theirs, places = users.seen.items if users.seen else (), self.catalogue.index
-            same = theirs == self.catalogue.ids
-        else:
-            theirs, places = users.cross[by].values, self._places[by]
-            same = theirs == self.catalogue.key_values[by]
+        slot = "seen" if by is None else f"cross.{by}"
         with self._lock:
             bound = self._bound.setdefault(users, {})
-            slot = "seen" if by is None else f"cross.{by}"
             if slot not in bound:
+                if by is None:
+                    theirs, places = users.seen.items if users.seen else (), self.catalogue.index
+                    same = theirs == self.catalogue.ids
+                else:
+                    theirs, places = users.cross[by].values, self._places[by]
+                    same = theirs == self.catalogue.key_values[by]
                 positions = None
                 if not same:
                     positions = np.array([places.get(v, -1) for v in theirs], np.int32)
                 bound[slot] = positions
             found: NDArray[np.int32] | None = bound[slot]
             return found
-
-    def _item_side(self) -> F32:
-        if self._base is not None:
-            return self._base
-        with self._lock:
-            if self._base is None:
-                encoder, block = self._items
-                rows = encoder.blank(len(self.catalogue))
-                for i, name in enumerate(encoder.schema.names):
-                    rows.codes[:, encoder.slots[i]] = self.catalogue.codes[name]
-                    if name in self.catalogue.shares:
-                        rows.shares[:, encoder.share_slots[i]] = self.catalogue.shares[name]
-                head = self.heads[0]
-                self._base = block.all(rows, head.items if isinstance(head, TowersHead) else None)
-        return self._base
 
 
 def _numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:

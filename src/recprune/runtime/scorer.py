@@ -15,13 +15,12 @@ from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError, InputError, ParameterError, nearest
 from recprune.runtime.block import FieldBlock
-from recprune.runtime.ranking import Ranking
+from recprune.runtime.ranking import Choice, Ranking
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
 from recprune.sampling import sampling_shift
 from recprune.texts import text
-from recprune.topk import top_k
 from recprune.users import Users
 
 __all__ = ["Recommendation", "Scorer", "load"]
@@ -181,8 +180,9 @@ class Scorer:
         index = ranking.catalogue.index
         left_out = [index[t] for i in seen if (t := text(i) or "") in index]
         chosen = self._candidates(candidates, strict)
-        logits = ranking.logits(record, ranking.sent(record), chosen, number)
-        return self._best(logits, k, np.array(left_out, np.int64), chosen, user is None)
+        choice = Choice(k, chosen, np.array(left_out, np.int64))
+        best = ranking.best(record, ranking.sent(record), choice, number)
+        return self._recommendation(best, user is None)
 
     def recommend_user(
         self,
@@ -216,9 +216,9 @@ class Scorer:
         record = {} if index is None else users.record_at(index)
         chosen = self._candidates(candidates, strict)
         record, histories = {**record, **(context or {})}, ranking.stored(users, index)
-        logits = ranking.logits(record, histories, chosen, number)
-        seen = ranking.seen(users, index if exclude_seen else None)
-        return self._best(logits, k, seen, chosen, index is None)
+        choice = Choice(k, chosen, ranking.seen(users, index if exclude_seen else None))
+        best = ranking.best(record, histories, choice, number)
+        return self._recommendation(best, index is None)
 
     def catalogue_logits(
         self,
@@ -240,14 +240,14 @@ class Scorer:
         """
         ranking, number = self._catalogue(), self._label(label, "catalogue_logits")
         if isinstance(user, Mapping):
-            return ranking.logits(user, ranking.sent(user), None, number)
+            return ranking.logits(user, ranking.sent(user), number)
         if isinstance(user, int | np.integer) and not 0 <= user < len(users):
             raise ParameterError.of(
                 "user", "catalogue_logits", f"a position below {len(users)}", user
             )
         index = int(user) if isinstance(user, int | np.integer) else users.index(user)
         record = {} if index is None else users.record_at(index)
-        return ranking.logits(record, ranking.stored(users, index), None, number)
+        return ranking.logits(record, ranking.stored(users, index), number)
 
     def _catalogue(self) -> Ranking:
         if self._ranking is None:
@@ -271,16 +271,10 @@ class Scorer:
             )
         return np.array(sorted({index[t] for t in texts if t in index}), np.int64)
 
-    def _best(
-        self, logits: F32, k: int, seen: NDArray[np.int64], chosen: Any, fallback: bool
-    ) -> Recommendation:
-        if chosen is not None:
-            # Both are sets of positions, `chosen` increasing: find the seen ones' places in it.
-            seen = np.flatnonzero(np.isin(chosen, seen))
-        best = top_k(logits, k, seen)
+    def _recommendation(self, best: tuple[NDArray[np.intp], F32], fallback: bool) -> Recommendation:
         ids = self._catalogue().catalogue.ids
-        places = best if chosen is None else chosen[best]
-        return Recommendation(tuple(ids[i] for i in places), _probability(logits[best]), fallback)
+        items = tuple(ids[place] for place in best[0].tolist())
+        return Recommendation(items, _probability(best[1]), fallback)
 
 
 def load(path: Path | str) -> Scorer:

@@ -1,0 +1,206 @@
+"""The catalogue's items under one model: alike ones once, near ones in blocks.
+
+Named axes: n items, R distinct rows, B blocks, K columns of what the fields sum up (see
+:mod:`recprune.runtime.weights`; of two towers, the length of an item's vector).
+
+*Alike.* Pruning maps many values to one row, so that items become alike. Items with the same codes
+and the same values of the columns that cross fields go by are one distinct row: scored once, and
+equal to the last bit, so that ties are ties.
+
+*Blocks.* A block holds rows with one value of each such column, hence what the user's histories add
+is the same for all of them; within that, rows near each other, split at the median of the column
+of the widest spread until a block has at most 64 (Bentley 1975, *k-d trees*).
+
+*Fine columns.* A column with about as many values as there are items (the item id) would make a
+block of each item. It splits nothing: the items whose value a user has a history with are scored
+apart, each by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.catalogue import Catalogue
+from recprune.encoding import Encoder, Rows
+from recprune.runtime.block import FieldBlock
+from recprune.runtime.tensors import F32
+
+__all__ = ["Items"]
+
+IntArray = NDArray[np.integer[Any]]
+#: Rows of a block at most, and on average at least for a column to split blocks.
+MOST, FEWEST = 64, 8
+
+
+class Items:
+    """Distinct rows of a catalogue, in the order of their blocks.
+
+    Args:
+        catalogue: the items.
+        encoder: of the item fields alone.
+        block: what these fields add to the sums.
+        then: what is made of an item's sums, (n, K) ↦ (n, V); None = they are kept as they are.
+        limit: bytes that may be kept; more is computed anew for each request. None = no limit.
+        near: whether near rows shall share a block: worth it where blocks can be bounded.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        encoder: Encoder,
+        block: FieldBlock,
+        then: Callable[[F32], F32] | None,
+        limit: int | None,
+        near: bool,
+    ) -> None:
+        self._block, self._then = block, then
+        rows, n = _encoded(catalogue, encoder), len(catalogue)
+        group, self.coarse = _groups(catalogue)
+        first, self.row_of = _distinct(group, rows)
+        self.codes, self.shares = rows.codes[first], rows.shares[first]
+        nothing = np.empty((0, block.sums), np.float32)
+        self.width = (nothing if then is None else then(nothing)).shape[1]
+        self.kept: F32 | None = None
+        order, self.starts = _runs(group[first])
+        if limit is None or 4 * len(first) * self.width <= limit:
+            self.kept = block.all(Rows(self.codes, self.shares), then)
+            if near:
+                order, self.starts = _split(self.kept, order, self.starts)
+            self.kept = self.kept[order]
+        self.codes, self.shares = self.codes[order], self.shares[order]
+        place = np.empty(len(order), np.intp)
+        place[order] = np.arange(len(order))
+        #: Each item's distinct row, (n,).
+        self.row_of = place[self.row_of]
+        counts = np.bincount(self.row_of, minlength=len(order))
+        #: How many items each distinct row stands for, (R,).
+        self.counts: NDArray[np.intp] = counts
+        self._members = np.argsort(self.row_of, kind="stable")
+        self._ends = np.append(0, np.cumsum(counts))
+        #: Each row's block, (R,).
+        self.block_of = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        one = self._members[self._ends[self.starts[:-1]]] if n else np.empty(0, np.intp)
+        #: Column that splits blocks → each block's value, (B,); −1 = missing.
+        self.keys = {by: catalogue.keys[by][one] for by in self.coarse}
+
+        self._by_value = {}
+        for by in catalogue.keys.keys() - set(self.coarse):
+            keys, size = catalogue.keys[by], len(catalogue.key_values[by])
+            by_value = np.argsort(keys, kind="stable")
+            self._by_value[by] = by_value, np.searchsorted(keys[by_value], np.arange(size + 1))
+
+    def __len__(self) -> int:
+        return len(self.block_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the item side that is kept, and of the boxes; 0 where the limit is smaller."""
+        boxes: tuple[F32, ...] = self.__dict__.get("boxes") or ()
+        return sum(array.nbytes for array in (self.kept, *boxes) if array is not None)
+
+    @cached_property
+    def boxes(self) -> tuple[F32, F32] | None:
+        """Each block's middle and half width, column by column, both (B, K); None if not kept."""
+        if self.kept is None or not len(self.kept):
+            return None
+        low = np.minimum.reduceat(self.kept, self.starts[:-1])
+        high = np.maximum.reduceat(self.kept, self.starts[:-1])
+        half = np.float32(0.5)
+        return (low + high) * half, (high - low) * half
+
+    def side(self, rows: slice | IntArray, out: F32) -> None:
+        """Write the item side of some rows into ``out``, (m, K)."""
+        if self.kept is not None:
+            if isinstance(rows, slice):
+                out[:] = self.kept[rows]
+            else:
+                self.kept.take(rows, axis=0, out=out, mode="clip")
+            return
+        out[:] = self._block.all(Rows(self.codes[rows], self.shares[rows]), self._then)
+
+    def rows_of_blocks(self, blocks: IntArray) -> NDArray[np.intp]:
+        """Return the rows of these blocks, one block after the other."""
+        return _ranges(self.starts[blocks], self.starts[blocks + 1])
+
+    def having(self, by: str, values: IntArray) -> NDArray[np.intp]:
+        """Return the items that have one of these values of a column that splits no blocks."""
+        order, starts = self._by_value[by]
+        return order[_ranges(starts[values], starts[values + 1])]
+
+    def members(self, rows: IntArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the items of these rows, and of each the position in ``rows``."""
+        places = _ranges(self._ends[rows], self._ends[rows + 1])
+        return self._members[places], np.repeat(np.arange(len(rows)), self.counts[rows])
+
+
+def _ranges(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the whole numbers of each range, one range after the other."""
+    sizes = ends - starts
+    past = np.cumsum(sizes)
+    total = int(past[-1]) if len(past) else 0
+    out: NDArray[np.intp] = np.arange(total) + np.repeat(starts - past + sizes, sizes)
+    return out
+
+
+def _encoded(catalogue: Catalogue, encoder: Encoder) -> Rows:
+    rows = encoder.blank(len(catalogue))
+    for i, name in enumerate(encoder.schema.names):
+        rows.codes[:, encoder.slots[i]] = catalogue.codes[name]
+        if name in catalogue.shares:
+            rows.shares[:, encoder.share_slots[i]] = catalogue.shares[name]
+    return rows
+
+
+def _groups(catalogue: Catalogue) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return each item's group, and the columns that have one value in each group."""
+    group, coarse, n = np.zeros(len(catalogue), np.int64), [], len(catalogue)
+    sizes: Mapping[str, int] = {by: len(v) for by, v in catalogue.key_values.items()}
+    for by in sorted(sizes, key=lambda by: (sizes[by], by)):
+        joined = group * (sizes[by] + 1) + catalogue.keys[by] + 1
+        values, joined = np.unique(joined, return_inverse=True)
+        if len(values) * FEWEST > n:
+            break
+        group = joined
+        coarse.append(by)
+    return group, tuple(coarse)
+
+
+def _distinct(group: NDArray[np.int64], rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return one item of each distinct row, and each item's distinct row."""
+    n = len(group)
+    columns = [group.astype(np.int32)[:, None], rows.codes, rows.shares.view(np.int32)]
+    joined = np.ascontiguousarray(np.concatenate(columns, axis=1, dtype=np.int32))
+    as_bytes = joined.view(np.dtype((np.void, 4 * joined.shape[1]))).reshape(n)
+    _, first, row_of = np.unique(as_bytes, return_index=True, return_inverse=True)
+    return first, row_of.reshape(n)
+
+
+def _runs(group: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows sorted by group, and where each group starts, then the end."""
+    order = np.argsort(group, kind="stable")
+    edges = np.flatnonzero(np.diff(group[order])) + 1
+    return order, np.concatenate([[0] if len(group) else [], edges, [len(group)]]).astype(np.intp)
+
+
+def _split(
+    side: F32, order: NDArray[np.intp], starts: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Sort each block along its widest column and cut it in two, until none has too many rows."""
+    while True:
+        sizes = np.diff(starts)
+        large = np.flatnonzero(sizes > MOST)
+        if not len(large):
+            return order, starts
+        places = np.concatenate([np.arange(starts[b], starts[b + 1]) for b in large])
+        owner = np.repeat(np.arange(len(large)), sizes[large])
+        values = side[order[places]]
+        edges = np.cumsum(sizes[large]) - sizes[large]
+        spread = np.maximum.reduceat(values, edges) - np.minimum.reduceat(values, edges)
+        along = values[np.arange(len(values)), spread.argmax(axis=1)[owner]]
+        order[places] = order[places][np.lexsort((along, owner))]
+        starts = np.sort(np.append(starts, starts[large] + sizes[large] // 2))

@@ -1,0 +1,225 @@
+"""The best items for one user: blocks whose bound is too low are skipped, the others scored.
+
+The answer is that of scoring every item, to the last tie. Blocks are taken by their bound, highest
+first; what was scored gives the k-th best score so far, and a block whose bound is below it holds
+nothing that could enter. Rows are scored in batches of one size always, the last filled up: with
+another size the BLAS may take another kernel and round otherwise.
+
+Whether bounds pay depends on the model and its catalogue. The first requests tell: where more than
+half of the rows had to be scored all the same, bounds are formed no longer. Counts decide, not the
+clock, and the answers are the same either way.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.runtime.bounds import Bound, DotBound, bound_of
+from recprune.runtime.heads import Head, TowersHead
+from recprune.runtime.items import Items
+from recprune.runtime.tensors import F32
+
+__all__ = ["Asked", "Scan"]
+
+IntArray = NDArray[np.integer[Any]]
+#: Bytes of a batch of rows, so that it stays in the processor's cache, and its rows.
+BATCH_BYTES, FEWEST_ROWS, MOST_ROWS = 1 << 17, 64, 2048
+#: Requests that tell whether bounds pay, and the share of rows that they may leave to be scored.
+TRIALS, MOST_SCORED = 4, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What one user adds to the items' sums.
+
+    Args:
+        shift: of every item, (K,), or of each block's items, (B, K); of two towers, the vector.
+        add: to every logit.
+        apart: positions of the items that are scored apart, increasing.
+        sums: what is added to each of theirs instead, (len(apart), K).
+    """
+
+    shift: F32
+    add: float
+    apart: NDArray[np.intp]
+    sums: F32
+
+
+class Scan:
+    """The catalogue under one head.
+
+    Args:
+        items: the catalogue's distinct rows.
+        head: what makes logits of their sums.
+    """
+
+    def __init__(self, items: Items, head: Head) -> None:
+        self.items, self.head = items, head
+        rows = BATCH_BYTES // max(4 * items.width, 1)
+        #: Rows of a batch: a multiple of what any BLAS takes at once.
+        self.batch = min(max(rows // FEWEST_ROWS * FEWEST_ROWS, FEWEST_ROWS), MOST_ROWS)
+        self._local = threading.local()
+        #: Requests with bounds, and the rows that they had to score.
+        self.tried, self.scored = 0, 0
+
+    @cached_property
+    def bound(self) -> Bound | DotBound | None:
+        """What bounds the blocks' logits; None where nothing does."""
+        boxes = self.items.boxes
+        return None if boxes is None else bound_of(self.head, *boxes)
+
+    def all(self, asked: Asked) -> F32:
+        """Return every item's logit, (n,)."""
+        logits = self._score(asked, slice(0, len(self.items)))[self.items.row_of]
+        logits[asked.apart] = self._apart(asked, slice(None))
+        return logits
+
+    def best(
+        self, asked: Asked, k: int, only: IntArray | None, without: IntArray
+    ) -> tuple[NDArray[np.intp], F32]:
+        """Return the positions of the k best items, best first, ties by position; and their logits.
+
+        Args:
+            asked: the user.
+            k: how many; fewer come back where fewer are left.
+            only: positions to choose from; None = all.
+            without: positions to leave out.
+        """
+        items = self.items
+        open_ = np.full(len(items.row_of), only is None)
+        if only is not None:
+            open_[only] = True
+        open_[without] = False
+        own = np.flatnonzero(open_[asked.apart])
+        apart, found = asked.apart[own], self._apart(asked, own)
+        closed = len(without) + len(asked.apart)
+        open_[asked.apart] = False
+        left = items.counts
+        if only is not None:
+            left = np.bincount(items.row_of[np.flatnonzero(open_)], minlength=len(items))
+        elif closed:
+            left = left.copy()
+            np.subtract.at(left, items.row_of[np.union1d(without, asked.apart)], 1)
+        rows, scores = self._rows(asked, k, None if left is items.counts else left > 0, found)
+        # As many rows as items are asked for hold at least as many items.
+        near = np.flatnonzero(~(scores < _edge(scores, k)))
+        places, owner = items.members(rows[near])
+        allowed = np.flatnonzero(open_[places])
+        places = np.concatenate([places[allowed], apart])
+        scores = np.concatenate([scores[near][owner[allowed]], found])
+        # NaN ranks last, as in top_k.
+        order = np.lexsort((places, np.negative(scores)))[:k]
+        return places[order], scores[order]
+
+    def _rows(
+        self, asked: Asked, k: int, left: NDArray[np.bool_] | None, found: F32
+    ) -> tuple[IntArray, F32]:
+        """Return rows among which the best are, and their logits.
+
+        Args:
+            asked: the user.
+            k: how many items are wanted.
+            left: which rows have an item that may be returned, (R,); None = all have.
+            found: logits of items that are scored apart.
+        """
+        n, items = len(self.items), self.items
+        count = n if left is None else np.count_nonzero(left)
+        if count <= max(n // 4, 2 * self.batch) and left is not None:
+            rows: IntArray = np.flatnonzero(left)
+            return rows, self._score(asked, rows)
+        pays = self.tried < TRIALS or self.scored <= MOST_SCORED * self.tried * n
+        bound = self.bound if pays and n > 4 * self.batch else None
+        if bound is None:
+            logits = self._score(asked, slice(0, n))
+            if left is None:
+                return np.arange(n), logits
+            rows = np.flatnonzero(left)
+            return rows, logits[rows]
+        most = bound(asked.shift) + np.float32(asked.add)
+        if left is not None:
+            most[~np.logical_or.reduceat(left, items.starts[:-1])] = -np.inf
+        order = np.argsort(-most)
+        most = most[order]
+        ends = np.cumsum(np.diff(items.starts)[order])
+        taken: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
+        logits_of, best = [np.empty(0, np.float32)], _highest(found, k)
+        at = 0
+        while at < len(order):
+            edge = best[k - 1] if len(best) >= k else -np.inf
+            past = (
+                at + int(np.searchsorted(ends[at:] - (ends[at - 1] if at else 0), self.batch)) + 1
+            )
+            blocks = order[at:past][~(most[at:past] < edge)]
+            if not len(blocks):
+                break
+            rows = items.rows_of_blocks(blocks)
+            if left is not None:
+                rows = rows[left[rows]]
+            logits = self._score(asked, rows)
+            taken.append(rows)
+            logits_of.append(logits)
+            best = _highest(np.concatenate([best, logits[~(logits < edge)]]), k)
+            at = past
+        self.tried, self.scored = self.tried + 1, self.scored + sum(map(len, taken))
+        return np.concatenate(taken), np.concatenate(logits_of)
+
+    def _score(self, asked: Asked, rows: slice | IntArray, sums: F32 | None = None) -> F32:
+        """Return the logits of some rows, (m,).
+
+        Args:
+            asked: the user.
+            rows: positions; a slice has both ends.
+            sums: what is added to each row, (m, K); None = what the user adds to its block.
+        """
+        items, first = self.items, rows.start if isinstance(rows, slice) else 0
+        m = rows.stop - first if isinstance(rows, slice) else len(rows)
+        out, total = np.empty(m, np.float32), self._buffer()
+        for low in range(0, m, self.batch):
+            high = min(low + self.batch, m)
+            here = slice(low, high)
+            part = slice(first + low, first + high) if isinstance(rows, slice) else rows[here]
+            mine = total[: high - low]
+            items.side(part, mine)
+            if isinstance(self.head, TowersHead):
+                out[here] = (total @ asked.shift)[: high - low]
+                continue
+            if sums is not None:
+                mine += sums[here]
+            elif asked.shift.ndim == 1:
+                mine += asked.shift
+            else:
+                mine += asked.shift.take(items.block_of[part], axis=0)
+            out[here] = self.head(total)[: high - low]
+        out += np.float32(asked.add)
+        return out
+
+    def _apart(self, asked: Asked, own: slice | IntArray) -> F32:
+        """Return the logits of some of the items that are scored apart."""
+        return self._score(asked, self.items.row_of[asked.apart[own]], asked.sums[own])
+
+    def _buffer(self) -> F32:
+        """Return this thread's batch; what a shorter one leaves of the last is scored and unread."""
+        buffer: F32 | None = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = np.zeros((self.batch, self.items.width), np.float32)
+            self._local.buffer = buffer
+        return buffer
+
+
+def _highest(scores: F32, k: int) -> F32:
+    """Return the k highest scores, descending, NaN last."""
+    highest: F32 = np.negative(np.sort(np.negative(scores))[:k])
+    return highest
+
+
+def _edge(scores: F32, k: int) -> float:
+    """Return the k-th highest score, NaN counted last; −inf where there are fewer."""
+    if len(scores) < k:
+        return -np.inf
+    return -float(np.partition(np.negative(scores), k - 1)[k - 1])
