@@ -162,18 +162,27 @@ def run(numbers, regularizer, rate, seed):
     return {**how, "valid": valid, "test": test, "epochs": model._epoch_index + 1}
 
 
-# One choice after the other, each by validation AUC: numbers, regularizer, learning rate.
+# One choice after the other, each by mean validation AUC: numbers, regularizer, learning rate.
+def mean(runs):
+    return sum(t["valid"] for t in runs) / len(runs)
+
+
+def several(how):
+    return [run(**how, seed=seed) for seed in range(task["choice_seeds"])]
+
+
 first, middle, last = task["rates"][name]
 how = {"numbers": task["numbers"][0], "regularizer": task["regularizers"][0], "rate": middle}
-tried = [run(**how, seed=0)]
+tried = [several(how)]
 for what, values in (
     ("numbers", task["numbers"][1:]),
     ("regularizer", task["regularizers"][1:]),
     ("rate", (first, last)),
 ):
-    tried += [run(**{**how, what: value}, seed=0) for value in values]
-    best = max(tried, key=lambda t: t["valid"])
-    how = {key: best[key] for key in how}
-runs = [best] + [run(**how, seed=seed) for seed in range(1, task["seeds"])]
-print(json.dumps({"peer": "fuxictr " + version("fuxictr"), "tried": tried, "runs": runs}))
+    tried += [several({**how, what: value}) for value in values]
+    best = max(tried, key=mean)
+    how = {key: best[0][key] for key in how}
+runs = best + [run(**how, seed=seed) for seed in range(len(best), task["seeds"])]
+flat = [t for runs in tried for t in runs]
+print(json.dumps({"peer": "fuxictr " + version("fuxictr"), "tried": flat, "runs": runs}))
 """

@@ -92,6 +92,14 @@ def test_the_draws_do_not_depend_on_where_they_run(workers: int) -> None:
     assert here.tobytes() == there.tobytes()
 
 
+def test_of_very_many_clusters_few_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recprune.evaluation.bootstrap.MOST_DRAWN", 700)
+    counts = Clusters(100, None).draw(0, "test")  # seven lanes at once, and two in the end
+    assert counts.shape == (100, LANES)
+    assert (counts.sum(axis=0) == 100).all()
+    assert len({lane.tobytes() for lane in counts.T}) == LANES
+
+
 def test_the_resamples_spread_as_the_difference_does() -> None:
     rng = np.random.default_rng(0)
     value = rng.normal(size=(1, 4000))

@@ -24,6 +24,8 @@ Counts = NDArray[np.uint8]
 
 #: Draws in a row that may miss a class before the rows are called too few.
 ATTEMPTS = 100
+#: Clusters that are drawn at once.
+MOST_DRAWN = 1 << 20
 
 
 class Clusters:
@@ -44,19 +46,22 @@ class Clusters:
         Multinomial counts (drawing with replacement), not Poisson ones: every resample has as
         many users as the data, so that a handful of users never gives an empty resample.
         """
-        drawn = stream(seed, *name).integers(0, self.size, (LANES, self.size), np.int32)
-        # None of many clusters is ever drawn 256 times: the chance is below 1e-500.
-        counts = np.zeros((self.size, LANES), np.uint8)
-        _count(drawn, counts)
+        source, counts = stream(seed, *name), np.zeros((self.size, LANES), np.uint8)
+        # As many at once as are quick, and of very many clusters as few as memory is spared.
+        step = min(LANES, max(1, MOST_DRAWN // self.size))
+        for lane in range(0, LANES, step):
+            shape = min(step, LANES - lane), self.size
+            # None of many clusters is ever drawn 256 times: the chance is below 1e-500.
+            _count(source.integers(0, self.size, shape, np.int32), lane, counts)
         return counts
 
 
 @compiled
-def _count(drawn: NDArray[np.int32], counts: Counts) -> None:
-    """Add one to ``counts[c, lane]`` for each ``c`` in ``drawn[lane]``."""
+def _count(drawn: NDArray[np.int32], first: int, counts: Counts) -> None:
+    """Add one to ``counts[c, first + lane]`` for each ``c`` in ``drawn[lane]``."""
     for lane in range(drawn.shape[0]):
         for i in range(drawn.shape[1]):
-            counts[drawn[lane, i], lane] += 1
+            counts[drawn[lane, i], first + lane] += 1
 
 
 def _numbered(n_rows: int, owner: NDArray[Any] | None) -> tuple[NDArray[np.intp], int]:

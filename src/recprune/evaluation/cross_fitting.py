@@ -84,7 +84,7 @@ def resampled_t(differences: NDArray[Any], test_over_train: float) -> Interval:
     Training sets of different splits share most of their rows, so that the differences hang
     together, by about the share of the rows that test: the variance of their mean is
     (1 / J + n_test / n_train) · S², with J − 1 degrees of freedom, S² their sample variance (Nadeau
-    & Bengio 2003, "Inference for the generalization error", eq. 9; for repeated folds Bouckaert &
+    & Bengio 2003, "Inference for the generalization error"; for repeated folds Bouckaert &
     Frank 2004, "Evaluating the replicability of significance tests for comparing learning
     algorithms").
 

@@ -132,8 +132,8 @@ def t_quantile(probability: float, freedom: float) -> float:
 def t_tail(t: float, freedom: float) -> float:
     """Return the chance that Student's t is above ``t``, without SciPy.
 
-    Wallace 1959, "Bounds on normal approximations to Student's and the chi-square distributions",
-    eq. 2.1: from 0.05 to 0.001 within 3 % from 8 degrees of freedom on; with fewer, and further out,
+    Wallace 1959, "Bounds on normal approximations to Student's and the chi-square distributions":
+    from 0.05 to 0.001 within 3 % from 8 degrees of freedom on; with fewer, and further out,
     too large.
 
     Args:

@@ -138,7 +138,7 @@ def intervals(
 
     Where items repeat, what they add to the variance is the variance clustered by item less that
     clustered by user and item (Cameron, Gelbach & Miller 2011, "Robust inference with multiway
-    clustering", eq. 2.13; Owen 2007, "The pigeonhole bootstrap"), in closed form. Never less than
+    clustering"; Owen 2007, "The pigeonhole bootstrap"), in closed form. Never less than
     nothing, so that the wider interval decides.
     """
     pair, users, items = rows.pair, rows.by_user, rows.by_item

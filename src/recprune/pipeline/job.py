@@ -23,7 +23,7 @@ from recprune.metrics import calibration_curve
 from recprune.models import Ranker
 from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.judgement import final_verdict, user_verdict
+from recprune.pipeline.judgement import bare_verdict, final_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
@@ -228,7 +228,7 @@ def _technique_facts(
     for rival in rivals:
         test, scorer = rival.model.aligned(data.test), Scorer(rival.model.artifact())
         logits = scorer.logits(test.rows)
-        against = user_verdict(data, full.logits, logits, config)
+        against = bare_verdict(data, full.logits, logits, config)
         out.append(
             _technique(rival.name, rival.bytes, logits, against, data)
             | {

@@ -22,22 +22,21 @@ from recprune.metrics import auc
 from recprune.pipeline.attributes import chosen_attributes
 from recprune.pipeline.config import RunConfig
 
-__all__ = ["final_verdict", "user_verdict"]
+__all__ = ["bare_verdict", "final_verdict"]
 
 Logits = NDArray[np.float32]
-TABLE_DRAWS = 100
 
 
-def user_verdict(data: Dataset, full: Logits, pruned: Logits, config: RunConfig) -> Verdict:
-    """Judge on the test rows by the interval over users alone: for tables of many models."""
+def bare_verdict(data: Dataset, full: Logits, pruned: Logits, config: RunConfig) -> Verdict:
+    """Judge on the test rows without slices and guards: for tables of many models."""
     test = data.test
     return verdict(
         test.label,
         full,
         pruned,
         users=test.users,
+        items=test.items,
         tolerance=config.tolerance,
-        draws=TABLE_DRAWS,
         seed=config.seed,
     )
 
