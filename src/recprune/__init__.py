@@ -35,7 +35,15 @@ if TYPE_CHECKING:
         TwoTower,
         WideDeep,
     )
-    from recprune.pipeline import Effort, baselines, compare, evaluate, run, tune
+    from recprune.pipeline import (
+        Effort,
+        baselines,
+        compare,
+        compare_procedures,
+        evaluate,
+        run,
+        tune,
+    )
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
@@ -46,6 +54,7 @@ _HOMES = {
     "RecpruneError": "errors",
     "RecpruneWarning": "errors",
     "compare": "pipeline",
+    "compare_procedures": "pipeline",
     "verdict": "evaluation",
     "FieldRanking": "importance",
     "rank_fields": "importance",
@@ -111,6 +120,7 @@ __all__ = [
     "WideDeep",
     "baselines",
     "compare",
+    "compare_procedures",
     "evaluate",
     "load",
     "plan",

@@ -81,13 +81,12 @@ def test_two_models_read_as_the_readme_says(full, small, data) -> None:
     found = compare(full, small, data.test)
     assert found.passed == (found.verdict.outcome == "PASS")
     lines = str(found).splitlines()
-    assert lines[0].split() == [
-        *("model", "bytes", "1", "/", "1,000", "rows", "AUC"),
-        *("difference", "90", "%", "interval", "verdict"),
-    ]
+    head = ("model", "bytes", "AUC", "difference", "90", "%", "interval", "verdict")
+    assert lines[0].split() == list(head)
     assert [line.split()[0] for line in lines[1:3]] == ["full", "pruned"]
     assert lines[2].endswith(found.verdict.outcome)
     assert f"{len(data.test):,} rows, tolerance 0.002" in lines[3]
+    assert lines[4].startswith("latency of 1 / 1,000 rows: full ")
 
 
 def test_the_same_model_twice_passes_and_is_one_use(full, data) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -79,9 +79,11 @@ def _shown(found: Comparison) -> Group:
     from rich.text import Text
 
     head, *rows = found.cells()
-    table = Table(header_style="bold")
+    # Eighty columns hold all but long names, which are folded.
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for number, name in enumerate(head):
-        table.add_column(name, justify="left" if number in (0, len(head) - 1) else "right")
+        side: Literal["left", "right"] = "left" if number in (0, len(head) - 1) else "right"
+        table.add_column(name, justify=side, no_wrap=number > 0, overflow="fold")
     for row in rows:
         # Text, never a string: names come from the user, and a string would be read as markup.
         table.add_row(*(Text(cell) for cell in row))

@@ -2,9 +2,11 @@
 
 from recprune.pipeline.comparison import Comparison, Contender, compare
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.equal_bytes import Baseline, Baselines, Effort, baselines
+from recprune.pipeline.effort import Effort
+from recprune.pipeline.equal_bytes import Baseline, Baselines, baselines
 from recprune.pipeline.evaluating import evaluate
 from recprune.pipeline.job import run
+from recprune.pipeline.procedures import compare_procedures
 from recprune.pipeline.run_folder import train_model
 from recprune.pipeline.saving import save_model, ship
 from recprune.pipeline.tuning import Tuned, tune
@@ -19,6 +21,7 @@ __all__ = [
     "Tuned",
     "baselines",
     "compare",
+    "compare_procedures",
     "evaluate",
     "run",
     "save_model",

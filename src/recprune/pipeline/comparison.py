@@ -15,7 +15,7 @@ from recprune.artifact import Artifact, read_artifact, stored_size, stored_weigh
 from recprune.data import Dataset, Split
 from recprune.encoding import Rows
 from recprune.errors import ParameterError
-from recprune.evaluation import TestUses, Verdict, judge_rows, slice_groups
+from recprune.evaluation import SliceResult, TestUses, Verdict, judge_rows, slice_groups
 from recprune.evaluation.paired import Metric
 from recprune.models import Ranker
 from recprune.models.held_out import held_out_score
@@ -105,23 +105,27 @@ class Comparison:
     def cells(self) -> list[tuple[str, ...]]:
         """Return the table for people, its head first."""
         metric = self.verdict.metric
-        head = ("model", "bytes", "1 / 1,000 rows", metric_name(metric), "difference")
-        out: list[tuple[str, ...]] = [(*head, "90 % interval", "verdict")]
+        head = ("model", "bytes", metric_name(metric), "difference", "90 % interval", "verdict")
+        out: list[tuple[str, ...]] = [head]
         for each in (self.full, *self.pruned):
-            times = " / ".join(micro_text(each.latency_us[n]) for n in ("1", "1000"))
             size = bytes_text(each.bytes)
             judged: tuple[str, ...] = ("", "", "")
             if each.verdict is not None:
                 size += f" ({self.full.bytes / each.bytes:.1f}×)"
                 found = each.verdict
                 judged = signed_text(found.difference), interval_text(found.ci), found.outcome
-            out.append((each.name, size, times, number_text(each.metrics[metric]), *judged))
+            out.append((each.name, size, number_text(each.metrics[metric]), *judged))
         return out
 
     def notes(self) -> list[str]:
-        """Return what stands below the table: how it was judged, what fell short, and why."""
-        first = self.verdict
+        """Return what stands below the table: how it was judged, latencies, why, and slices."""
+        first, times = self.verdict, [_times(each) for each in (self.full, *self.pruned)]
         out = [f"{first.n_rows:,} rows, tolerance {first.tolerance:g}, {first.method}"]
+        said = [
+            f"{each.name} {time}"
+            for each, time in zip((self.full, *self.pruned), times, strict=True)
+        ]
+        out.append(f"latency of 1 / 1,000 rows: {'; '.join(said)}")
         for each in self.pruned:
             found = each.verdict
             assert found is not None
@@ -129,10 +133,7 @@ class Comparison:
             if found.outcome == "INCONCLUSIVE" and found.rows_needed is not None:
                 out.append(f"{each.name}: about {found.rows_needed:,} rows would decide")
             if found.slices:
-                open_ones = [s.slice for s in found.slices if s.outcome == "undecided"]
-                clear = sum(s.outcome == "ok" for s in found.slices)
-                text = f"{each.name}: {clear} of {len(found.slices)} slices are no worse"
-                out.append(f"{text}; undecided: {listed(open_ones)}" if open_ones else text)
+                out.append(f"{each.name}, {_told(found.slices)}")
         return out
 
     def __str__(self) -> str:
@@ -227,6 +228,21 @@ class _Entry:
     def contender(self, rows: Split, latency: Mapping[str, float]) -> Contender:
         values = {name: held_out_score(name, rows, self.logits) for name in METRICS}
         return Contender(self.name, stored_size(self.artifact), values, latency)
+
+
+def _times(contender: Contender) -> str:
+    return " / ".join(micro_text(contender.latency_us[size]) for size in ("1", "1000"))
+
+
+def _told(slices: Sequence[SliceResult]) -> str:
+    """Return how many slices came out how, and which are open."""
+    many = {kind: sum(s.outcome == kind for s in slices) for kind in ("alarm", "ok", "undecided")}
+    text = (
+        f"{len(slices)} slices: {many['alarm']} alarms, {many['ok']} no worse, "
+        f"{many['undecided']} undecided"
+    )
+    open_ones = [s.slice for s in slices if s.outcome == "undecided"]
+    return f"{text} ({listed(open_ones, 4)})" if open_ones else text
 
 
 def _artifact(model: Model) -> Artifact:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import byte_count, logger
+from recprune._support import byte_count, logger, progress
 from recprune.artifact import stored_size
 from recprune.data import Dataset, Split
-from recprune.data.disk_frame import DiskFrame
 from recprune.errors import ParameterError, nearest
 from recprune.executor import Executor
 from recprune.models import DeepFM, Ranker
 from recprune.models.held_out import held_out_score
 from recprune.models.retrieval import Retriever
+from recprune.pipeline.effort import Effort
+from recprune.pipeline.procedures import one_worker_on_disk
 from recprune.pipeline.recipes import (
     Recipe,
     int8_alone,
@@ -26,7 +28,7 @@ from recprune.pipeline.recipes import (
     narrower,
     random_fields,
 )
-from recprune.pruning import FineTuning, encode, fine_tune
+from recprune.pruning import FineTuning, encode
 from recprune.report import plots
 from recprune.report.plots import styled
 
@@ -34,33 +36,9 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
 
-__all__ = ["Baseline", "Baselines", "Effort", "baselines"]
+__all__ = ["Baseline", "Baselines", "baselines"]
 
 METRICS = ("auc", "logloss")
-
-
-@dataclass(frozen=True)
-class Effort:
-    """The fine-tuning that a pruned model got and its rivals get; see :func:`recprune.prune`.
-
-    Args:
-        rounds: times that it is fine-tuned.
-        epochs: most epochs each time; 0 = none.
-        distil: half the loss on the full model's logits.
-
-    Raises:
-        ParameterError: a value out of range.
-    """
-
-    rounds: int = 1
-    epochs: int = 2
-    distil: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("epochs", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ParameterError.of(name, "Effort", f"an int ≥ {least}", value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +168,8 @@ def baselines(
         bytes: the budget: a number, or a text such as ``"2 MB"``; None = those of ``pruned``.
         full: the full model, of which the class, options and training are taken. Where it is not
             fitted, a copy is. None = DeepFM as it comes.
-        pruned: a model to hold beside them.
+        pruned: a model to hold beside them; encoded as they are (:func:`recprune.pruning.encode`), or at
+            equal bytes they have more weights.
         rows: what metrics are computed on; None = the gate rows. They choose nothing.
         effort: what the pruned model was given; None = one round of two epochs.
         draws: of random fields, at least 1.
@@ -207,23 +186,13 @@ def baselines(
     budget = byte_count(bytes, "baselines")
     if not isinstance(draws, int) or draws < 1:
         raise ParameterError.of("draws", "baselines", "an int ≥ 1", draws)
-    executor = executor or Executor()
-    if executor.workers > 1 and isinstance(data.train.columns, DiskFrame):
-        raise ParameterError.of(
-            "executor", "baselines", "of one worker for rows on disk", f"{executor.workers} workers"
-        )
+    executor = one_worker_on_disk(executor or Executor(), data, "baselines")
     full = _fitted(full or DeepFM(), data)
-    effort, rows = effort or Effort(), rows or data.gate
+    effort, rows = effort or Effort(), data.gate if rows is None else rows
     recipes = _recipes(full, data.train, budget, draws, seed)
-    training = replace(full.training, epochs=effort.epochs, patience=1)
-    teacher = (
-        full.logits(full.aligned(data.train).rows) if effort.distil and effort.epochs else None
-    )
-    tuning = FineTuning(data.train, data.tune, teacher, training)
+    bench = _Bench(effort.tuning(full, data), rows, effort)
     wanted = [r for r in recipes if r.bytes <= budget or r.name == "int8 alone"]
-    made = executor.map(
-        _made, wanted, shared=_Bench(tuning, rows, effort.rounds), seed=seed, text="baselines"
-    )
+    made = executor.map(_made, wanted, shared=bench, seed=seed, text="baselines")
     found = []
     for recipe in recipes:
         model, values = made[wanted.index(recipe)] if recipe in wanted else (None, {})
@@ -244,7 +213,7 @@ class _Bench:
 
     tuning: FineTuning
     rows: Split
-    rounds: int
+    effort: Effort
 
 
 def _fitted(full: Ranker, data: Dataset) -> Ranker:
@@ -254,13 +223,14 @@ def _fitted(full: Ranker, data: Dataset) -> Ranker:
 
 
 def _recipes(full: Ranker, train: Split, budget: int, draws: int, seed: int) -> list[Recipe]:
-    recipes = [
-        narrower(full, train, budget, seed),
-        minimum_count(full, train, budget, seed),
-        *(random_fields(full, train, budget, seed, draw) for draw in range(1, draws + 1)),
-        magnitude(full, budget),
-        int8_alone(full),
+    ways: list[Callable[[], Recipe | None]] = [
+        partial(narrower, full, train, budget, seed),
+        partial(minimum_count, full, train, budget, seed),
+        *(partial(random_fields, full, train, budget, seed, draw) for draw in range(1, draws + 1)),
+        partial(magnitude, full, budget),
+        partial(int8_alone, full),
     ]
+    recipes = [way() for way in progress(ways, "sizes", len(ways))]
     there = [recipe for recipe in recipes if recipe is not None]
     smallest = min(there, key=lambda recipe: recipe.bytes)
     if smallest.bytes > budget:
@@ -278,8 +248,7 @@ def _made(bench: _Bench, recipe: Recipe, _: np.random.Generator) -> tuple[Ranker
         model.history = model.train_on(tuning.rows, valid=tuning.valid)
     if not recipe.zeros:
         tuning = replace(tuning, training=replace(tuning.training, keep_zeros=True))
-    for _round in range(bench.rounds if tuning.training.epochs else 0):
-        model = fine_tune(model, tuning)
+    model = bench.effort.given_to(model, tuning)
     model = encode(model)
     logger.info("baseline %s: trained", recipe.name)
     return model, _scores(model, bench.rows)

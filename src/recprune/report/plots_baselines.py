@@ -39,8 +39,15 @@ def baselines(report: Mapping[str, Any]) -> Figure:
         colour, marker, size = GIVEN.get(str(model["name"]), ("muted", "o", 8))
         fill = COLOURS[colour] if model.get("fits") or colour != "muted" else "none"
         axes.plot([x], [y], marker, color=COLOURS[colour], mfc=fill, ms=size, mew=1.5, zorder=3)
+        # On the left: baselines of the same bytes have theirs on the right.
+        left = model["name"] == "pruned"
         axes.annotate(
-            shorten(model["name"]), (x, y), (9, -3), textcoords="offset points", fontsize=9
+            shorten(model["name"]),
+            (x, y),
+            (-11 if left else 9, -3),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=9,
         )
         places.append((x, y))
     budget = number(report, "baselines", "budget") or 0.0
