@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recprune.data import Dataset, Negatives
     from recprune.errors import RecpruneError, RecpruneWarning
     from recprune.evaluation import verdict
+    from recprune.export import export_onnx
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
     from recprune.models import (
@@ -56,6 +57,7 @@ _HOMES = {
     "compare": "pipeline",
     "compare_procedures": "pipeline",
     "verdict": "evaluation",
+    "export_onnx": "export",
     "FieldRanking": "importance",
     "rank_fields": "importance",
     "Layout": "layout",
@@ -122,6 +124,7 @@ __all__ = [
     "compare",
     "compare_procedures",
     "evaluate",
+    "export_onnx",
     "load",
     "plan",
     "prune",

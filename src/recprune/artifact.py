@@ -31,6 +31,7 @@ from recprune.sparse import without_zeros
 __all__ = [
     "Artifact",
     "as_stored",
+    "encoded",
     "folder_written_whole",
     "read_artifact",
     "stored_size",
@@ -206,14 +207,14 @@ def stored_size(artifact: Artifact, zeros: bool = True) -> int:
     """
     files = _counted_files(artifact)
     if not zeros:
-        stored = without_zeros(_encode(artifact.state, artifact.plan))
+        stored = without_zeros(encoded(artifact.state, artifact.plan))
         files["model.safetensors"] = format_tensors(stored)
     return sum(len(data) for data in files.values())
 
 
 def stored_weights(artifact: Artifact) -> bytes:
     """Return the file ``model.safetensors``: equal bytes, equal weights."""
-    return format_tensors(_encode(artifact.state, artifact.plan))
+    return format_tensors(encoded(artifact.state, artifact.plan))
 
 
 def _counted_files(artifact: Artifact) -> dict[str, bytes]:
@@ -228,7 +229,12 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     }
 
 
-def _encode(state: State, plan: Plan) -> dict[str, Array]:
+def encoded(state: State, plan: Plan) -> dict[str, Array]:
+    """Return the tensors as ``model.safetensors`` holds them, scales included.
+
+    Raises:
+        PlanError: a weight is too large for fp16.
+    """
     stored: dict[str, Array] = {}
     for name, array in state.items():
         encoding = plan.encoding.get(name)
@@ -276,7 +282,7 @@ def _decode(stored: Mapping[str, Array], plan: Plan) -> dict[str, Array]:
 
 def as_stored(state: State, plan: Plan) -> dict[str, Array]:
     """Return the state as it will read back: rounded by the plan's encodings."""
-    return _decode(_encode(state, plan), plan)
+    return _decode(encoded(state, plan), plan)
 
 
 def _parse_config(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Output folders: written beside their place, then moved there; whole or not at all."""
+"""Output folders and files: written beside their place, then moved there; whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from recprune.errors import InputError
 
-__all__ = ["folder_written_whole"]
+__all__ = ["file_written_whole", "folder_written_whole"]
 
 MARKS = ("config.json", "report.json", "users.json", "data.json")
 
@@ -30,11 +30,8 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     try:
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(target)
+        target, partial = _beside(path)
         foreign = target.exists() and not _replaceable(target)
-        partial = target.parent / f".{target.name}.{os.getpid()}.partial"
         if not foreign:
             partial.mkdir()
     except OSError as error:
@@ -44,19 +41,67 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
             f"Output {str(path)!r} exists and is not a recprune folder; it is left as it is. "
             "Choose another -o."
         )
+    with _removed_on_failure(path, partial):
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        _replace(target, partial)
+
+
+@contextlib.contextmanager
+def file_written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` for a file that becomes ``path`` at the end, or vanishes.
+
+    A file that is there already is replaced. What a killed run left beside it is removed.
+
+    Raises:
+        InputError: ``path`` cannot be written, or is a folder.
+    """
+    path = Path(path)
     try:
+        target, partial = _beside(path)
+        folder = target.is_dir()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if folder:
+        raise InputError(f"Output {str(path)!r} is a folder; it is left as it is. Name a file.")
+    with _removed_on_failure(path, partial):
         yield partial
         _sync(partial)
-        _replace(target, partial)
+        partial.replace(target)
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """Return the real place of an output and a free one beside it, which only this process uses."""
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(target)
+    return target, target.parent / f".{target.name}.{os.getpid()}.partial"
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path, partial: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         # A disk that is full names no file; a file that names itself and lies elsewhere was an input.
         if error.filename is not None and not _within(error.filename, partial):
             raise
         raise _unwritable(path, error) from error
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         raise
+
+
+def _remove(entry: Path) -> None:
+    """Remove a file or a folder as far as that is possible."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        entry.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
@@ -110,7 +155,7 @@ def _clear_leftovers(target: Path) -> None:
         if match[2] == "old" and not target.exists():
             entry.rename(target)
         else:
-            shutil.rmtree(entry, ignore_errors=True)
+            _remove(entry)
 
 
 def _alive(pid: int) -> bool:
@@ -123,8 +168,6 @@ def _alive(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def _sync(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+def _sync(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())

@@ -23,7 +23,7 @@ def allowed(module: str, target: str) -> bool:
     if here == "runtime":
         return there in RUNTIME_SEES
     if there == "runtime":
-        return here in ("pipeline", "cli")
+        return here in ("export", "pipeline", "cli")
     if here == "metrics":
         return there in ("errors", "topk", "_support")
     if not there:

@@ -15,7 +15,7 @@ import pytest
 
 from recprune.artifact import read_artifact, write_artifact
 from recprune.errors import ArtifactError, InputError
-from recprune.folders import folder_written_whole
+from recprune.folders import file_written_whole, folder_written_whole
 
 from .samples import artifact
 
@@ -167,12 +167,38 @@ def test_an_input_that_fails_is_not_blamed_on_the_output(tmp_path: Path) -> None
     assert entries(tmp_path) == []
 
 
+def test_a_file_is_replaced_at_the_end_and_only_on_success(tmp_path: Path, dead: int) -> None:
+    target = tmp_path / "new" / "file"
+    with file_written_whole(target) as partial:
+        partial.write_text("old")
+        assert not target.exists()
+    left = target.parent / f".file.{dead}.partial"
+    left.write_text("half")
+    with pytest.raises(ValueError), file_written_whole(target):
+        raise ValueError
+    assert target.read_text() == "old"
+    with file_written_whole(target) as partial:
+        partial.write_text("new")
+    assert target.read_text() == "new"
+    assert entries(target.parent) == ["file"]
+
+
+def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"), file_written_whole(tmp_path):
+        pytest.fail("the body must not run")
+    with (
+        pytest.raises(InputError, match="cannot be written: a file is in the way"),
+        file_written_whole(Path(__file__) / "x"),
+    ):
+        pytest.fail("the body must not run")
+
+
 WRITER = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[2])
 from core.samples import artifact
 from recprune.artifact import write_artifact
-from recprune.folders import folder_written_whole
+from recprune.folders import file_written_whole, folder_written_whole
 print("ready", flush=True)
 while True:
     with folder_written_whole(pathlib.Path(sys.argv[1])) as folder:

@@ -60,13 +60,13 @@ def data() -> Dataset:
     return Dataset.from_frame(frame, schema=schema, **roles).split(by="random", seed=0)
 
 
-def _random(model: Ranker, seed: int) -> Ranker:
+def randomised(model: Ranker, seed: int) -> Ranker:
     draws = np.random.default_rng(seed)
     state = {n: draws.normal(0, 0.5, a.shape).astype(np.float32) for n, a in model.state.items()}
     return model.with_state({n: abs(a) if n.endswith(".var") else a for n, a in state.items()})
 
 
-def _half(model: Ranker, seed: int) -> Plan:
+def halved(model: Ranker, seed: int) -> Plan:
     draws, keep = np.random.default_rng(seed), {}
     for name, axis in model.layout.axes.items():
         few = max(axis.min_keep, axis.size // 2, min(2, axis.size))
@@ -90,8 +90,8 @@ def test_every_class_is_served_as_trained(
 ) -> None:
     fitted = CLASSES[name](training=Training(epochs=0), **options).fit(data.train)
     for seed in range(3):
-        whole = _random(fitted, seed)
-        for number, model in enumerate((whole, whole.apply(_half(whole, seed)))):
+        whole = randomised(fitted, seed)
+        for number, model in enumerate((whole, whole.apply(halved(whole, seed)))):
             folder = tmp_path / f"{seed}-{number}"
             model.save(folder)
             scorer, rows = load(folder), model.aligned(data.test).rows

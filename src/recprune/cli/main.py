@@ -28,6 +28,7 @@ VERBS = (
     "evaluate",
     "compare",
     "recommend",
+    "export",
     "inspect",
     "doctor",
 )

@@ -14,7 +14,7 @@ from recprune.runtime.chain import Perceptron, first_and_rest
 from recprune.runtime.inputs import Inputs
 from recprune.runtime.tensors import F32, F64, Tensors
 
-__all__ = ["Cross", "Dot", "Final", "Pairs", "Stack", "nothing"]
+__all__ = ["Cross", "Dot", "Final", "Pairs", "Stack", "nothing", "units_of"]
 
 
 def nothing(inputs: Inputs) -> F64:
@@ -192,7 +192,7 @@ class Dot:
                 tensors, "dot.bottom", inputs.columns(numeric), bias=True, relu=True
             )
             length = layers.outputs
-            units = _units_of(inputs, "dot.bottom.out.weight", length)
+            units = units_of(inputs, "dot.bottom.out.weight", length)
             bottom = layers, (units[:, None] == inputs.union[None]).astype(np.float32)
         # z stands first among the vectors, where there is one.
         places = {i: n + (bottom is not None) for n, i in enumerate(vectors)}
@@ -220,7 +220,7 @@ class Dot:
         return self.top(np.concatenate([*known, products], axis=1))[:, 0]
 
 
-def _units_of(inputs: Inputs, tensor: str, size: int) -> NDArray[np.int32]:
+def units_of(inputs: Inputs, tensor: str, size: int) -> NDArray[np.int32]:
     """Return the original coordinates of a tensor's rows."""
     for axis in inputs.layout.axes.values():
         if any(use.tensor == tensor and use.dim == 0 and not use.offset for use in axis.uses):

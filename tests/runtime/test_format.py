@@ -1,0 +1,65 @@
+"""docs/format.md is enough: a reader written from it alone scores as the scorer does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recprune.artifact import as_stored, read_artifact, write_artifact
+from recprune.bags import Sequence
+from recprune.encoding import Encoder
+from recprune.layout import Plan
+from recprune.lookups import Vocabulary
+from recprune.runtime import Scorer
+from recprune.schema import Field, Schema
+from tests.core.plain_reader import Model
+
+from .drafts import MODELS, random_model
+from .factory import random_columns, random_encoder
+
+SCHEMA = Schema(
+    (
+        Field("item.id", "categorical"),
+        Field("age", "numeric"),
+        Field("tags", "sequence"),
+        Field("item", "categorical"),
+        Field("words", "sequence"),
+        Field("price", "numeric"),
+    ),
+    label="y",
+)
+
+
+def encoder(seed: int) -> Encoder:
+    made = random_encoder(SCHEMA, seed)
+    words = Sequence(Vocabulary(("é", "ab", "", "c")), 2, mean=False, separator="|")
+    return Encoder(SCHEMA, {**made.parts, "words": words})
+
+
+@pytest.mark.parametrize("encoding", [None, "int8", "fp16"])
+@pytest.mark.parametrize("cut", [(), ("dim",), ("field", "row", "dim", "neuron")], ids=str)
+def test_a_reader_written_from_the_page_scores_alike(
+    cut: tuple[str, ...], encoding: str | None, tmp_path: Path
+) -> None:
+    for seed in range(4):
+        made = random_model(encoder(seed), MODELS["mlp_norm"], seed, cut=cut, dim=3)
+        if encoding is not None:
+            named: Any = dict.fromkeys(made.state, encoding)
+            plan = Plan(made.layout.hash, made.plan.keep, named)
+            made = replace(made, state=as_stored(made.state, plan), plan=plan)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        write_artifact(folder, made, "0.1.0")
+        columns = random_columns(SCHEMA, 40, seed)
+        columns["age"][:3] = [np.inf, -np.inf, np.nan]
+        columns["words"] = [["ab"], None, "", "c|é||ab", "zz", [None, "é"], [], "ab|c"] * 5
+        records = [{name: column[i] for name, column in columns.items()} for i in range(40)]
+        model = Model(folder)
+        wanted = Scorer(read_artifact(folder)).score(columns)
+        got = [model.probability(record) for record in records]
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        assert np.ptp(got) > 0.1
