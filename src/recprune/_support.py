@@ -11,6 +11,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +19,22 @@ from numpy.typing import NDArray
 
 from recprune.errors import MissingExtra, ParameterError
 
-__all__ = ["byte_count", "compiled", "fingerprint", "logger", "progress", "require", "stream"]
+__all__ = [
+    "byte_count",
+    "compiled",
+    "fingerprint",
+    "kernel_cache",
+    "kernel_of",
+    "logger",
+    "progress",
+    "require",
+    "stream",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_compiling = threading.Lock()
+_compiling = threading.RLock()
 
 #: Bars that are shown now.
 _bars: list[str] = []
@@ -131,27 +142,61 @@ def compiled(function: F) -> F:
 
     It holds no interpreter lock while it runs, so that threads may share the work. What was
     compiled is kept on disk where numba finds a folder that can be written, and else lasts as
-    long as the process.
+    long as the process. It may call other compiled functions of its module.
     """
-    kernel: Callable[..., Any] | None = None
+    found: Callable[..., Any] | None = None
+
+    def kernel() -> Callable[..., Any]:
+        nonlocal found
+        if found is None:
+            with _compiling:
+                found = found or _kernel(function)
+        return found
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        nonlocal kernel
-        if kernel is None:
-            with _compiling:
-                kernel = kernel or _kernel(function)
-        return kernel(*arguments)
+        return (found or kernel())(*arguments)
 
+    call.kernel = kernel  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
+
+
+def kernel_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what numba makes of a :func:`compiled` function, one step nearer; loads numba.
+
+    Raises:
+        ImportError: there is no numba.
+    """
+    kernel: Callable[..., Any] = function.kernel()  # type: ignore[attr-defined]
+    return kernel
+
+
+def kernel_cache() -> str | None:
+    """Return the folder in which compiled functions are kept; None = in none. Loads numba.
+
+    Raises:
+        ImportError: there is no numba.
+    """
+    return getattr(_kernel(kernel_cache).stats, "cache_path", None)  # type: ignore[attr-defined]
 
 
 def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     import numba
 
+    # numba takes no wrapper for a function: what is called gets its kernel's place.
+    seen = function.__globals__
+    others = {n: seen[n].kernel() for n in function.__code__.co_names if _is_compiled(seen.get(n))}
+    if others:
+        copy = FunctionType(function.__code__, {**seen, **others})
+        function = functools.update_wrapper(copy, function)
+        del copy.__wrapped__  # type: ignore[attr-defined]
     kernel: Callable[..., Any]
     try:
         kernel = numba.njit(function, nogil=True, error_model="numpy", cache=True)
     except RuntimeError:  # no folder for the cache
         kernel = numba.njit(function, nogil=True, error_model="numpy")
     return kernel
+
+
+def _is_compiled(thing: object) -> bool:
+    return callable(getattr(thing, "kernel", None))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
-from recprune._support import compiled, logger, progress, stream
+from recprune._support import compiled, kernel_cache, logger, progress, stream
 from recprune.errors import ParameterError
 
 
@@ -73,3 +74,24 @@ def test_without_a_folder_for_its_cache_it_compiles_all_the_same(
 
     monkeypatch.setattr(numba.core.caching.FunctionCache, "__init__", refuse)
     assert compiled(total)(np.arange(3.0), 1.0) == 3.0
+    assert kernel_cache() is None
+
+
+@compiled
+def halves(values: np.ndarray) -> float:
+    return float(values.sum() / 2)
+
+
+def test_a_compiled_function_may_call_another() -> None:
+    assert compiled(twice)(np.arange(4.0)) == 6.0
+
+
+def twice(values: np.ndarray) -> float:
+    return halves(values) + halves(values)
+
+
+def test_the_folder_of_compiled_functions_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert Path(str(kernel_cache())).is_relative_to(tmp_path)

@@ -7,10 +7,10 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from recprune._support import kernel_cache
 from recprune.cli._options import Json, emit
 
 #: Distribution → the extra that installs it; "" = always installed.
@@ -51,10 +51,17 @@ def command(as_json: Json = False) -> int:
         problems.append(f"only {free / 1e9:.2f} GB are free where you are")
     if not os.access(Path.cwd(), os.W_OK):
         problems.append("the present folder cannot be written")
-    if not _numba_caches():
-        problems.append(
-            "numba has no folder for its cache; set NUMBA_CACHE_DIR to one that can be written"
-        )
+    try:
+        kernels = kernel_cache()
+    except ImportError as error:
+        kernels = None
+        problems.append(f"numba cannot be loaded, so NumPy alone answers: {error}")
+    else:
+        if kernels is None:
+            problems.append(
+                "compiled kernels cannot be kept, and every process compiles them again: "
+                "set NUMBA_CACHE_DIR to a folder that can be written"
+            )
     result: dict[str, Any] = {
         "recprune": __version__,
         "python": platform.python_version(),
@@ -63,6 +70,7 @@ def command(as_json: Json = False) -> int:
         "memory_gb": _memory_gb(),
         "disk_free_gb": round(free / 1e9, 1),
         "versions": versions,
+        "kernel_cache": kernels,
         "problems": problems,
     }
     emit(result, as_json)
@@ -76,12 +84,3 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def _numba_caches() -> bool:
-    """Whether compiled kernels can be kept: beside the source, in the home, or where told."""
-    told = os.environ.get("NUMBA_CACHE_DIR")
-    places = (
-        [Path(told)] if told else [Path(__file__).parent, Path.home(), Path(tempfile.gettempdir())]
-    )
-    return any(os.access(place, os.W_OK) for place in places)

@@ -40,7 +40,7 @@ class FirstHead:
         self.hidden = len(layers[0][0]) if layers else 0
         self.linear = self.hidden + 1 if layers else 0
         self.inputs = self.linear + sums
-        self.pairs = sums > 1
+        self.pairs, self.bias = sums > 1, bias
         start = np.zeros(self.inputs)
         start[self.linear] = bias
         if layers:

@@ -56,6 +56,7 @@ class Weights:
         encoder, tensors = artifact.encoder, Tensors(artifact.state)
         self.names, self.numeric, self.bags = encoder.schema.names, encoder.numeric, encoder.bags
         self.slots = [s.stop - s.start for s in encoder.slots]
+        self.n_shares = encoder.share_slots[-1].stop if encoder.share_slots else 0
         self.sizes = np.array(encoder.sizes, np.uint32)
         wide, parts, self.labels = _declared(artifact.model)
         self.inputs, tables = inputs_of(artifact, tensors, wide)

@@ -1,0 +1,234 @@
+"""The forward pass by compiled kernels: fewer passes over memory than NumPy alone takes.
+
+Named axes as in :mod:`recprune.runtime.kernels`. A block of rows is gathered once: first order and
+FM are summed on the way, and what remains is the hidden layers, NumPy's products with a compiled
+pass (bias and relu) after each. Few rows, of which each product would cost more to call than to
+compute, go through one compiled function from codes to logits.
+
+*Folded tables.* A pruned model's tables are often so small that they can be multiplied by the first
+layer beforehand: (rows, dims) @ (dims, neurons). Fields are folded from the smallest on, as long as
+all folded rows together stay in the processor's cache; each folded field is one part less of the
+first product. The sums are the same up to rounding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune._support import kernel_of
+from recprune.runtime import kernels
+from recprune.runtime.heads import FirstHead, PartsHead
+from recprune.runtime.tensors import F32
+from recprune.runtime.weights import Weights
+
+__all__ = ["Fused"]
+
+#: Most bytes of folded rows.
+FOLDED_BYTES = 8 << 20
+#: Bytes of what a block of rows is computed in, and the most rows of one.
+BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 512, 64
+#: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole.
+FEW_ROWS, FEW_PRODUCTS = 8, 200_000
+
+ONE, NUMBER, BAG = 0, 1, 2
+
+
+class Fused:
+    """One model's forward pass.
+
+    Holds nothing that a call changes but each thread's own buffers.
+
+    Args:
+        weights: the model's.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.heads = weights.heads
+        first = _first(weights.heads[0])
+        hidden, extra = first.hidden, weights.first.shape[2] - first.inputs
+        #: N, and how many of these columns are neurons.
+        self.wide, self.hidden = hidden + extra, hidden
+        columns = [*range(hidden), *range(first.inputs, first.inputs + extra)]
+        self.fields, inputs, folded, counts = _fields(weights, columns)
+        runs = [weights.first[i, a:b][:, columns] for i, (a, b) in enumerate(inputs)]
+        self.matrix: F32 = np.concatenate([np.empty((0, self.wide), np.float32), *runs])
+        start = np.zeros(_width(self.wide, weights), np.float32)
+        start[:hidden] = first.start[:hidden]
+        self.tables = weights.table, folded, start
+        lead = weights.width > len(weights.inputs.union)
+        self.shape = (self.wide, *counts, lead, weights.fm)
+        self.layers = first.later_layers()
+        #: Where the embeddings themselves stand among the inputs, for parts that need them.
+        self.embeddings = _embeddings(weights, inputs) if weights.carries else slice(0)
+        self.none = np.zeros(hidden, np.float32)
+        outputs = [len(bias) for _, bias in self.layers]
+        self.widths = [len(start), len(self.matrix), self.wide, *outputs[:-1]]
+        row_bytes = 4 * max(sum(self.widths), 1)
+        self.rows_at_once = max(min(BLOCK_BYTES // row_bytes, MOST_ROWS), FEWEST_ROWS)
+        #: Columns of codes and of shares.
+        self.slots, self.shares = sum(weights.slots), weights.n_shares
+        self.few = 0
+        if self.layers and not any(isinstance(head, PartsHead) for head in self.heads):
+            products = self.matrix.size + sum(matrix.size for matrix, _ in self.layers)
+            self.few = max(min(FEW_ROWS, FEW_PRODUCTS // products), 1)
+            head = [*self.shape, *self.matrix.shape[:1], len(start), 1 + len(outputs)]
+            self.numbers = np.array([*head, hidden, *outputs, *self.fields.ravel()], np.int64)
+            layers = [array.ravel() for layer in self.layers for array in layer]
+            self.packed = np.concatenate([start, self.matrix.ravel(), *layers]).astype(np.float32)
+            self.packed[-1] += first.bias
+        self._front, self._whole = kernel_of(kernels.front), kernel_of(kernels.whole)
+        self._add_relu, self._relu = kernel_of(kernels.add_relu), kernel_of(kernels.relu)
+        self._local = threading.local()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays beside the table, which is not its own."""
+        own = 0 if self.tables[1] is self.tables[0] else self.tables[1].nbytes
+        return own + self.matrix.nbytes + sum(m.nbytes for m, _ in self.layers)
+
+    def __call__(self, codes: NDArray[Any], shares: F32, label: int = 0) -> F32 | None:
+        """Return the logits, (n,), of codes (n, S) and shares; None = they are not this model's.
+
+        Args:
+            codes: of any whole numbers.
+            shares: see :class:`recprune.encoding.Rows`.
+            label: position of the label.
+        """
+        n = len(codes)
+        if codes.shape != (n, self.slots) or shares.shape != (n, self.shares):
+            return None
+        codes, shares = _plain(codes, np.int32), _plain(shares, np.float32)
+        if 0 < n <= self.few:
+            logits = np.empty(n, np.float32)
+            bad = self._whole(codes, shares, self.numbers, self.tables[:2], self.packed, logits)
+            return logits if bad < 0 else None
+        head = self.heads[label]
+        logits = np.full(n, _first(head).bias, np.float32)
+        buffers: list[F32] | None = getattr(self._local, "buffers", None)
+        if buffers is None:
+            shapes = [(self.rows_at_once, width) for width in self.widths]
+            buffers = self._local.buffers = [np.empty(shape, np.float32) for shape in shapes]
+        count = -(-n // self.rows_at_once)
+        for i in range(count):
+            part = slice(i * n // count, (i + 1) * n // count)
+            sums, inputs, *outs = (buffer[: part.stop - part.start] for buffer in buffers)
+            out = sums, inputs, logits[part]
+            batch = codes[part], shares[part]
+            if self._front(batch, self.fields, self.tables, self.shape, out) >= 0:
+                return None
+            value = self._product(sums, inputs, outs[0])
+            if isinstance(head, PartsHead):
+                x, shift = inputs[:, self.embeddings], self.hidden - head.first.inputs
+                for own, term in head.parts:
+                    mine = value[:, own.start + shift : own.stop + shift]
+                    logits[part] += term(mine, x)
+            if self.layers:
+                logits[part] += self._later(value, outs[1:])
+        return logits
+
+    def _product(self, sums: F32, inputs: F32, product: F32) -> F32:
+        """Return what the embeddings are multiplied to, (n, ≥ N), of neurons the relu."""
+        if not self.wide:
+            return sums
+        if not len(self.matrix):
+            self._relu(sums, self.none)
+            return sums
+        np.matmul(inputs, self.matrix, out=product)
+        self._add_relu(product, sums, self.hidden)
+        return product
+
+    def _later(self, value: F32, outs: Sequence[F32]) -> F32:
+        """Return what the later layers make of the first one's neurons, (n,)."""
+        for (matrix, bias), out in zip(self.layers[:-1], outs, strict=True):
+            np.matmul(value[:, : len(matrix)], matrix, out=out)
+            self._relu(out, bias)
+            value = out
+        matrix, bias = self.layers[-1]
+        logit: F32 = value[:, : len(matrix)] @ matrix[:, 0]
+        return logit
+
+
+def _first(head: Any) -> FirstHead:
+    first: FirstHead = head.first if isinstance(head, PartsHead) else head
+    return first
+
+
+def _plain(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return an array as the kernels are compiled for: of this type, in one piece, writable."""
+    if array.dtype == dtype and array.flags.carray and type(array) is np.ndarray:
+        return array
+    return np.array(array, dtype, order="C", subok=False)
+
+
+def _fields(
+    weights: Weights, columns: Sequence[int]
+) -> tuple[NDArray[np.int64], list[tuple[int, int]], F32, tuple[int, int]]:
+    """Return the kernels' fields, each field's inputs, the folded rows, and two counts.
+
+    The inputs are from which to which of the table's columns. The counts are of the fields of one
+    row: the folded ones, and all.
+    """
+    kinds = [
+        NUMBER if i in weights.numeric else BAG if i in weights.bags else ONE
+        for i in range(len(weights.names))
+    ]
+    every = range(len(kinds))
+    slots = np.cumsum([0, *weights.slots])
+    shares = np.cumsum([0, *(n if k else 0 for n, k in zip(weights.slots, kinds, strict=True))])
+    width = _width(len(columns), weights)
+    chosen: list[int] = []
+    if columns and not weights.carries:
+        chosen = _folded(weights.sizes, 4 * width)
+    elif not weights.carries:
+        chosen = [i for i in every if kinds[i] == ONE]
+    folded, starts = weights.table, {i: int(weights.offsets[i]) for i in chosen}
+    if columns:
+        pieces = [np.empty((0, width), np.float32)]
+        for i in chosen:
+            starts[i] = sum(map(len, pieces))
+            rows = weights.table[weights.offsets[i] :][: weights.sizes[i]]
+            product = rows.astype(np.float64) @ weights.first[i][:, columns].astype(np.float64)
+            piece = np.zeros((len(rows), width), np.float32)
+            piece[:, : len(columns)], piece[:, len(columns) :][:, : weights.width] = product, rows
+            pieces.append(piece)
+        folded = np.concatenate(pieces)
+    inputs, at = [], 0
+    fields = np.empty((len(kinds), 10), np.int64)
+    for i, own in enumerate(weights.columns):
+        run = (0, 0)
+        if i not in chosen and len(own) and (columns or weights.carries):
+            run = (int(own[0]), int(own[-1]) + 1)
+        place = slots[i], weights.slots[i], weights.offsets[i], weights.sizes[i]
+        fields[i] = (*place, kinds[i], shares[i], starts.get(i, -1), *run, at)
+        inputs.append(run)
+        at += run[1] - run[0]
+    order = sorted(every, key=lambda i: (kinds[i] != ONE, i not in chosen, i))
+    counts = sum(kinds[i] == ONE for i in chosen), kinds.count(ONE)
+    return fields[order], inputs, folded, counts
+
+
+def _width(columns: int, weights: Weights) -> int:
+    """Return the columns of the sums: a multiple of the 8 that a processor adds at once, or W."""
+    return -(-(columns + weights.width) // 8) * 8 if columns else weights.width
+
+
+def _folded(sizes: NDArray[Any], row_bytes: int) -> list[int]:
+    """Return the positions of the fields to fold, increasing."""
+    smallest = np.argsort(sizes, kind="stable")
+    fits = np.cumsum(sizes[smallest].astype(np.int64)) * row_bytes <= FOLDED_BYTES
+    return sorted(smallest[fits].tolist())
+
+
+def _embeddings(weights: Weights, inputs: Sequence[tuple[int, int]]) -> slice | NDArray[np.intp]:
+    """Return where the fields' own dims stand among the inputs."""
+    starts = np.cumsum([0, *(b - a for a, b in inputs)])
+    places = [
+        own - a + at for own, (a, _), at in zip(weights.columns, inputs, starts[:-1], strict=True)
+    ]
+    found = np.concatenate([*places, np.empty(0, np.intp)]).astype(np.intp)
+    return slice(None) if len(found) == starts[-1] else found
