@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ FORMAT, PROTOCOL = "recprune", 2
 CONFIG = "config.json"
 NEEDED = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
 FP16_MAX = 65504.0
+#: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
+MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.
 UNREADABLE = (
     ArithmeticError,
@@ -138,10 +141,11 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         plan = Plan(plan_json["layout_hash"], tensors["plan"], plan_json["encoding"])
         layout = Layout.from_json(config["layout"], origin=plan.keep)
         _check_plan(plan, layout)
-        _check_uses(layout)
-        encoder = Encoder.from_tensors(Schema.from_json(config["schema"]), tensors["vocab"])
+        schema = Schema.from_json(config["schema"])
+        _check_uses(layout, len(schema.fields))
+        encoder = Encoder.from_tensors(schema, tensors["vocab"])
         state = _decode(tensors["model"], plan)
-        meta, model = config["meta"], _model(config)
+        meta, model = _meta(config["meta"]), _model(config)
     except ArtifactError:
         raise
     except UNREADABLE as error:
@@ -172,6 +176,13 @@ def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _meta(meta: Any) -> dict[str, Any]:
+    labels = meta.get("labels") or {}
+    if not all(isinstance(m, dict) for m in (meta, labels, labels.get("negatives") or {})):
+        raise ArtifactError("config.json says nothing of the labels that can be read.")
+    return dict(meta)
+
+
 def _check_plan(plan: Plan, layout: Layout) -> None:
     if layout.hash != plan.layout_hash and (plan.keep or plan.encoding):
         raise ArtifactError("The plan was made for another layout than that of config.json.")
@@ -188,8 +199,11 @@ def _check_plan(plan: Plan, layout: Layout) -> None:
             raise ArtifactError(f"Tensor {name!r} has the unknown encoding {encoding!r}.")
 
 
-def _check_uses(layout: Layout) -> None:
+def _check_uses(layout: Layout, fields: int) -> None:
+    """Refuse axes that lie outside their tensors, or whose size nothing on disk bears out."""
     for axis in layout.axes.values():
+        if axis.size and not axis.uses and (axis.unit != "field" or axis.size != fields):
+            raise ArtifactError(f"Axis {axis.name!r} has {axis.size} units, but no tensor has.")
         for use in axis.uses:
             shape = layout.shapes[use.tensor]
             inside = 0 <= use.dim < len(shape) and use.offset >= 0 and axis.size >= 0
@@ -292,7 +306,10 @@ def _parse_config(data: bytes) -> dict[str, Any]:
             raise ArtifactError(
                 f"config.json is not recprune's: its format is {config['format']!r}."
             )
-        if config["protocol"] > PROTOCOL:
+        protocol = config["protocol"]
+        if type(protocol) is not int or protocol < 1:
+            raise ArtifactError(f"config.json has no protocol: {protocol!r}.")
+        if protocol > PROTOCOL:
             raise ArtifactError(
                 f"The artefact has protocol {config['protocol']}; this recprune reads up to {PROTOCOL}. "
                 "Upgrade recprune."
@@ -318,7 +335,14 @@ def _own_hash(config: Mapping[str, Any]) -> str:
 def _folder_reader(folder: Path) -> Reader:
     def read(name: str) -> bytes:
         try:
-            return (folder / name).read_bytes()
+            about = (folder / name).stat()
+            # A device or a pipe would never end.
+            if not stat.S_ISREG(about.st_mode):
+                raise ArtifactError(f"{folder / name} cannot be read: it is no file.")
+            if name.endswith(".json") and about.st_size > MOST_JSON:
+                raise ArtifactError(f"{folder / name} is too long for what it says.")
+            with (folder / name).open("rb") as file:
+                return file.read(about.st_size)
         except FileNotFoundError:
             what = "is no recprune artefact" if name == CONFIG else "is incomplete"
             raise ArtifactError(f"Folder {str(folder)!r} {what}: it has no {name}.") from None

@@ -127,7 +127,7 @@ class Catalogue:
         """
         try:
             return _read(encoder, tensors)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ArtifactError(f"The catalogue cannot be read: {error}.") from error
 
 

@@ -232,11 +232,15 @@ def _read_elements(tensors: Tensors) -> Vocabulary | Buckets:
     if "buckets" in tensors:
         (count,) = np.asarray(tensors["buckets"], np.int64).ravel().tolist()
         kept = tensors.get("kept")
+        if count < 1 or (kept is not None and (kept.dtype != np.int32 or kept.ndim != 1)):
+            raise ArtifactError("its buckets are no counted ones")
         if kept is not None and not (np.diff(kept, prepend=-1, append=count) > 0).all():
             raise ArtifactError("its kept buckets are not increasing and below their count")
         return Buckets(count, kept)
     packed = {k: tensors[k] for k in ("bytes", "lengths", "missing") if k in tensors}
     if "missing" in packed:
+        if packed["missing"].dtype != np.uint32:
+            raise ArtifactError("the missing value's row is no number of rows")
         packed["missing"] = packed["missing"].astype(np.int64) - FIRST
     values = tuple(unpack_texts(packed))
     if len(set(values)) != len(values):

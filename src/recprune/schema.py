@@ -141,6 +141,23 @@ class Schema:
                 raise SchemaError(f"Unknown key {key!r} in the schema.{nearest(key, known)}")
         try:
             fields = tuple(Field(**f) for f in data["fields"])
-            return cls(**{**data, "fields": fields})
+            made = cls(**{**data, "fields": fields})
+            _check_types(made)
+            return made
         except (KeyError, TypeError) as error:
             raise SchemaError(f"The schema cannot be read: {error}.") from error
+
+
+def _check_types(schema: Schema) -> None:
+    """Refuse names that are no texts, and facts of another type; as a dictionary may hold them."""
+    roles = [schema.user, schema.item, schema.time, schema.weight]
+    names = [schema.label, *schema.other_labels, *(f.name for f in schema.fields)]
+    optional = [*roles, *(n for f in schema.fields for n in (f.by, f.of))]
+    names += [name for name in optional if name is not None]
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise SchemaError(f"The schema names a column {odd[0]!r}; names are texts.")
+    for field in schema.fields:
+        if not isinstance(field.sensitive, bool):
+            raise SchemaError(f"Field {field.name!r}: sensitive must be true or false.")
+        if field.cost is not None and not isinstance(field.cost, int | float):
+            raise SchemaError(f"Field {field.name!r}: cost must be a number.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from recprune.bags import Sequence
 from recprune.encoding import Encoder
 from recprune.layout import Plan
 from recprune.lookups import Vocabulary
-from recprune.runtime import Scorer
+from recprune.runtime import Scorer, load
 from recprune.schema import Field, Schema
 from tests.core.plain_reader import Model
 
@@ -63,3 +64,18 @@ def test_a_reader_written_from_the_page_scores_alike(
         got = [model.probability(record) for record in records]
         np.testing.assert_allclose(got, wanted, atol=1e-5)
         assert np.ptp(got) > 0.1
+
+
+def test_an_artefact_of_protocol_2_is_still_read_and_answers_alike() -> None:
+    """The stored folder was written when this protocol was the newest, with what it then said."""
+    folder = Path(__file__).parent / "protocol2"
+    said = json.loads((folder / "answers.json").read_text("utf-8"))
+    assert json.loads((folder / "config.json").read_text("utf-8"))["protocol"] == 2
+    scorer, rows = load(folder), said["rows"]
+    np.testing.assert_allclose(scorer.score(rows), said["click"], atol=1e-6)
+    np.testing.assert_allclose(scorer.score(rows, label="buy"), said["buy"], atol=1e-6)
+    calibrated = scorer.score(rows, calibrated=True)
+    np.testing.assert_allclose(calibrated, said["calibrated"], atol=1e-6)
+    best = scorer.recommend({"user": "ann", "age": 20, "times": {"low": 4}}, 3)
+    assert list(best.items) == said["items"]
+    np.testing.assert_allclose(best.scores, said["scores"], atol=1e-6)
