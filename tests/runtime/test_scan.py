@@ -119,7 +119,7 @@ def test_bounds_hold_and_skip(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert bound is not None
         logits = self._score(asked, slice(0, len(self.items)))
         highest = np.maximum.reduceat(logits, self.items.starts[:-1])
-        most = bound(asked.shift) + np.float32(asked.add)
+        most = bound(asked.shift, asked.reach) + np.float32(asked.add)
         assert (highest <= most).all()
         assert np.median(most - highest) < 1
         scans.append(self)
@@ -158,7 +158,7 @@ def test_parts_without_bounds_have_none() -> None:
     assert made.bound is None
     boxes = made.items.boxes
     assert boxes is not None
-    assert bound_of(made.head, *boxes) is None
+    assert bound_of(made.head, *boxes, made.items.block_group) is None
 
 
 def test_alike_items_are_one_row_and_tie() -> None:

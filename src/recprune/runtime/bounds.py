@@ -1,9 +1,10 @@
 """Upper bounds of the logits of a block of items, so that blocks can be skipped exactly.
 
-Named axes: B blocks, K columns of sums, H neurons. A block's items lie in a box: column by column
-a middle and a half width, (B, K). Interval arithmetic takes the box through the head (Moore 1966;
-for layers: Gowal et al. 2018, section 3): of a product, the half width goes through the absolute
-weights; of a relu, both ends do; the square of a sum is at most (|middle| + half width)².
+Named axes: B blocks, G groups of them, K columns of sums, H neurons. A block's items lie in a box: column by column
+a middle and a half width, (B, K). Interval arithmetic takes its ends through the head (Moore 1966;
+for layers: Gowal et al. 2018, section 3): a product takes the upper end through the positive
+weights and the lower end through the negative ones; a relu keeps both; the square of a sum is at
+most that of its larger end.
 
 What rounding may add to a bound, or to a score that is held against it, is bounded too (Higham
 2002, section 3.1: a sum of n products is off by at most γₙ = n·u / (1 − n·u) of the sum of their
@@ -12,7 +13,10 @@ absolute values), and added. So a bound holds for the numbers as they are comput
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recprune.runtime.heads import FirstHead, Head, TowersHead
 from recprune.runtime.tensors import F32, F64
@@ -23,6 +27,8 @@ __all__ = ["Bound", "bound_of"]
 UNIT = 2.0**-24
 #: Additions and roundings behind a column of an item's sums, at most; a generous count.
 STEPS = 32
+#: Bytes of the boxes that are taken through the layers at once, so that they stay in the cache.
+BATCH_BYTES = 1 << 17
 
 
 class Bound:
@@ -32,50 +38,83 @@ class Bound:
         head: what makes logits of sums.
         middle: of each box, (B, K).
         half: widths, (B, K).
+        group: of each box, (B,).
     """
 
-    def __init__(self, head: FirstHead, middle: F32, half: F32) -> None:
-        self.head, self.middle, self.half = head, middle, half
-        self.layers = [(w, b, np.abs(w)) for w, b in head.later_layers()]
+    def __init__(
+        self, head: FirstHead, middle: F32, half: F32, group: NDArray[np.integer[Any]]
+    ) -> None:
+        self.head, self.group = head, group
+        #: Both ends of each box's neurons, then of the other sums: (B, H) and (B, K − H) each.
+        parts = slice(0, head.hidden), slice(head.linear, head.inputs)
+        high, low = middle + half + head.start, middle - half + head.start
+        self.ends = [
+            (np.ascontiguousarray(high[:, p]), np.ascontiguousarray(low[:, p])) for p in parts
+        ]
+        layers = head.later_layers()
+        #: For rounding: absolute weights and biases.
+        self.sizes = [(np.abs(weight), np.abs(bias)) for weight, bias in layers]
+        #: (2H, 2H') and (2H',): from both ends of a layer's inputs to both ends of its outputs.
+        self.layers = [_both_ends(weight, bias) for weight, bias in layers]
+        if len(layers) > 1:
+            # Of the last layer's inputs one end each: the upper where its weight is positive.
+            weight = layers[-1][0][:, 0]
+            matrix, bias = self.layers[-2]
+            upper = np.arange(len(weight)) + np.where(weight > 0, 0, len(weight))
+            self.layers[-2:] = [
+                (np.ascontiguousarray(matrix[:, upper]), bias[upper]),
+                (layers[-1][0], layers[-1][1]),
+            ]
+        elif layers:
+            self.layers = [(self.layers[0][0][:, :1], self.layers[0][1][:1])]
         #: The largest absolute value of each column.
         self.reach: F64 = (np.abs(middle) + half).max(axis=0).astype(np.float64)
+        width = max([2 * head.hidden, *(2 * len(b) for _, b in self.layers), 1])
+        self.batch = max(BATCH_BYTES // (4 * width), 16)
 
-    def __call__(self, shift: F32) -> F32:
-        """Return the bounds, (B,), when ``shift``, (K,) or (B, K), is added to all of a block."""
-        head, half = self.head, self.half
-        middle = self.middle + shift
-        middle += head.start
-        bound: F32 = middle[:, head.linear] + half[:, head.linear]
+    def __call__(self, shift: F32, reach: F32) -> F32:
+        """Return the bounds, (B,).
+
+        Args:
+            shift: what is added to all boxes, (K,), or to those of each group, (G, K).
+            reach: the largest absolute value of each column that comes into it, (K,).
+        """
+        head, ends = self.head, self.ends
+        rest = shift[..., head.linear : head.inputs]
+        if shift.ndim == 2:
+            rest = rest.take(self.group, axis=0)
+        high, low = ends[1]
+        bound: F32 = high[:, 0] + rest[..., 0]
         if head.pairs:
-            sums = np.abs(middle[:, head.linear + 1 :])
-            sums += half[:, head.linear + 1 :]
-            bound += 0.5 * np.einsum("bk,bk->b", sums, sums)
+            sums = np.maximum(high[:, 1:] + rest[..., 1:], -(low[:, 1:] + rest[..., 1:]))
+            bound += np.float32(0.5) * np.einsum("bk,bk->b", sums, sums)
         if self.layers:
-            bound += self._layers(middle[:, : head.hidden], half[:, : head.hidden])
-        return bound + np.float32(self._rounding(np.abs(shift)))
+            (high, low), hidden = ends[0], head.hidden
+            for start in range(0, len(high), self.batch):
+                part = slice(start, start + self.batch)
+                add = shift if shift.ndim == 1 else shift.take(self.group[part], axis=0)
+                value = np.empty((len(high[part]), 2 * hidden), np.float32)
+                np.add(high[part], add[..., :hidden], out=value[:, :hidden])
+                np.add(low[part], add[..., :hidden], out=value[:, hidden:])
+                for matrix, bias in self.layers:
+                    value = np.maximum(value, 0, out=value) @ matrix
+                    value += bias
+                bound[part] += value[:, 0]
+        return bound + np.float32(self._rounding(reach))
 
-    def _layers(self, middle: F32, half: F32) -> F32:
-        for weight, bias, size in self.layers:
-            high, low = np.maximum(middle + half, 0), np.maximum(middle - half, 0)
-            middle, half = (high + low) @ weight, (high - low) @ size
-            middle *= 0.5
-            half *= 0.5
-            middle += bias
-        return (middle + half)[:, 0]
-
-    def _rounding(self, shift: F32) -> float:
+    def _rounding(self, reach: F32) -> float:
         """Return what rounding may add up to, in the bound and in the score together."""
         head = self.head
-        largest = self.reach + (shift if shift.ndim == 1 else shift.max(axis=0)) + abs(head.start)
+        largest = self.reach + reach + abs(head.start)
         off = STEPS * UNIT * largest
         total = off[head.linear]
         if head.pairs:
             sums, err = largest[head.linear + 1 :], off[head.linear + 1 :]
             total += sums @ err + _gamma(len(sums) + 2) * (sums @ sums)
         largest, off = largest[: head.hidden], off[: head.hidden]
-        for _, bias, size in self.layers:
-            off = off @ size + _gamma(len(size) + 4) * (largest @ size + np.abs(bias))
-            largest = largest @ size + np.abs(bias)
+        for size, bias in self.sizes:
+            off = off @ size + _gamma(2 * len(size) + 4) * (largest @ size + bias)
+            largest = largest @ size + bias
         if self.layers:
             total += off[0] + 4 * UNIT * largest[0]
         return float(4 * total)
@@ -93,19 +132,26 @@ class DotBound:
         self.middle, self.half = middle, half
         self.reach: F64 = (np.abs(middle) + half).max(axis=0).astype(np.float64)
 
-    def __call__(self, vector: F32) -> F32:
-        """Return the bounds, (B,), of the products with a vector, (V,)."""
-        size = np.abs(vector)
-        off = _gamma(len(vector) + 8) * (self.reach @ size)
-        bound: F32 = self.middle @ vector + self.half @ size
+    def __call__(self, shift: F32, reach: F32) -> F32:
+        """Return the bounds, (B,), of the products with a vector, (V,), and its absolute values."""
+        off = _gamma(len(shift) + 8) * (self.reach @ reach)
+        bound: F32 = self.middle @ shift + self.half @ reach
         return bound + np.float32(4 * off)
 
 
-def bound_of(head: Head, middle: F32, half: F32) -> Bound | DotBound | None:
-    """Return what bounds a head's logits over boxes; None where nothing does."""
+def bound_of(
+    head: Head, middle: F32, half: F32, group: NDArray[np.integer[Any]]
+) -> Bound | DotBound | None:
+    """Return what bounds a head's logits over boxes, see :class:`Bound`; None where nothing does."""
     if isinstance(head, TowersHead):
         return DotBound(middle, half)
-    return Bound(head, middle, half) if isinstance(head, FirstHead) else None
+    return Bound(head, middle, half, group) if isinstance(head, FirstHead) else None
+
+
+def _both_ends(weight: F32, bias: F32) -> tuple[F32, F32]:
+    """Return what takes both ends of inputs, (upper, lower), to both ends of outputs."""
+    plus, minus = np.maximum(weight, 0), np.minimum(weight, 0)
+    return np.block([[plus, minus], [minus, plus]]), np.concatenate([bias, bias])
 
 
 def _gamma(steps: int) -> float:

@@ -1,18 +1,19 @@
 """The catalogue's items under one model: alike ones once, near ones in blocks.
 
-Named axes: n items, R distinct rows, B blocks, K columns of what the fields sum up (see
+Named axes: n items, R distinct rows, B blocks, G groups, K columns of what the fields sum up (see
 :mod:`recprune.runtime.weights`; of two towers, the length of an item's vector).
 
 *Alike.* Pruning maps many values to one row, so that items become alike. Items with the same codes
 and the same values of the columns that cross fields go by are one distinct row: scored once, and
 equal to the last bit, so that ties are ties.
 
-*Blocks.* A block holds rows with one value of each such column, hence what the user's histories add
-is the same for all of them; within that, rows near each other, split at the median of the column
-of the widest spread until a block has at most 64 (Bentley 1975, *k-d trees*).
+*Groups and blocks.* A group holds the rows with one value of each such column, hence what the user's
+histories add is the same for all of them. It is one block or several: rows near each other, split
+at the median of the column of the widest spread until a block has at most 64 (Bentley 1975, *k-d
+trees*).
 
 *Fine columns.* A column with about as many values as there are items (the item id) would make a
-block of each item. It splits nothing: the items whose value a user has a history with are scored
+group of each item. It splits nothing: the items whose value a user has a history with are scored
 apart, each by itself.
 """
 
@@ -33,7 +34,7 @@ from recprune.runtime.tensors import F32
 __all__ = ["Items"]
 
 IntArray = NDArray[np.integer[Any]]
-#: Rows of a block at most, and on average at least for a column to split blocks.
+#: Rows of a block at most, and items of a group on average at least for a column to split groups.
 MOST, FEWEST = 64, 8
 
 
@@ -66,7 +67,8 @@ class Items:
         nothing = np.empty((0, block.sums), np.float32)
         self.width = (nothing if then is None else then(nothing)).shape[1]
         self.kept: F32 | None = None
-        order, self.starts = _runs(group[first])
+        order, groups = _runs(group[first])
+        self.starts = groups
         if limit is None or 4 * len(first) * self.width <= limit:
             self.kept = block.all(Rows(self.codes, self.shares), then)
             if near:
@@ -82,10 +84,11 @@ class Items:
         self.counts: NDArray[np.intp] = counts
         self._members = np.argsort(self.row_of, kind="stable")
         self._ends = np.append(0, np.cumsum(counts))
-        #: Each row's block, (R,).
-        self.block_of = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        one = self._members[self._ends[self.starts[:-1]]] if n else np.empty(0, np.intp)
-        #: Column that splits blocks → each block's value, (B,); −1 = missing.
+        #: Each row's group, (R,), and each block's, (B,).
+        self.group_of = np.repeat(np.arange(len(groups) - 1), np.diff(groups))
+        self.block_group = self.group_of[self.starts[:-1]]
+        one = self._members[self._ends[groups[:-1]]] if n else np.empty(0, np.intp)
+        #: Column that splits groups → each group's value, (G,); −1 = missing.
         self.keys = {by: catalogue.keys[by][one] for by in self.coarse}
 
         self._by_value = {}
@@ -95,7 +98,7 @@ class Items:
             self._by_value[by] = by_value, np.searchsorted(keys[by_value], np.arange(size + 1))
 
     def __len__(self) -> int:
-        return len(self.block_of)
+        return len(self.group_of)
 
     @property
     def nbytes(self) -> int:
@@ -128,7 +131,7 @@ class Items:
         return _ranges(self.starts[blocks], self.starts[blocks + 1])
 
     def having(self, by: str, values: IntArray) -> NDArray[np.intp]:
-        """Return the items that have one of these values of a column that splits no blocks."""
+        """Return the items that have one of these values of a column that splits no groups."""
         order, starts = self._by_value[by]
         return order[_ranges(starts[values], starts[values + 1])]
 

@@ -47,6 +47,10 @@ class History:
     keys: IntArray
     fields: Mapping[str, NDArray[np.floating[Any]]]
 
+    def none(self) -> History:
+        """Return the same without entries: the defaults alone."""
+        return History(self.keys[:0], {name: numbers[-1:] for name, numbers in self.fields.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -167,30 +171,42 @@ class Ranking:
         rows, items = request.record(record), scan.items
         shift, none = block.one(rows.codes, rows.shares), np.empty(0, np.intp)
         if isinstance(scan.head, TowersHead):
-            return Asked(*scan.head.user(shift), none, np.empty((0, items.width), np.float32))
-        tables: dict[str, F32] = {}
+            vector, add = scan.head.user(shift)
+            return Asked(vector, np.abs(vector), none, lambda own: shift[None][:0], add)
+        reach, tables = np.abs(shift), {}
         for by, history in histories.items():
-            encoder, block = self._cross[by]
-            table = block.all(encoder.encode(history.fields))
+            coarse = by in items.coarse
+            # Of a fine column the entries wait: its items may all be left out.
+            table = self._table(by, history if coarse else history.none())
             shift += table[-1]
-            # What an entry adds beyond the default, which all items have got already.
-            tables[by] = table[:-1] - table[-1]
-        coarse = [by for by in items.coarse if by in tables]
-        if any(len(tables[by]) for by in coarse):
-            shift = np.repeat(shift[None], len(items.starts) - 1, axis=0)
-            for by in coarse:
-                self._add(shift, histories[by], tables[by], by, items.keys[by])
-        fine = {by: histories[by] for by in tables if by not in items.coarse}
-        apart = [items.having(by, history.keys) for by, history in fine.items()]
-        touched = np.unique(np.concatenate([none, *apart]))
-        sums = (
-            shift[items.block_of[items.row_of[touched]]]
-            if shift.ndim == 2
-            else (np.repeat(shift[None], len(touched), axis=0))
-        )
-        for by, history in fine.items():
-            self._add(sums, history, tables[by], by, self.catalogue.keys[by][touched])
-        return Asked(shift, 0.0, touched, sums)
+            reach += np.abs(table).max(axis=0) * 2
+            if coarse and len(table) > 1:
+                tables[by] = table[:-1] - table[-1]
+        if tables:
+            shift = np.repeat(shift[None], len(items.keys[items.coarse[0]]), axis=0)
+            for by, table in tables.items():
+                self._add(shift, histories[by], table, by, items.keys[by])
+        fine = {by: h for by, h in histories.items() if by not in items.coarse and len(h.keys)}
+        touched = [items.having(by, history.keys) for by, history in fine.items()]
+        apart = np.unique(np.concatenate([none, *touched]))
+
+        def sums(own: IntArray) -> F32:
+            chosen = apart[own]
+            group = items.group_of[items.row_of[chosen]]
+            out = shift[group] if shift.ndim == 2 else np.repeat(shift[None], len(chosen), axis=0)
+            for by, history in fine.items():
+                table = self._table(by, history)
+                table = table[:-1] - table[-1]
+                self._add(out, history, table, by, self.catalogue.keys[by][chosen])
+            return out
+
+        return Asked(shift, reach, apart, sums)
+
+    def _table(self, by: str, history: History) -> F32:
+        """Return what each entry adds to the sums, then the default, (n_entries + 1, K)."""
+        encoder, block = self._cross[by]
+        rows = encoder.encode(history.fields)
+        return block.one(rows.codes, rows.shares)[None] if len(rows) == 1 else block.all(rows)
 
     def _add(self, sums: F32, history: History, table: F32, by: str, keys: IntArray) -> None:
         """Add to each row of sums what the user's history with its value of a column adds."""

@@ -13,6 +13,7 @@ clock, and the answers are the same either way.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,16 +40,18 @@ class Asked:
     """What one user adds to the items' sums.
 
     Args:
-        shift: of every item, (K,), or of each block's items, (B, K); of two towers, the vector.
-        add: to every logit.
+        shift: of every item, (K,), or of each group's items, (G, K); of two towers, the vector.
+        reach: the largest absolute value of each column that comes into it, (K,).
         apart: positions of the items that are scored apart, increasing.
-        sums: what is added to each of theirs instead, (len(apart), K).
+        sums: some of these, as positions in ``apart`` ↦ what is added to theirs instead, (m, K).
+        add: to every logit.
     """
 
     shift: F32
-    add: float
+    reach: F32
     apart: NDArray[np.intp]
-    sums: F32
+    sums: Callable[[IntArray], F32]
+    add: float = 0.0
 
 
 class Scan:
@@ -72,12 +75,12 @@ class Scan:
     def bound(self) -> Bound | DotBound | None:
         """What bounds the blocks' logits; None where nothing does."""
         boxes = self.items.boxes
-        return None if boxes is None else bound_of(self.head, *boxes)
+        return None if boxes is None else bound_of(self.head, *boxes, self.items.block_group)
 
     def all(self, asked: Asked) -> F32:
         """Return every item's logit, (n,)."""
         logits = self._score(asked, slice(0, len(self.items)))[self.items.row_of]
-        logits[asked.apart] = self._apart(asked, slice(None))
+        logits[asked.apart] = self._apart(asked, np.arange(len(asked.apart)))
         return logits
 
     def best(
@@ -141,7 +144,7 @@ class Scan:
                 return np.arange(n), logits
             rows = np.flatnonzero(left)
             return rows, logits[rows]
-        most = bound(asked.shift) + np.float32(asked.add)
+        most = bound(asked.shift, asked.reach) + np.float32(asked.add)
         if left is not None:
             most[~np.logical_or.reduceat(left, items.starts[:-1])] = -np.inf
         order = np.argsort(-most)
@@ -149,12 +152,10 @@ class Scan:
         ends = np.cumsum(np.diff(items.starts)[order])
         taken: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
         logits_of, best = [np.empty(0, np.float32)], _highest(found, k)
-        at = 0
+        at, step = 0, self.batch
         while at < len(order):
             edge = best[k - 1] if len(best) >= k else -np.inf
-            past = (
-                at + int(np.searchsorted(ends[at:] - (ends[at - 1] if at else 0), self.batch)) + 1
-            )
+            past = at + int(np.searchsorted(ends[at:] - (ends[at - 1] if at else 0), step)) + 1
             blocks = order[at:past][~(most[at:past] < edge)]
             if not len(blocks):
                 break
@@ -165,7 +166,8 @@ class Scan:
             taken.append(rows)
             logits_of.append(logits)
             best = _highest(np.concatenate([best, logits[~(logits < edge)]]), k)
-            at = past
+            # The first batch gave a good edge; from then on two go at once.
+            at, step = past, 2 * self.batch
         self.tried, self.scored = self.tried + 1, self.scored + sum(map(len, taken))
         return np.concatenate(taken), np.concatenate(logits_of)
 
@@ -175,7 +177,7 @@ class Scan:
         Args:
             asked: the user.
             rows: positions; a slice has both ends.
-            sums: what is added to each row, (m, K); None = what the user adds to its block.
+            sums: what is added to each row, (m, K); None = what the user adds to its group.
         """
         items, first = self.items, rows.start if isinstance(rows, slice) else 0
         m = rows.stop - first if isinstance(rows, slice) else len(rows)
@@ -194,14 +196,16 @@ class Scan:
             elif asked.shift.ndim == 1:
                 mine += asked.shift
             else:
-                mine += asked.shift.take(items.block_of[part], axis=0)
+                mine += asked.shift.take(items.group_of[part], axis=0)
             out[here] = self.head(total)[: high - low]
         out += np.float32(asked.add)
         return out
 
-    def _apart(self, asked: Asked, own: slice | IntArray) -> F32:
+    def _apart(self, asked: Asked, own: IntArray) -> F32:
         """Return the logits of some of the items that are scored apart."""
-        return self._score(asked, self.items.row_of[asked.apart[own]], asked.sums[own])
+        if not len(own):
+            return np.empty(0, np.float32)
+        return self._score(asked, self.items.row_of[asked.apart[own]], asked.sums(own))
 
     def _buffer(self) -> F32:
         """Return this thread's batch; what a shorter one leaves of the last is scored and unread."""
