@@ -166,13 +166,15 @@ class PeerProcess:
             stderr=self.log,
             text=True,
         )
+        #: What it told when it was ready.
+        self.ready: dict[str, Any] = self._answer()
         #: Its package and version.
-        self.peer: str = self._answer()["peer"]
+        self.peer: str = self.ready["peer"]
 
-    def ask(self) -> Any:
-        """Let it do its work once; return what it tells."""
+    def ask(self, line: str = "") -> Any:
+        """Let it do its work once, the one that ``line`` asks for; return what it tells."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         return self._answer()
 
