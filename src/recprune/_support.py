@@ -79,12 +79,13 @@ UNITS |= {f"{p}B": 1000 ** (i + 1) for i, p in enumerate("KMGT")}
 UNITS |= {f"{p}IB": 1024 ** (i + 1) for i, p in enumerate("KMGT")}
 
 
-def byte_count(size: object, owner: str) -> int:
+def byte_count(size: object, owner: str, parameter: str = "bytes") -> int:
     """Return a size in bytes: a number, or a text with a unit, in any case of letters.
 
     Args:
         size: ``2_000_000``, ``"2 MB"`` (2 · 10⁶), ``"2 MiB"`` (2 · 2²⁰), ``"500kb"``.
-        owner: whose parameter ``bytes`` it is, for the error.
+        owner: whose parameter it is, for the error.
+        parameter: its name.
 
     Raises:
         ParameterError: neither, or less than one byte.
@@ -101,7 +102,7 @@ def byte_count(size: object, owner: str) -> int:
         count = int(size)
     if count < 1:
         constraint = "a number of bytes ≥ 1, or a text such as '2 MB' or '500 KiB'"
-        raise ParameterError.of("bytes", owner, constraint, size)
+        raise ParameterError.of(parameter, owner, constraint, size)
     return count
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,9 @@ class Catalogue:
             of a field's table never merges users' histories.
         key_values: item column → its raw values, as text.
         defaults: cross field → what a value without history reads as; not named = missing.
+        texts: item column to filter by → position among its distinct values, shape ``(n_items,)``,
+            -1 = missing; and these values. Raw ones too, whatever was pruned.
+        numbers: numeric item column to filter by → shape ``(n_items,)``, NaN = missing.
     """
 
     ids: tuple[str, ...]
@@ -46,6 +50,8 @@ class Catalogue:
     keys: Mapping[str, IntArray] = field(default_factory=dict)
     key_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, float] = field(default_factory=dict)
+    texts: Mapping[str, tuple[IntArray, tuple[str, ...]]] = field(default_factory=dict)
+    numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,9 +73,10 @@ class Catalogue:
 
         Args:
             encoder: the model's encoder; its item fields and the columns that its cross fields
-                are indexed by are taken, all other columns are left out.
+                are indexed by must be given.
             columns: raw item columns, each ``n_items`` long. The item id's own column may be
-                left out: ``ids`` stands for it.
+                left out: ``ids`` stands for it. All that hold one value an item, the ones that
+                the model has no field of too, are kept to filter by.
             ids: item ids, in catalogue order.
             defaults: cross field → what a value without history reads as, as in the users' tables.
 
@@ -103,7 +110,8 @@ class Catalogue:
             keys[column], key_values[column] = _factorise(given[column])
         cross = {f.name for f in schema.fields if f.source == "cross"}
         kept = {name: float(v) for name, v in (defaults or {}).items() if name in cross}
-        return cls(names, codes, shares, keys, key_values, kept)
+        texts, numbers = _to_filter_by(schema, given, keys, len(names))
+        return cls(names, codes, shares, keys, key_values, kept, texts, numbers)
 
     def tensors(self) -> dict[str, Array]:
         """Return everything as arrays, for ``catalogue.safetensors``; ``from_tensors`` reads it back."""
@@ -116,6 +124,10 @@ class Catalogue:
             out |= {f"values.{by}.{k}": array for k, array in packed.items()}
         for name, value in self.defaults.items():
             out[f"defaults.{name}"] = np.array([value], np.float64)
+        out |= {f"number.{name}": array for name, array in self.numbers.items()}
+        for name, (places, values) in self.texts.items():
+            out[f"text.{name}"] = places
+            out |= {f"values.text.{name}.{k}": array for k, array in pack_texts(values).items()}
         return out
 
     @classmethod
@@ -152,7 +164,44 @@ def _read(encoder: Encoder, tensors: Mapping[str, Array]) -> Catalogue:
         keys[by] = _checked(f"keys.{by}", tensors, (len(ids), 1), sizes)[:, 0].astype(np.int32)
     cross = [f.name for f in schema.fields if f.source == "cross"]
     defaults = {n: float(tensors[f"defaults.{n}"][0]) for n in cross if f"defaults.{n}" in tensors}
-    return Catalogue(ids, codes, shares, keys, key_values, defaults)
+    numbers, texts = {}, {}
+    for name, array in tensors.items():
+        kind, _, column = name.partition(".")
+        if kind == "number":
+            if array.shape != (len(ids),) or array.dtype != np.float64:
+                raise ArtifactError(f"{name} has shape {array.shape} and type {array.dtype}")
+            numbers[column] = array
+        elif kind == "text":
+            values = _texts(f"values.{name}", tensors)
+            bounds = (NO_KEY, len(values))
+            places = _checked(name, tensors, (len(ids), 1), bounds)[:, 0].astype(np.int32)
+            texts[column] = places, values
+    return Catalogue(ids, codes, shares, keys, key_values, defaults, texts, numbers)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _to_filter_by(
+    schema: Schema, given: Mapping[str, Sequence[Any] | Array], keys: Iterable[str], n: int
+) -> tuple[dict[str, tuple[IntArray, tuple[str, ...]]], dict[str, NDArray[np.float64]]]:
+    """Return the columns of texts and of numbers that hold one value an item, but for ``keys``."""
+    texts, numbers = {}, {}
+    several = [f.name for f in schema.fields if f.kind in ("sequence", "dense")]
+    numeric = [f.name for f in schema.fields if f.kind == "numeric"]
+    for name, raw in given.items():
+        if name in keys or name == schema.item or name in several or len(raw) != n:
+            continue
+        values = raw.tolist() if isinstance(raw, np.ndarray) else list(raw)
+        if any(isinstance(v, list | tuple | dict | np.ndarray) for v in values):
+            continue
+        if name in numeric or (name not in schema.names and all(map(_is_number, values))):
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                numbers[name] = np.array([np.nan if v is None else v for v in values], np.float64)
+        else:
+            texts[name] = _factorise(values)
+    return texts, numbers
 
 
 def _checked(

@@ -23,6 +23,7 @@ RECORDS = {
     "Artifact",  # everything a scorer needs, read from disk as one
     "Axis",  # declared by a model, once
     "Candidate",  # one round of the search, as it is reported
+    "Catalogue",  # the arrays of catalogue.safetensors, as read
     "Field",  # one column of a schema: a name, a kind, and what is left at its default
     "FieldRule",  # one field's table in schema.toml
     "Finding",  # one line of what the checks found

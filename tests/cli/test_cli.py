@@ -90,6 +90,16 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     assert ok("recommend", small, "--users", full / "users.rp", "--user", "new", "-k", 3)[
         "fallback"
     ]
+    some = ("recommend", small, "--users", full / "users.rp", "--user", "u1", "-k", 999)
+    kinds = {row["item_id"]: (row["kind"], row["price"]) for row in shop().to_dicts()}
+    chosen = ("--include-seen", "--filter", "kind=tool", "--filter", "price=2..5.5")
+    got = {row["item"] for row in ok(*some, *chosen)["items"]}
+    assert got == {i for i, (kind, price) in kinds.items() if kind == "tool" and 2 <= price <= 5.5}
+    for wrong in ("prices=1", "price=low", "price"):
+        done = recprune(*some, "--filter", wrong, environment=environment)
+        assert done.returncode == 2
+        assert "price" in done.stderr
+        assert "Traceback" not in done.stderr
     assert ok("inspect", small)["neurons"] == [4, 2]
     assert ok("doctor", codes=(0, 1))["versions"]["numpy"]
 

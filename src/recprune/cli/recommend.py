@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recprune.cli._options import Json, Model, emit
+from recprune.errors import ParameterError
 
 
 def command(
@@ -23,6 +24,15 @@ def command(
     label: Annotated[
         str | None, typer.Option("--label", help="What to rank by, of a model with several labels.")
     ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="COLUMN=VALUE",
+            help="Only items whose column is this, e.g. category=toys, price=..9.5 or price=2..5; "
+            "given again: of one column any, of several all.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Rank the whole catalogue for one user with a saved model; needs no training software."""
@@ -30,7 +40,10 @@ def command(
     from recprune.users import Users
 
     scorer, store = load(model), Users.load(users)
-    best = scorer.recommend_user(store, user, k, exclude_seen=not include_seen, label=label)
+    asked = _asked(filters) if filters else None
+    best = scorer.recommend_user(
+        store, user, k, exclude_seen=not include_seen, filter=asked, label=label
+    )
     result = {
         "user": user,
         "fallback": best.fallback,
@@ -40,6 +53,16 @@ def command(
     }
     emit(result, as_json, _table(result))
     return 0
+
+
+def _asked(filters: list[str]) -> dict[str, list[str]]:
+    asked: dict[str, list[str]] = {}
+    for given in filters:
+        column, equals, value = given.partition("=")
+        if not equals or not column:
+            raise ParameterError.of("--filter", "recommend", "COLUMN=VALUE", given)
+        asked.setdefault(column, []).append(value)
+    return asked
 
 
 def _table(result: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ value. Of two towers, the item's vector is cached instead, and a request is one 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -21,6 +21,7 @@ from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.errors import DataError, ParameterError
 from recprune.runtime.block import FieldBlock
+from recprune.runtime.filters import passing
 from recprune.runtime.heads import FirstHead, TowersHead
 from recprune.runtime.items import Items
 from recprune.runtime.request import RequestEncoder
@@ -152,6 +153,39 @@ class Ranking:
         scan = self._scan(label)
         asked = self._asked(scan, record, histories)
         return scan.best(asked, choice.k, choice.only, choice.without)
+
+    def chosen(
+        self, candidates: Iterable[Any] | None, filter: Mapping[str, Any] | None, strict: bool
+    ) -> NDArray[np.intp] | None:
+        """Return the positions of the candidates that pass a filter, increasing; None = all items.
+
+        Args:
+            candidates: item ids; None = all.
+            filter: see :func:`recprune.runtime.filters.passing`; None = all pass.
+            strict: whether a candidate that is not in the catalogue is an error or is left out.
+
+        Raises:
+            DataError: an unknown candidate, or a value that the filter cannot mean.
+            ParameterError: a column that the catalogue cannot be filtered by.
+        """
+        if candidates is None and filter is None:
+            return None
+        mask = np.full(len(self.catalogue), candidates is None)
+        if candidates is not None:
+            index = self.catalogue.index
+            texts = [text(c) or "" for c in candidates]
+            unknown = [t for t in texts if t not in index]
+            if strict and unknown:
+                more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+                raise DataError(
+                    f"Candidates that are not in the catalogue: "
+                    f"{', '.join(map(repr, unknown[:5]))}{more}. "
+                    "Leave them out, or pass strict=False."
+                )
+            mask[[index[t] for t in texts if t in index]] = True
+        if filter is not None:
+            mask &= passing(self.catalogue, filter, strict)
+        return np.flatnonzero(mask)
 
     def _scan(self, label: int) -> Scan:
         if not self._made:

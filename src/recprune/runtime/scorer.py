@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune._support import byte_count
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
-from recprune.errors import DataError, InputError, ParameterError, nearest
+from recprune.errors import InputError, ParameterError, nearest
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.demand import OnDemand
 from recprune.runtime.fused import Fused
@@ -51,12 +52,13 @@ class Scorer:
 
     Args:
         artifact: a model, its encodings and perhaps its catalogue.
+        cache: see :func:`load`.
 
     Raises:
         ArtifactError: tensors or a catalogue that do not fit the model.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, *, cache: int | str | None = None) -> None:
         self.encoder: Encoder = artifact.encoder
         self.meta = artifact.meta
         self._request = RequestEncoder(artifact.encoder)
@@ -66,7 +68,8 @@ class Scorer:
         self._ranking: Ranking | None = None
         if artifact.catalogue:
             catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
-            self._ranking = Ranking(artifact.encoder, catalogue, self._weights)
+            limit = None if cache is None else byte_count(cache, "load", "cache")
+            self._ranking = Ranking(artifact.encoder, catalogue, self._weights, limit)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -174,6 +177,7 @@ class Scorer:
         *,
         seen: Iterable[Any] = (),
         candidates: Iterable[Any] | None = None,
+        filter: Mapping[str, Any] | None = None,
         strict: bool = True,
         label: str | None = None,
     ) -> Recommendation:
@@ -185,13 +189,17 @@ class Scorer:
             k: how many items.
             seen: item ids to leave out; unknown ones are ignored.
             candidates: item ids to choose from; None = the whole catalogue.
-            strict: whether a candidate that is not in the catalogue is an error or is left out.
+            filter: item column → what it may be: a text or several, a number, or a range
+                ``"2..5"``, ``"2.."``, ``"..5"``; see :mod:`recprune.runtime.filters`.
+            strict: whether a candidate that is not in the catalogue, or a text of the filter that
+                no item has, is an error or is left out.
             label: which label is ranked by, of a model of several; None = the first.
 
         Raises:
             InputError: the artefact has no catalogue.
             DataError: a value that is not a number, or an unknown candidate.
-            ParameterError: ``k`` is not a positive whole number, or an unknown label.
+            ParameterError: ``k`` is not a positive whole number, an unknown label, or a column
+                that the catalogue cannot be filtered by.
         """
         ranking, number = self._catalogue(), self._label(label, "recommend")
         if user is not None and not isinstance(user, Mapping):
@@ -199,7 +207,7 @@ class Scorer:
         record = user or {}
         index = ranking.catalogue.index
         left_out = [index[t] for i in seen if (t := text(i) or "") in index]
-        chosen = self._candidates(candidates, strict)
+        chosen = ranking.chosen(candidates, filter, strict)
         choice = Choice(k, chosen, np.array(left_out, np.int64))
         best = ranking.best(record, ranking.sent(record), choice, number)
         return self._recommendation(best, user is None)
@@ -212,6 +220,7 @@ class Scorer:
         *,
         exclude_seen: bool = True,
         candidates: Iterable[Any] | None = None,
+        filter: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         strict: bool = True,
         label: str | None = None,
@@ -224,6 +233,7 @@ class Scorer:
             k: how many items.
             exclude_seen: whether to leave out what the store says the user has seen.
             candidates: see :meth:`recommend`.
+            filter: likewise.
             context: raw context columns of the request; absent ones count as missing.
             strict: see :meth:`recommend`.
             label: see :meth:`recommend`.
@@ -234,7 +244,7 @@ class Scorer:
         ranking, index = self._catalogue(), users.index(user_id)
         number = self._label(label, "recommend_user")
         record = {} if index is None else users.record_at(index)
-        chosen = self._candidates(candidates, strict)
+        chosen = ranking.chosen(candidates, filter, strict)
         record, histories = {**record, **(context or {})}, ranking.stored(users, index)
         choice = Choice(k, chosen, ranking.seen(users, index if exclude_seen else None))
         best = ranking.best(record, histories, choice, number)
@@ -277,34 +287,27 @@ class Scorer:
             )
         return self._ranking
 
-    def _candidates(self, candidates: Iterable[Any] | None, strict: bool) -> Any:
-        if candidates is None:
-            return None
-        index = self._catalogue().catalogue.index
-        texts = [text(c) or "" for c in candidates]
-        unknown = [t for t in texts if t not in index]
-        if strict and unknown:
-            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-            raise DataError(
-                f"Candidates that are not in the catalogue: {', '.join(map(repr, unknown[:5]))}"
-                f"{more}. Leave them out, or pass strict=False."
-            )
-        return np.array(sorted({index[t] for t in texts if t in index}), np.int64)
-
     def _recommendation(self, best: tuple[NDArray[np.intp], F32], fallback: bool) -> Recommendation:
         ids = self._catalogue().catalogue.ids
         items = tuple(ids[place] for place in best[0].tolist())
         return Recommendation(items, _probability(best[1]), fallback)
 
 
-def load(path: Path | str) -> Scorer:
+def load(path: Path | str, *, cache: int | str | None = None) -> Scorer:
     """Load an artefact's scorer from its folder (a run's output folder is one).
 
+    Args:
+        path: the folder.
+        cache: bytes of the items' side that may be kept, a number or a text such as ``"256 MB"``;
+            of a larger one nothing is kept, and each request computes it a batch at a time.
+            None = no limit. See :attr:`Scorer.bytes_in_memory`.
+
     Raises:
+        ParameterError: ``cache`` is no size.
         ArtifactError: not an artefact, or one that was changed, cut short or made by a newer
             recprune.
     """
-    return Scorer(read_artifact(Path(path)))
+    return Scorer(read_artifact(Path(path)), cache=cache)
 
 
 def _probability(logits: F32) -> F32:
