@@ -104,7 +104,7 @@ class Sequence:
         """
         if isinstance(value, str) and self.separator:
             value = value.split(self.separator)
-        if isinstance(value, list | tuple | np.ndarray):
+        if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
             return [v for v in value if not is_missing(v) and not (isinstance(v, str) and not v)]
         if is_missing(value):
             return []
@@ -182,7 +182,7 @@ class Components:
         for i, vector in enumerate(raw):
             if is_missing(vector):
                 continue
-            numbers = numbers_of(name, vector if np.ndim(vector) == 1 else [vector])
+            numbers = numbers_of(name, vector if _is_list(vector) else [vector])
             if len(numbers) != self.width:
                 raise DataError(
                     f"Field {name!r} is a vector of {self.width} numbers. Got {len(numbers)} instead."
@@ -197,3 +197,11 @@ class Components:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the components' means and scales."""
         return {"mean": self.mean, "scale": self.scale}
+
+
+def _is_list(value: Any) -> bool:
+    """Tell a list of any kind from one value."""
+    try:
+        return np.ndim(value) == 1
+    except ValueError:  # lists of several lengths within a list
+        return True

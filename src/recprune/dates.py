@@ -33,7 +33,7 @@ def date_part(part: DatePart, raw: Raw, now: Raw | None = None, name: str = "") 
         name: of the column, for errors.
 
     Raises:
-        DataError: a value is no date.
+        DataError: a value is no date; or ``raw`` and ``now`` differ in length.
 
     >>> date_part("weekday", ["2024-12-31", None]), date_part("hour", [datetime(2024, 1, 1, 13)])
     ([1, None], [13])
@@ -44,6 +44,10 @@ def date_part(part: DatePart, raw: Raw, now: Raw | None = None, name: str = "") 
     if part == "age":
         if now is None:
             return [None if m is None else m / DAY for m in micros]
+        if len(now) != len(raw):
+            raise DataError(
+                f"Column {name!r} has {len(raw)} dates for {len(now)} times of their rows."
+            )
         ends = [_micros(value, name) for value in now]
         pairs = zip(micros, ends, strict=True)
         return [None if m is None or e is None else (e - m) / DAY for m, e in pairs]

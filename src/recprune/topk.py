@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recprune._support import progress
 from recprune.errors import ParameterError
 
-__all__ = ["top_k", "top_lists"]
+__all__ = ["check_k", "top_k", "top_lists"]
 
 #: Scores held at once.
 BLOCK = 1 << 22
@@ -35,7 +35,7 @@ def top_k(
     >>> top_k(np.array([0.5, 0.9, 0.5, 0.1]), 3, exclude=np.array([1])).tolist()
     [0, 2, 3]
     """
-    _check(k, "top_k")
+    check_k(k, "top_k")
     cost = np.negative(scores)
     allowed = np.arange(len(cost))
     if exclude is not None and len(exclude):
@@ -82,7 +82,7 @@ def top_lists(
     >>> top_lists(lambda users: table[users], table.shape, 2, lambda user: np.array([2, user])).tolist()
     [[1, -1], [0, -1]]
     """
-    _check(k, "top_lists")
+    check_k(k, "top_lists")
     n_users, n_items = shape
     lists = np.full((n_users, k), -1, np.int64)
     size = max(BLOCK // max(n_items, 1), 1)
@@ -98,6 +98,13 @@ def top_lists(
     return lists
 
 
-def _check(k: int, owner: str) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+def check_k(k: Any, owner: str) -> None:
+    """Refuse what is no number of items.
+
+    Raises:
+        ParameterError: ``k`` is not a positive whole number.
+    """
+    # NumPy counts durations among the whole numbers.
+    odd = isinstance(k, bool | np.timedelta64) or not isinstance(k, int | np.integer)
+    if odd or k < 1:
         raise ParameterError.of("k", owner, "a whole number above 0", k)

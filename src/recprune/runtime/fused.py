@@ -30,6 +30,8 @@ __all__ = ["Fused"]
 
 #: Most bytes of folded rows.
 FOLDED_BYTES = 8 << 20
+#: Rows folded at once.
+FOLDED_AT_ONCE = 1024
 #: Bytes of what a block of rows is computed in, and the most rows of one.
 BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 512, 64
 #: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole.
@@ -188,15 +190,11 @@ def _fields(
         chosen = [i for i in every if kinds[i] == ONE]
     folded, starts = weights.table, {i: int(weights.offsets[i]) for i in chosen}
     if columns:
-        pieces = [np.empty((0, width), np.float32)]
+        ends = np.cumsum([0, *(int(weights.sizes[i]) for i in chosen)]).tolist()
+        starts = dict(zip(chosen, ends, strict=False))
+        folded = np.zeros((ends[-1], width), np.float32)
         for i in chosen:
-            starts[i] = sum(map(len, pieces))
-            rows = weights.table[weights.offsets[i] :][: weights.sizes[i]]
-            product = rows.astype(np.float64) @ weights.first[i][:, columns].astype(np.float64)
-            piece = np.zeros((len(rows), width), np.float32)
-            piece[:, : len(columns)], piece[:, len(columns) :][:, : weights.width] = product, rows
-            pieces.append(piece)
-        folded = np.concatenate(pieces)
+            _fold(weights, i, columns, folded[starts[i] :][: weights.sizes[i]])
     inputs, at = [], 0
     fields = np.empty((len(kinds), 10), np.int64)
     for i, own in enumerate(weights.columns):
@@ -210,6 +208,16 @@ def _fields(
     order = sorted(every, key=lambda i: (kinds[i] != ONE, i not in chosen, i))
     counts = sum(kinds[i] == ONE for i in chosen), kinds.count(ONE)
     return fields[order], inputs, folded, counts
+
+
+def _fold(weights: Weights, field: int, columns: Sequence[int], out: F32) -> None:
+    """Write a field's folded rows, some at a time: in 64 bits they take as much again."""
+    matrix = weights.first[field][:, columns].astype(np.float64)
+    table = weights.table[weights.offsets[field] :][: len(out)]
+    for start in range(0, len(out), FOLDED_AT_ONCE):
+        rows, into = (array[start : start + FOLDED_AT_ONCE] for array in (table, out))
+        into[:, : len(columns)] = rows.astype(np.float64) @ matrix
+        into[:, len(columns) :][:, : weights.width] = rows
 
 
 def _width(columns: int, weights: Weights) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
-from recprune.errors import DataError, ParameterError
+from recprune.errors import DataError
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.filters import passing
 from recprune.runtime.heads import FirstHead, TowersHead
@@ -29,6 +29,7 @@ from recprune.runtime.scan import Asked, Scan
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
 from recprune.texts import text
+from recprune.topk import check_k
 from recprune.users import Users
 
 __all__ = ["Choice", "History", "Ranking"]
@@ -71,8 +72,7 @@ class Choice:
     without: IntArray
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
-            raise ParameterError.of("k", "recommend", "a whole number above 0", self.k)
+        check_k(self.k, "recommend")
 
 
 class Ranking:
