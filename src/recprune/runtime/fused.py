@@ -33,7 +33,7 @@ FOLDED_BYTES = 8 << 20
 #: Rows folded at once.
 FOLDED_AT_ONCE = 1024
 #: Bytes of what a block of rows is computed in, and the most rows of one.
-BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 512, 64
+BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 19, 1024, 64
 #: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole.
 FEW_ROWS, FEW_PRODUCTS = 8, 200_000
 

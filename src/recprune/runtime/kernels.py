@@ -62,36 +62,42 @@ def front(
     # then read and written a quarter as often.
     fours = plain - plain % 4
     for j in range(0, fours, 4):
+        f, g, h, k = fields[j], fields[j + 1], fields[j + 2], fields[j + 3]
+        at_a, at_b, at_c, at_d = f[SLOT], g[SLOT], h[SLOT], k[SLOT]
+        of_a, of_b, of_c, of_d = f[FOLDED], g[FOLDED], h[FOLDED], k[FOLDED]
+        to_a, to_b, to_c, to_d = f[ROWS], g[ROWS], h[ROWS], k[ROWS]
         for r in range(n):
-            a, b = codes[r, fields[j, SLOT]], codes[r, fields[j + 1, SLOT]]
-            c, d = codes[r, fields[j + 2, SLOT]], codes[r, fields[j + 3, SLOT]]
+            a, b, c, d = codes[r, at_a], codes[r, at_b], codes[r, at_c], codes[r, at_d]
             if a < 0 or b < 0 or c < 0 or d < 0:
                 return r
-            if a >= fields[j, ROWS] or b >= fields[j + 1, ROWS]:
+            if a >= to_a or b >= to_b or c >= to_c or d >= to_d:
                 return r
-            if c >= fields[j + 2, ROWS] or d >= fields[j + 3, ROWS]:
-                return r
-            one, two = fields[j, FOLDED] + a, fields[j + 1, FOLDED] + b
-            three, four = fields[j + 2, FOLDED] + c, fields[j + 3, FOLDED] + d
+            one, two, three, four = of_a + a, of_b + b, of_c + c, of_d + d
             for w in range(full):
                 sums[r, w] += (folded[one, w] + folded[two, w]) + (
                     folded[three, w] + folded[four, w]
                 )
-    for j in range(fours, single):
-        slot, base, fold = fields[j, SLOT], fields[j, BASE], fields[j, FOLDED]
+    for j in range(fours, plain):
+        slot, fold, size = fields[j, SLOT], fields[j, FOLDED], fields[j, ROWS]
+        for r in range(n):
+            code = codes[r, slot]
+            if code < 0 or code >= size:
+                return r
+            row = fold + code
+            for w in range(full):
+                sums[r, w] += folded[row, w]
+    for j in range(plain, single):
+        slot, base, size = fields[j, SLOT], fields[j, BASE], fields[j, ROWS]
         first, count, at = fields[j, FROM], fields[j, TO] - fields[j, FROM], fields[j, AT]
         for r in range(n):
             code = codes[r, slot]
-            if code < 0 or code >= fields[j, ROWS]:
+            if code < 0 or code >= size:
                 return r
-            if j < plain:
-                for w in range(full):
-                    sums[r, w] += folded[fold + code, w]
-            else:
-                for w in range(width):
-                    sums[r, wide + w] += table[base + code, w]
-                for w in range(count):
-                    inputs[r, at + w] = table[base + code, first + w]
+            row = base + code
+            for w in range(width):
+                sums[r, wide + w] += table[row, w]
+            for w in range(count):
+                inputs[r, at + w] = table[row, first + w]
     value = np.empty(width, np.float32)
     for j in range(single, len(fields)):
         slot, share_at, base, fold = (
