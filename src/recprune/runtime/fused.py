@@ -33,7 +33,7 @@ FOLDED_BYTES = 8 << 20
 #: Rows folded at once.
 FOLDED_AT_ONCE = 1024
 #: Bytes of what a block of rows is computed in, and the most rows of one.
-BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 19, 1024, 64
+BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 1024, 64
 #: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole.
 FEW_ROWS, FEW_PRODUCTS = 8, 200_000
 
@@ -56,20 +56,20 @@ class Fused:
         #: N, and how many of these columns are neurons.
         self.wide, self.hidden = hidden + extra, hidden
         columns = [*range(hidden), *range(first.inputs, first.inputs + extra)]
+        lead = weights.width > len(weights.inputs.union)
         self.fields, inputs, folded, counts = _fields(weights, columns)
-        runs = [weights.first[i, a:b][:, columns] for i, (a, b) in enumerate(inputs)]
-        self.matrix: F32 = np.concatenate([np.empty((0, self.wide), np.float32), *runs])
         start = np.zeros(_width(self.wide, weights), np.float32)
         start[:hidden] = first.start[:hidden]
         self.tables = weights.table, folded, start
-        lead = weights.width > len(weights.inputs.union)
-        self.shape = (self.wide, *counts, lead, weights.fm)
+        self.matrix = _matrix(weights, columns, inputs, len(start))
+        self.shape = (*counts, weights.fm)
+        self.closing = (hidden, self.wide, weights.width, lead, weights.fm)
         self.layers = first.later_layers()
         #: Where the embeddings themselves stand among the inputs, for parts that need them.
         self.embeddings = _embeddings(weights, inputs) if weights.carries else slice(0)
-        self.none = np.zeros(hidden, np.float32)
         outputs = [len(bias) for _, bias in self.layers]
-        self.widths = [len(start), len(self.matrix), self.wide, *outputs[:-1]]
+        product = len(start) if len(self.matrix) else 0
+        self.widths = [len(start), len(self.matrix), product, *outputs[:-1]]
         row_bytes = 4 * max(sum(self.widths), 1)
         self.rows_at_once = max(min(BLOCK_BYTES // row_bytes, MOST_ROWS), FEWEST_ROWS)
         #: Columns of codes and of shares.
@@ -78,13 +78,13 @@ class Fused:
         if self.layers and not any(isinstance(head, PartsHead) for head in self.heads):
             products = self.matrix.size + sum(matrix.size for matrix, _ in self.layers)
             self.few = max(min(FEW_ROWS, FEW_PRODUCTS // products), 1)
-            head = [*self.shape, *self.matrix.shape[:1], len(start), 1 + len(outputs)]
+            head = [*counts, *self.closing[1:], len(self.matrix), len(start), 1 + len(outputs)]
             self.numbers = np.array([*head, hidden, *outputs, *self.fields.ravel()], np.int64)
             layers = [array.ravel() for layer in self.layers for array in layer]
             self.packed = np.concatenate([start, self.matrix.ravel(), *layers]).astype(np.float32)
             self.packed[-1] += first.bias
         self._front, self._whole = kernel_of(kernels.front), kernel_of(kernels.whole)
-        self._add_relu, self._relu = kernel_of(kernels.add_relu), kernel_of(kernels.relu)
+        self._close, self._relu = kernel_of(kernels.close), kernel_of(kernels.relu)
         self._local = threading.local()
 
     @property
@@ -123,7 +123,10 @@ class Fused:
             batch = codes[part], shares[part]
             if self._front(batch, self.fields, self.tables, self.shape, out) >= 0:
                 return None
-            value = self._product(sums, inputs, outs[0])
+            value, more = sums, sums[:0]
+            if len(self.matrix):
+                value, more = np.matmul(inputs, self.matrix, out=outs[0]), sums
+            self._close(value, more, self.closing, logits[part])
             if isinstance(head, PartsHead):
                 x, shift = inputs[:, self.embeddings], self.hidden - head.first.inputs
                 for own, term in head.parts:
@@ -132,17 +135,6 @@ class Fused:
             if self.layers:
                 logits[part] += self._later(value, outs[1:])
         return logits
-
-    def _product(self, sums: F32, inputs: F32, product: F32) -> F32:
-        """Return what the embeddings are multiplied to, (n, ≥ N), of neurons the relu."""
-        if not self.wide:
-            return sums
-        if not len(self.matrix):
-            self._relu(sums, self.none)
-            return sums
-        np.matmul(inputs, self.matrix, out=product)
-        self._add_relu(product, sums, self.hidden)
-        return product
 
     def _later(self, value: F32, outs: Sequence[F32]) -> F32:
         """Return what the later layers make of the first one's neurons, (n,)."""
@@ -195,12 +187,15 @@ def _fields(
         folded = np.zeros((ends[-1], width), np.float32)
         for i in chosen:
             _fold(weights, i, columns, folded[starts[i] :][: weights.sizes[i]])
+    lead = weights.width - len(weights.inputs.union)
     inputs, at = [], 0
     fields = np.empty((len(kinds), 10), np.int64)
     for i, own in enumerate(weights.columns):
         run = (0, 0)
-        if i not in chosen and len(own) and (columns or weights.carries):
-            run = (int(own[0]), int(own[-1]) + 1)
+        if i not in chosen:
+            # With the first-order weight, where there is one.
+            used = [*range(lead), *own.tolist()]
+            run = (used[0], used[-1] + 1) if used else (0, 0)
         place = slots[i], weights.slots[i], weights.offsets[i], weights.sizes[i]
         fields[i] = (*place, kinds[i], shares[i], starts.get(i, -1), *run, at)
         inputs.append(run)
@@ -218,6 +213,19 @@ def _fold(weights: Weights, field: int, columns: Sequence[int], out: F32) -> Non
         rows, into = (array[start : start + FOLDED_AT_ONCE] for array in (table, out))
         into[:, : len(columns)] = rows.astype(np.float64) @ matrix
         into[:, len(columns) :][:, : weights.width] = rows
+
+
+def _matrix(
+    weights: Weights, columns: Sequence[int], inputs: Sequence[tuple[int, int]], width: int
+) -> F32:
+    """Return the inputs' matrix, (I, width): the columns' product, then each table column's sum."""
+    runs = [np.empty((0, width), np.float32)]
+    for i, (first, last) in enumerate(inputs):
+        run = np.zeros((last - first, width), np.float32)
+        run[:, : len(columns)] = weights.first[i, first:last][:, columns]
+        run[:, len(columns) + first : len(columns) + last] = np.eye(last - first)
+        runs.append(run)
+    return np.concatenate(runs)
 
 
 def _width(columns: int, weights: Weights) -> int:

@@ -5,7 +5,7 @@ dims), N columns of what embeddings are multiplied to, I inputs of that product,
 
 A field is *folded* where its table rows have been multiplied beforehand: its folded row, (N + W),
 is that product and then the table row itself, and a sum over such fields needs no product any more.
-The other fields' embeddings are written side by side, as inputs of one.
+The other fields' rows are written side by side, as inputs of one.
 
 Each of ``fields``, shape (F, 9), has: its first slot, how many there are, its first row of the
 table, its rows, kind (0 = one row, 1 = number, 2 = bag), its first column of the shares, its first
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recprune._support import compiled
 
-__all__ = ["add_relu", "front", "relu", "whole"]
+__all__ = ["close", "front", "relu", "whole"]
 
 F32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -34,25 +34,25 @@ def front(
     batch: tuple[NDArray[np.int32], F32],
     fields: Ints,
     tables: tuple[F32, F32, F32],
-    shape: tuple[int, int, int, bool, bool],
+    shape: tuple[int, int, bool],
     out: tuple[F32, F32, F32],
 ) -> int:
-    """Gather the fields of some rows: their sums, first order and FM, and what is left to multiply.
+    """Gather the fields of some rows: the folded ones' sums, and the others' rows.
 
     Args:
         batch: codes (n, S) and shares (n, …).
         fields: see above.
         tables: the table (R, W); the folded rows, (≥ 0, ≥ N + W); what the sums start from, as wide.
-        shape: N; how many fields of kind 0 are folded; how many are of kind 0; whether column 0 is
-            a first-order weight; whether there is FM.
-        out: sums (n, ≥ N + W) and inputs (n, I), overwritten, and logits (n,), added to.
+        shape: how many fields of kind 0 are folded; how many are of kind 0; whether there is FM.
+        out: sums (n, ≥ N + W) and inputs (n, I), overwritten, and logits (n,), of which the squares
+            of numbers and bags are taken off (those of other rows are in their first-order weight).
 
     Returns:
         −1, or the first row with a code beyond its field's table; nothing from there on is valid.
     """
     codes, shares = batch
     table, folded, start = tables
-    wide, plain, single, lead, fm = shape
+    plain, single, fm = shape
     sums, inputs, logits = out
     n, width, full = len(codes), table.shape[1], len(start)
     for r in range(n):
@@ -94,8 +94,6 @@ def front(
             if code < 0 or code >= size:
                 return r
             row = base + code
-            for w in range(width):
-                sums[r, wide + w] += table[row, w]
             for w in range(count):
                 inputs[r, at + w] = table[row, first + w]
     value = np.empty(width, np.float32)
@@ -121,17 +119,15 @@ def front(
                         x = table[low, w]
                         value[w] = x + share * (table[low + step, w] - x)
                     if fold >= 0:
-                        for w in range(wide):
+                        for w in range(full):
                             x = folded[of_low, w]
                             sums[r, w] += x + share * (folded[of_low + step, w] - x)
                 else:
                     for w in range(width):
                         value[w] += share * table[low, w]
                     if fold >= 0:
-                        for w in range(wide):
+                        for w in range(full):
                             sums[r, w] += share * folded[of_low, w]
-            for w in range(width):
-                sums[r, wide + w] += value[w]
             for w in range(count):
                 inputs[r, at + w] = value[first + w]
             if fm:
@@ -139,15 +135,35 @@ def front(
                 for w in range(1, width):
                     squares += value[w] * value[w]
                 logits[r] -= np.float32(0.5) * squares
-    for r in range(n):
+    return -1
+
+
+@compiled
+def close(total: F32, more: F32, shape: tuple[int, int, int, bool, bool], logits: F32) -> None:
+    """Make of all fields' sums the first layer's neurons, and add first order and FM to the logits.
+
+    Args:
+        total: sums (n, ≥ N + W), overwritten: the first H columns by their relu.
+        more: sums to add, as many; or no rows = nothing.
+        shape: H, N, W, whether there is a first-order weight, whether there is FM.
+        logits: shape (n,), added to.
+    """
+    hidden, wide, width, lead, fm = shape
+    for r in range(len(total)):
+        row = total[r]
+        if len(more):
+            other = more[r]
+            for w in range(len(row)):
+                row[w] += other[w]
+        for h in range(hidden):
+            row[h] = max(row[h], np.float32(0))
         if fm:
             squares = np.float32(0)
             for w in range(wide + 1, wide + width):
-                squares += sums[r, w] * sums[r, w]
+                squares += row[w] * row[w]
             logits[r] += np.float32(0.5) * squares
         if lead:
-            logits[r] += sums[r, wide]
-    return -1
+            logits[r] += row[wide]
 
 
 @compiled
@@ -166,36 +182,41 @@ def whole(
     Args:
         codes: shape (n, S).
         shares: shape (n, …).
-        numbers: the five of ``shape``, I, the width of the sums, how many sizes there are, the
-            sizes H of all layers, then ``fields``.
+        numbers: the first two of :func:`front`'s shape, the last four of :func:`close`'s, I, the
+            width of the sums, how many sizes there are, the sizes H of all layers, then ``fields``.
         tables: the first two of :func:`front`'s.
-        weights: what the sums start from, the inputs' matrix (I, N), then every later layer's
+        weights: what the sums start from, the inputs' matrix (I, width), then every later layer's
             matrix (H_in, H_out) and bias, in one piece.
         logits: shape (n,), overwritten.
 
     Returns:
         As :func:`front`.
     """
-    wide, count, width, layers = numbers[0], numbers[5], numbers[6], numbers[7]
-    sizes, fields = numbers[8 : 8 + layers], numbers[8 + layers :].reshape(-1, 10)
-    shape = (wide, numbers[1], numbers[2], numbers[3] > 0, numbers[4] > 0)
+    plain, single, wide, of_table = numbers[0], numbers[1], numbers[2], numbers[3]
+    lead, fm, count, width, layers = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
+    sizes, fields = numbers[9 : 9 + layers], numbers[9 + layers :].reshape(-1, 10)
     n = len(codes)
     sums, inputs = np.empty((n, width), np.float32), np.empty((n, count), np.float32)
-    start, deep = weights[:width], width + count * wide
+    start, deep = weights[:width], width * (1 + count)
     logits[:] = 0
     bad = front(
-        (codes, shares), fields, (tables[0], tables[1], start), shape, (sums, inputs, logits)
+        (codes, shares),
+        fields,
+        (tables[0], tables[1], start),
+        (plain, single, fm > 0),
+        (sums, inputs, logits),
     )
     if bad >= 0:
         return bad
+    for r in range(n):
+        for i in range(count):
+            x, at = inputs[r, i], width * (1 + i)
+            for w in range(width):
+                sums[r, w] += x * weights[at + w]
+    close(sums, sums[:0], (sizes[0], wide, of_table, lead > 0, fm > 0), logits)
     most = sizes.max()
     here, there = np.empty(most, np.float32), np.empty(most, np.float32)
     for r in range(n):
-        for i in range(count):
-            x = inputs[r, i]
-            at = width + i * wide
-            for w in range(wide):
-                sums[r, w] += x * weights[at + w]
         for h in range(sizes[0]):
             here[h] = sums[r, h]
         at = deep
@@ -213,18 +234,6 @@ def whole(
             at += (before + 1) * after
         logits[r] += here[0]
     return -1
-
-
-@compiled
-def add_relu(product: F32, sums: F32, hidden: int) -> None:
-    """Add sums (n, ≥ N) to a product (n, N), and set what is negative of the first H columns to 0."""
-    width = product.shape[1]
-    for r in range(len(product)):
-        row, more = product[r], sums[r]
-        for h in range(hidden):
-            row[h] = max(row[h] + more[h], np.float32(0))
-        for h in range(hidden, width):
-            row[h] += more[h]
 
 
 @compiled
