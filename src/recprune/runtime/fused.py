@@ -33,9 +33,10 @@ FOLDED_BYTES = 8 << 20
 #: Rows folded at once.
 FOLDED_AT_ONCE = 1024
 #: Bytes of what a block of rows is computed in, and the most rows of one.
-BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 1024, 64
-#: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole.
-FEW_ROWS, FEW_PRODUCTS = 8, 200_000
+BLOCK_BYTES, MOST_ROWS, FEWEST_ROWS = 1 << 20, 1024, 512
+#: Rows, and multiplications by weights that are not folded, up to which a call is compiled whole:
+#: it multiplies at a third of the BLAS's speed, and spares all other calls.
+FEW_ROWS, FEW_PRODUCTS = 8, 25_000
 
 ONE, NUMBER, BAG = 0, 1, 2
 
@@ -74,10 +75,12 @@ class Fused:
         self.rows_at_once = max(min(BLOCK_BYTES // row_bytes, MOST_ROWS), FEWEST_ROWS)
         #: Columns of codes and of shares.
         self.slots, self.shares = sum(weights.slots), weights.n_shares
+        #: Rows up to which one function answers all; 0 where one row is too much for it.
         self.few = 0
         if self.layers and not any(isinstance(head, PartsHead) for head in self.heads):
             products = self.matrix.size + sum(matrix.size for matrix, _ in self.layers)
-            self.few = max(min(FEW_ROWS, FEW_PRODUCTS // products), 1)
+            self.few = min(FEW_ROWS, FEW_PRODUCTS // max(products, 1))
+        if self.few:
             head = [*counts, *self.closing[1:], len(self.matrix), len(start), 1 + len(outputs)]
             self.numbers = np.array([*head, hidden, *outputs, *self.fields.ravel()], np.int64)
             layers = [array.ravel() for layer in self.layers for array in layer]

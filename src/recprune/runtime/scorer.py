@@ -118,7 +118,8 @@ class Scorer:
         number = 0 if label is None else self._label(label, "logits")
         codes, shares, n = rows.codes, rows.shares, len(rows.codes)
         fused = self._fused.after(n)
-        if fused is not None:
+        # Of a single row, where it is not answered whole, NumPy has the shorter way.
+        if fused is not None and (n > 1 or fused.few):
             found = fused(codes, shares, number)
             if found is not None:
                 return found
