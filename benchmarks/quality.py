@@ -4,8 +4,8 @@ Users and items (``auc_gap_…``): the same rows, fields, split, sizes and batch
 stops early on validation AUC and takes what validation says is the better of three learning rates.
 Each also chooses what keeps its tables from overfitting (FuxiCTR its embedding regularizer, we our
 ``unknown_rate``, ``unseen_rare`` and L2), FuxiCTR its way with numbers too: one choice after the
-other, the learning rate last, by the mean of three seeds: one seed's validation AUC is further off
-than most settings are apart. Seeds change weights and row order, not the rows.
+other, the learning rate last. The mean of three seeds decides, since one seed's validation AUC is
+further off than most settings are apart. Seeds change weights and row order, not the rows.
 
 Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn's
 ``HistGradientBoostingClassifier`` with native categories. On every random split, each side takes
