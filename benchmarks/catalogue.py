@@ -88,7 +88,8 @@ def planted(quick: bool) -> Case:
         fields = tuple(
             replace(f, source="user" if f.name in users else "item") for f in schema.fields
         )
-        encoder = Encoder(replace(schema, fields=fields), artifact.encoder.parts)
+        schema = replace(schema, fields=fields, user="user", item="item")
+        encoder = Encoder(schema, artifact.encoder.parts)
         catalogue = Catalogue.build(
             encoder, {n: columns[n] for n in columns if n not in users}, ids
         )
