@@ -101,15 +101,8 @@ class Scan:
         open_[without] = False
         own = np.flatnonzero(open_[asked.apart])
         apart, found = asked.apart[own], self._apart(asked, own)
-        closed = len(without) + len(asked.apart)
         open_[asked.apart] = False
-        left = items.counts
-        if only is not None:
-            left = np.bincount(items.row_of[np.flatnonzero(open_)], minlength=len(items))
-        elif closed:
-            left = left.copy()
-            np.subtract.at(left, items.row_of[np.union1d(without, asked.apart)], 1)
-        rows, scores = self._rows(asked, k, None if left is items.counts else left > 0, found)
+        rows, scores = self._rows(asked, k, self._left(open_, only is not None), found)
         # As many rows as items are asked for hold at least as many items.
         near = np.flatnonzero(~(scores < _edge(scores, k)))
         places, owner = items.members(rows[near])
@@ -119,6 +112,26 @@ class Scan:
         # NaN ranks last, as in top_k.
         order = np.lexsort((places, np.negative(scores)))[:k]
         return places[order], scores[order]
+
+    def _left(self, open_: NDArray[np.bool_], few: bool) -> NDArray[np.bool_] | None:
+        """Return which rows have an item that may be returned, (R,); None = all have.
+
+        Args:
+            open_: which items may be, (n,).
+            few: whether these are few; else those that may not are.
+        """
+        items = self.items
+        if few:
+            left = np.zeros(len(items), bool)
+            left[items.row_of[open_]] = True
+            return left
+        rows = items.row_of[np.flatnonzero(~open_)]
+        if not len(rows):
+            return None
+        rows, closed = np.unique(rows, return_counts=True)
+        left = np.ones(len(items), bool)
+        left[rows[closed == items.counts[rows]]] = False
+        return left
 
     def _rows(
         self, asked: Asked, k: int, left: NDArray[np.bool_] | None, found: F32
@@ -145,8 +158,6 @@ class Scan:
             rows = np.flatnonzero(left)
             return rows, logits[rows]
         most = bound(asked.shift, asked.reach) + np.float32(asked.add)
-        if left is not None:
-            most[~np.logical_or.reduceat(left, items.starts[:-1])] = -np.inf
         order = np.argsort(-most)
         most = most[order]
         ends = np.cumsum(np.diff(items.starts)[order])
