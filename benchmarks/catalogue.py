@@ -201,7 +201,7 @@ def contest(case: Case, quick: bool) -> tuple[Timing, dict[str, Any], PeerProces
         **timing.detail(),
         "items": len(scan.items.row_of),
         "distinct_rows": len(scan.items),
-        "blocks": len(scan.items.starts) - 1,
+        "blocks": [len(blocks.group) for blocks in scan.items.blocks],
         "share_of_rows_scored": scan.scored / max(scan.tried * len(scan.items), 1),
         "bounds_used": scan.scored <= 0.5 * scan.tried * len(scan.items),
         "first_request_s": first,

@@ -23,6 +23,7 @@ from recprune.runtime.tensors import F32, F64
 
 __all__ = ["Bound", "bound_of"]
 
+IntArray = NDArray[np.integer[Any]]
 #: Half the distance from 1 to the next float32.
 UNIT = 2.0**-24
 #: Additions and roundings behind a column of an item's sums, at most; a generous count.
@@ -41,9 +42,7 @@ class Bound:
         group: of each box, (B,).
     """
 
-    def __init__(
-        self, head: FirstHead, middle: F32, half: F32, group: NDArray[np.integer[Any]]
-    ) -> None:
+    def __init__(self, head: FirstHead, middle: F32, half: F32, group: IntArray) -> None:
         self.head, self.group = head, group
         #: Both ends of each box's neurons, then of the other sums: (B, H) and (B, K − H) each.
         parts = slice(0, head.hidden), slice(head.linear, head.inputs)
@@ -72,35 +71,47 @@ class Bound:
         width = max([2 * head.hidden, *(2 * len(b) for _, b in self.layers), 1])
         self.batch = max(BATCH_BYTES // (4 * width), 16)
 
-    def __call__(self, shift: F32, reach: F32) -> F32:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the boxes."""
+        return sum(end.nbytes for ends in self.ends for end in ends)
+
+    def __call__(self, shift: F32, reach: F32, some: IntArray | None = None) -> F32:
         """Return the bounds, (B,).
 
         Args:
             shift: what is added to all boxes, (K,), or to those of each group, (G, K).
             reach: the largest absolute value of each column that comes into it, (K,).
+            some: positions of the boxes that are asked for; None = all.
         """
-        head, ends = self.head, self.ends
+        count = len(self.group) if some is None else len(some)
+        bound = np.empty(count, np.float32)
+        for start in range(0, count, self.batch):
+            part = slice(start, min(start + self.batch, count))
+            places: slice | IntArray = part if some is None else some[part]
+            bound[part] = self._of(
+                places, shift if shift.ndim == 1 else shift.take(self.group[places], axis=0)
+            )
+        return bound + np.float32(self._rounding(reach))
+
+    def _of(self, places: slice | IntArray, shift: F32) -> F32:
+        head, hidden = self.head, self.head.hidden
+        high, low = (end[places] for end in self.ends[1])
         rest = shift[..., head.linear : head.inputs]
-        if shift.ndim == 2:
-            rest = rest.take(self.group, axis=0)
-        high, low = ends[1]
         bound: F32 = high[:, 0] + rest[..., 0]
         if head.pairs:
             sums = np.maximum(high[:, 1:] + rest[..., 1:], -(low[:, 1:] + rest[..., 1:]))
             bound += np.float32(0.5) * np.einsum("bk,bk->b", sums, sums)
         if self.layers:
-            (high, low), hidden = ends[0], head.hidden
-            for start in range(0, len(high), self.batch):
-                part = slice(start, start + self.batch)
-                add = shift if shift.ndim == 1 else shift.take(self.group[part], axis=0)
-                value = np.empty((len(high[part]), 2 * hidden), np.float32)
-                np.add(high[part], add[..., :hidden], out=value[:, :hidden])
-                np.add(low[part], add[..., :hidden], out=value[:, hidden:])
-                for matrix, bias in self.layers:
-                    value = np.maximum(value, 0, out=value) @ matrix
-                    value += bias
-                bound[part] += value[:, 0]
-        return bound + np.float32(self._rounding(reach))
+            high, low = (end[places] for end in self.ends[0])
+            value = np.empty((len(high), 2 * hidden), np.float32)
+            np.add(high, shift[..., :hidden], out=value[:, :hidden])
+            np.add(low, shift[..., :hidden], out=value[:, hidden:])
+            for matrix, bias in self.layers:
+                value = np.maximum(value, 0, out=value) @ matrix
+                value += bias
+            bound += value[:, 0]
+        return bound
 
     def _rounding(self, reach: F32) -> float:
         """Return what rounding may add up to, in the bound and in the score together."""
@@ -132,16 +143,26 @@ class DotBound:
         self.middle, self.half = middle, half
         self.reach: F64 = (np.abs(middle) + half).max(axis=0).astype(np.float64)
 
-    def __call__(self, shift: F32, reach: F32) -> F32:
-        """Return the bounds, (B,), of the products with a vector, (V,), and its absolute values."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the boxes."""
+        return self.middle.nbytes + self.half.nbytes
+
+    def __call__(self, shift: F32, reach: F32, some: IntArray | None = None) -> F32:
+        """Return the bounds, (B,), of the products with a vector, (V,), and its absolute values.
+
+        Args:
+            shift: the vector.
+            reach: its absolute values.
+            some: see :class:`Bound`.
+        """
         off = _gamma(len(shift) + 8) * (self.reach @ reach)
-        bound: F32 = self.middle @ shift + self.half @ reach
+        places = slice(None) if some is None else some
+        bound: F32 = self.middle[places] @ shift + self.half[places] @ reach
         return bound + np.float32(4 * off)
 
 
-def bound_of(
-    head: Head, middle: F32, half: F32, group: NDArray[np.integer[Any]]
-) -> Bound | DotBound | None:
+def bound_of(head: Head, middle: F32, half: F32, group: IntArray) -> Bound | DotBound | None:
     """Return what bounds a head's logits over boxes, see :class:`Bound`; None where nothing does."""
     if isinstance(head, TowersHead):
         return DotBound(middle, half)

@@ -9,8 +9,8 @@ equal to the last bit, so that ties are ties.
 
 *Groups and blocks.* A group holds the rows with one value of each such column, hence what the user's
 histories add is the same for all of them. It is one block or several: rows near each other, split
-at the median of the column of the widest spread until a block has at most 64 (Bentley 1975, *k-d
-trees*).
+at the median of the column of the widest spread until a block has at most 64, and further until it
+has at most 16 (Bentley 1975, *k-d trees*): large blocks, each of them one small block or several.
 
 *Fine columns.* A column with about as many values as there are items (the item id) would make a
 group of each item. It splits nothing: the items whose value a user has a history with are scored
@@ -20,7 +20,7 @@ apart, each by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,36 @@ from recprune.encoding import Encoder, Rows
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.tensors import F32
 
-__all__ = ["Items"]
+__all__ = ["Blocks", "Items"]
 
 IntArray = NDArray[np.integer[Any]]
-#: Rows of a block at most, and items of a group on average at least for a column to split groups.
-MOST, FEWEST = 64, 8
+#: Rows of a large and of a small block at most.
+MOST = 64, 16
+#: Items of a group on average, at least, for a column to split groups.
+FEWEST = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The rows cut into blocks of one size.
+
+    Args:
+        starts: first row of each, then their number, (B + 1,).
+        group: of each, (B,).
+        within: first block of each larger block, then their number.
+    """
+
+    starts: NDArray[np.intp]
+    group: NDArray[np.intp]
+    within: NDArray[np.intp]
+
+    def rows(self, blocks: IntArray) -> NDArray[np.intp]:
+        """Return the rows of these blocks, one block after the other."""
+        return _ranges(self.starts[blocks], self.starts[blocks + 1])
+
+    def of(self, larger: IntArray) -> NDArray[np.intp]:
+        """Return the blocks that these larger blocks consist of."""
+        return _ranges(self.within[larger], self.within[larger + 1])
 
 
 class Items:
@@ -68,11 +93,12 @@ class Items:
         self.width = (nothing if then is None else then(nothing)).shape[1]
         self.kept: F32 | None = None
         order, groups = _runs(group[first])
-        self.starts = groups
+        large = small = groups
         if limit is None or 4 * len(first) * self.width <= limit:
             self.kept = block.all(Rows(self.codes, self.shares), then)
             if near:
-                order, self.starts = _split(self.kept, order, self.starts)
+                order, large = _split(self.kept, order, groups, MOST[0])
+                order, small = _split(self.kept, order, large, MOST[1])
             self.kept = self.kept[order]
         self.codes, self.shares = self.codes[order], self.shares[order]
         place = np.empty(len(order), np.intp)
@@ -84,13 +110,16 @@ class Items:
         self.counts: NDArray[np.intp] = counts
         self._members = np.argsort(self.row_of, kind="stable")
         self._ends = np.append(0, np.cumsum(counts))
-        #: Each row's group, (R,), and each block's, (B,).
+        #: Each row's group, (R,).
         self.group_of = np.repeat(np.arange(len(groups) - 1), np.diff(groups))
-        self.block_group = self.group_of[self.starts[:-1]]
+        #: The large blocks, then the small ones.
+        self.blocks = [
+            Blocks(starts, self.group_of[starts[:-1]], np.searchsorted(starts, above))
+            for starts, above in ((large, groups), (small, large))
+        ]
         one = self._members[self._ends[groups[:-1]]] if n else np.empty(0, np.intp)
         #: Column that splits groups → each group's value, (G,); −1 = missing.
         self.keys = {by: catalogue.keys[by][one] for by in self.coarse}
-
         self._by_value = {}
         for by in catalogue.keys.keys() - set(self.coarse):
             keys, size = catalogue.keys[by], len(catalogue.key_values[by])
@@ -102,17 +131,15 @@ class Items:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the item side that is kept, and of the boxes; 0 where the limit is smaller."""
-        boxes: tuple[F32, ...] = self.__dict__.get("boxes") or ()
-        return sum(array.nbytes for array in (self.kept, *boxes) if array is not None)
+        """Bytes of the item side that is kept; 0 where the limit is smaller."""
+        return 0 if self.kept is None else self.kept.nbytes
 
-    @cached_property
-    def boxes(self) -> tuple[F32, F32] | None:
-        """Each block's middle and half width, column by column, both (B, K); None if not kept."""
+    def boxes(self, blocks: Blocks) -> tuple[F32, F32] | None:
+        """Return each block's middle and half width, column by column; None if nothing is kept."""
         if self.kept is None or not len(self.kept):
             return None
-        low = np.minimum.reduceat(self.kept, self.starts[:-1])
-        high = np.maximum.reduceat(self.kept, self.starts[:-1])
+        low = np.minimum.reduceat(self.kept, blocks.starts[:-1])
+        high = np.maximum.reduceat(self.kept, blocks.starts[:-1])
         half = np.float32(0.5)
         return (low + high) * half, (high - low) * half
 
@@ -125,10 +152,6 @@ class Items:
                 self.kept.take(rows, axis=0, out=out, mode="clip")
             return
         out[:] = self._block.all(Rows(self.codes[rows], self.shares[rows]), self._then)
-
-    def rows_of_blocks(self, blocks: IntArray) -> NDArray[np.intp]:
-        """Return the rows of these blocks, one block after the other."""
-        return _ranges(self.starts[blocks], self.starts[blocks + 1])
 
     def having(self, by: str, values: IntArray) -> NDArray[np.intp]:
         """Return the items that have one of these values of a column that splits no groups."""
@@ -191,12 +214,12 @@ def _runs(group: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 def _split(
-    side: F32, order: NDArray[np.intp], starts: NDArray[np.intp]
+    side: F32, order: NDArray[np.intp], starts: NDArray[np.intp], most: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Sort each block along its widest column and cut it in two, until none has too many rows."""
     while True:
         sizes = np.diff(starts)
-        large = np.flatnonzero(sizes > MOST)
+        large = np.flatnonzero(sizes > most)
         if not len(large):
             return order, starts
         places = np.concatenate([np.arange(starts[b], starts[b + 1]) for b in large])

@@ -119,8 +119,9 @@ class Ranking:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the item side that is kept; 0 before its first use."""
-        return self._made[0].items.nbytes if self._made else 0
+        """Bytes of the item side that is kept and of its bounds; 0 before their first use."""
+        made = self._made
+        return made[0].items.nbytes + sum(scan.nbytes for scan in made) if made else 0
 
     def logits(
         self, record: Mapping[str, Any], histories: Mapping[str, History], label: int = 0

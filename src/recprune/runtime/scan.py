@@ -1,8 +1,9 @@
 """The best items for one user: blocks whose bound is too low are skipped, the others scored.
 
-The answer is that of scoring every item, to the last tie. Blocks are taken by their bound, highest
-first; what was scored gives the k-th best score so far, and a block whose bound is below it holds
-nothing that could enter. Rows are scored in batches of one size always, the last filled up: with
+The answer is that of scoring every item, to the last tie. A batch of rows is scored from the large
+blocks of the highest bounds; their k-th best score is an edge, and a block whose bound is below it
+holds nothing that could enter. Of the large blocks that are left the small ones are bounded, and what
+is left of them is scored. Rows are scored in batches of one size always, the last filled up: with
 another size the BLAS may take another kernel and round otherwise.
 
 Whether bounds pay depends on the model and its catalogue. The first requests tell: where more than
@@ -72,10 +73,19 @@ class Scan:
         self.tried, self.scored = 0, 0
 
     @cached_property
-    def bound(self) -> Bound | DotBound | None:
-        """What bounds the blocks' logits; None where nothing does."""
-        boxes = self.items.boxes
-        return None if boxes is None else bound_of(self.head, *boxes, self.items.block_group)
+    def bounds(self) -> list[Bound | DotBound]:
+        """What bounds the logits of the large blocks, and of the small ones; empty if nothing does."""
+        found = []
+        for blocks in self.items.blocks:
+            boxes = self.items.boxes(blocks)
+            bound = None if boxes is None else bound_of(self.head, *boxes, blocks.group)
+            found += [] if bound is None else [bound]
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bounds, once they were used."""
+        return sum(bound.nbytes for bound in self.__dict__.get("bounds", ()))
 
     def all(self, asked: Asked) -> F32:
         """Return every item's logit, (n,)."""
@@ -144,43 +154,39 @@ class Scan:
             left: which rows have an item that may be returned, (R,); None = all have.
             found: logits of items that are scored apart.
         """
-        n, items = len(self.items), self.items
+        n = len(self.items)
         count = n if left is None else np.count_nonzero(left)
         if count <= max(n // 4, 2 * self.batch) and left is not None:
             rows: IntArray = np.flatnonzero(left)
             return rows, self._score(asked, rows)
         pays = self.tried < TRIALS or self.scored <= MOST_SCORED * self.tried * n
-        bound = self.bound if pays and n > 4 * self.batch else None
-        if bound is None:
-            logits = self._score(asked, slice(0, n))
-            if left is None:
-                return np.arange(n), logits
-            rows = np.flatnonzero(left)
-            return rows, logits[rows]
-        most = bound(asked.shift, asked.reach) + np.float32(asked.add)
-        order = np.argsort(-most)
-        most = most[order]
-        ends = np.cumsum(np.diff(items.starts)[order])
-        taken: list[NDArray[np.intp]] = [np.empty(0, np.intp)]
-        logits_of, best = [np.empty(0, np.float32)], _highest(found, k)
-        at, step = 0, self.batch
-        while at < len(order):
-            edge = best[k - 1] if len(best) >= k else -np.inf
-            past = at + int(np.searchsorted(ends[at:] - (ends[at - 1] if at else 0), step)) + 1
-            blocks = order[at:past][~(most[at:past] < edge)]
-            if not len(blocks):
-                break
-            rows = items.rows_of_blocks(blocks)
-            if left is not None:
-                rows = rows[left[rows]]
-            logits = self._score(asked, rows)
-            taken.append(rows)
-            logits_of.append(logits)
-            best = _highest(np.concatenate([best, logits[~(logits < edge)]]), k)
-            # The first batch gave a good edge; from then on two go at once.
-            at, step = past, 2 * self.batch
-        self.tried, self.scored = self.tried + 1, self.scored + sum(map(len, taken))
-        return np.concatenate(taken), np.concatenate(logits_of)
+        bounds = self.bounds if pays and n > 4 * self.batch else []
+        if bounds:
+            return self._bounded(asked, k, left, found)
+        logits = self._score(asked, slice(0, n))
+        if left is None:
+            return np.arange(n), logits
+        rows = np.flatnonzero(left)
+        return rows, logits[rows]
+
+    def _bounded(
+        self, asked: Asked, k: int, left: NDArray[np.bool_] | None, found: F32
+    ) -> tuple[IntArray, F32]:
+        """Do as :meth:`_rows` by bounds."""
+        large, small = self.items.blocks
+        add, count = np.float32(asked.add), len(large.group)
+        most = self.bounds[0](asked.shift, asked.reach) + add
+        some = min(max(self.batch, 2 * k) * count // len(self.items) + 1, count)
+        first = np.argpartition(-most, some - 1)[:some]
+        rows = _among(large.rows(first), left)
+        logits = self._score(asked, rows)
+        edge = _edge(np.concatenate([found, logits]), k)
+        most[first] = -np.inf
+        near = small.of(np.flatnonzero(~(most < edge) & (most != -np.inf)))
+        near = near[~(self.bounds[1](asked.shift, asked.reach, near) + add < edge)]
+        more = _among(small.rows(near), left)
+        self.tried, self.scored = self.tried + 1, self.scored + len(rows) + len(more)
+        return np.append(rows, more), np.append(logits, self._score(asked, more))
 
     def _score(self, asked: Asked, rows: slice | IntArray, sums: F32 | None = None) -> F32:
         """Return the logits of some rows, (m,).
@@ -227,10 +233,9 @@ class Scan:
         return buffer
 
 
-def _highest(scores: F32, k: int) -> F32:
-    """Return the k highest scores, descending, NaN last."""
-    highest: F32 = np.negative(np.sort(np.negative(scores))[:k])
-    return highest
+def _among(rows: NDArray[np.intp], left: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+    """Return those of the rows that are left; None = all are."""
+    return rows if left is None else rows[left[rows]]
 
 
 def _edge(scores: F32, k: int) -> float:
