@@ -44,22 +44,30 @@ class OnDemand:
         """Return the pass if it is there, or if so many rows more make it pay; else None."""
         if self._made is None and not self._missing:
             self._work += CALL + rows
-            if self._work >= ENOUGH:
-                self.load()
+            # While one thread loads, NumPy answers the others.
+            if self._work >= ENOUGH and self._lock.acquire(blocking=False):
+                try:
+                    self._load()
+                finally:
+                    self._lock.release()
         return self._made
 
     def load(self) -> bool:
         """Make the pass now; return whether it is there, which it never is without numba."""
         with self._lock:
-            if self._made is None and not self._missing:
-                try:
-                    fused = self._make()
-                    for n in (1, fused.few + 1):
-                        # Code 0 is a row of every table.
-                        codes = np.zeros((n, fused.slots), np.int32)
-                        fused(codes, np.zeros((n, fused.shares), np.float32))
-                    self._made = fused
-                except ImportError as error:
-                    logger.info("numba cannot be loaded, NumPy goes on answering: %s", error)
-                    self._missing = True
+            self._load()
         return self._made is not None
+
+    def _load(self) -> None:
+        if self._made is not None or self._missing:
+            return
+        try:
+            fused = self._make()
+            for n in (1, fused.few + 1):
+                # Code 0 is a row of every table.
+                codes = np.zeros((n, fused.slots), np.int32)
+                fused(codes, np.zeros((n, fused.shares), np.float32))
+            self._made = fused
+        except ImportError as error:
+            logger.info("numba cannot be loaded, NumPy goes on answering: %s", error)
+            self._missing = True
