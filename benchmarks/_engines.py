@@ -24,7 +24,7 @@ from recprune.artifact import Artifact
 __all__ = ["Engines", "plain_weights"]
 
 SCRIPT = r"""
-import json, os, sys, time
+import json, os, statistics, sys, time
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what a library prints is no answer
 from importlib.metadata import version
@@ -128,12 +128,13 @@ def timed(name, engine, rows, calls):
         batches, run = [torch.from_numpy(b) for b in batches], work
     else:
         run = lambda batch: work.run(None, {"ids": batch})[0]
-    out = run(batches[0])
-    start = time.perf_counter()
+    out, took = run(batches[0]), []
     for i in range(calls):
-        run(batches[i % len(batches)])
-    seconds = (time.perf_counter() - start) / calls
-    return seconds, np.asarray(out, np.float64)
+        batch = batches[i % len(batches)]
+        start = time.perf_counter()
+        run(batch)
+        took.append(time.perf_counter() - start)
+    return statistics.median(took), np.asarray(out, np.float64)
 
 def tell(**what):
     print(json.dumps(what), file=answer, flush=True)
@@ -207,7 +208,7 @@ class Engines:
         self.versions: dict[str, str] = self._answer()
 
     def run(self, model: str, engine: str, rows: int, calls: int) -> tuple[float, list[float]]:
-        """Return the seconds of one call of so many rows, after one to warm up, and first logits.
+        """Return the median seconds of calls of so many rows, after one to warm up, and logits.
 
         One batch after another is answered, the same as ours.
         """
