@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.errors import DataError
-from recprune.texts import is_missing
+from recprune.texts import is_missing, real
 
 __all__ = ["DATE_PARTS", "DAY", "DatePart", "date_part"]
 
@@ -69,7 +69,7 @@ def _micros(value: Any, name: str) -> int | None:
             return int(np.datetime64(value, "us").astype(np.int64))
         if isinstance(value, np.datetime64):
             return int(value.astype("datetime64[us]").astype(np.int64))
-        return int(float(value) * 1e6)
+        return int(real(value) * 1e6)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Column {name!r} holds dates; {value!r} is none ({error}).") from error
 

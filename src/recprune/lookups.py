@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.errors import DataError
-from recprune.texts import is_missing, pack_texts, text
+from recprune.texts import pack_texts, real, text
 
 __all__ = [
     "FIRST",
@@ -241,9 +241,7 @@ def numbers_of(name: str, raw: Raw) -> NDArray[np.float64]:
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "fiub":
         return raw.astype(np.float64)
     try:
-        numbers = [
-            np.nan if is_missing(v) or (isinstance(v, str) and not v) else float(v) for v in raw
-        ]
+        numbers = [np.nan if isinstance(v, str) and not v else real(v) for v in raw]
         return np.array(numbers, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Field {name!r} is numeric; a value is not a number: {error}.") from error

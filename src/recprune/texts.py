@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import ArtifactError
 
-__all__ = ["is_missing", "pack_joined", "pack_texts", "text", "unpack_texts"]
+__all__ = ["is_missing", "pack_joined", "pack_texts", "real", "text", "unpack_texts"]
 
 
 def text(value: Any) -> str | None:
@@ -34,12 +35,29 @@ def text(value: Any) -> str | None:
 
 
 def is_missing(value: Any) -> bool:
-    """Tell None, NaN, NaT and the missing value of pandas, which this floor does not import."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    """Tell None, NaN, NaT and the missing values of pandas and of NumPy's masked arrays, neither of
+    which this floor imports.
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
     return isinstance(value, float | np.floating) and value != value
+
+
+def real(value: Any) -> float:
+    """Return a number, or a text of one, as a float; NaN where it is missing.
+
+    Raises:
+        TypeError: no number, or a complex one, of which NumPy would drop a part.
+        ValueError: a text of none.
+        OverflowError: a whole number beyond all floats.
+    """
+    if is_missing(value):
+        return math.nan
+    if isinstance(value, np.complexfloating):
+        raise TypeError(f"{value} is a complex number")
+    return float(value)
 
 
 def pack_texts(values: Sequence[str | None]) -> dict[str, NDArray[Any]]:

@@ -154,13 +154,24 @@ def test_any_record_is_answered_or_names_the_field(name: str) -> None:
     "name, columns, message",
     [
         ("mixed", {"picture": [["1", ["2"]]]}, "Field 'picture' is numeric"),
-        ("mixed", {"tags": [np.ma.masked, None]}, "Field 'tags' is a sequence"),
+        ("mixed", {"tags": [object(), None]}, "Field 'tags' is a sequence"),
+        ("mixed", {"picture": [np.array([1j, 0])]}, "Field 'picture' is numeric.*complex"),
         ("hashed", {"date": ["2024-01-01", None], "when": []}, "'date' has 2 dates for 0 times"),
     ],
 )
 def test_errors_that_were_foreign_ones(name: str, columns: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         SCORERS[name].score(columns)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_masked_value_is_a_missing_one(name: str) -> None:
+    scorer = SCORERS[name]
+    masked, missing = (
+        scorer.score({column: [value, value] for column in scorer._request.columns})
+        for value in (np.ma.masked, None)
+    )
+    assert np.array_equal(masked, missing)
 
 
 @pytest.mark.parametrize("k", [np.timedelta64(2, "D"), True, 0, 1.0, "3", None])
