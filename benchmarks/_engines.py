@@ -8,8 +8,6 @@ a graph of its own operators, in the better of two forms of the gather.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._common import ROOT
+from benchmarks._common import PeerProcess
 from recprune.artifact import Artifact
 
 __all__ = ["Engines", "plain_weights"]
@@ -139,7 +137,7 @@ def timed(name, engine, rows, calls):
 def tell(**what):
     print(json.dumps(what), file=answer, flush=True)
 
-tell(torch=version("torch"), onnxruntime=version("onnxruntime"))
+tell(peer="engines", versions={name: version(name) for name in ("torch", "onnxruntime")})
 for line in sys.stdin:
     name, engine, rows, calls = json.loads(line)
     seconds, out = timed(name, engine, rows, calls)
@@ -190,44 +188,22 @@ class Engines:
     """
 
     def __init__(self, models: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
-        python = ROOT / ".venv-peers" / "bin" / "python"
-        if not python.exists():
-            sys.exit(".venv-peers is missing; make it with: make bench-peers")
         self.folder = tempfile.TemporaryDirectory()
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept open)
         for name, weights in models.items():
             np.savez(Path(self.folder.name) / f"{name}.npz", **dict[str, Any](weights))
-        self.process = subprocess.Popen(
-            [str(python), "-c", SCRIPT, self.folder.name, *models],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
+        self.process = PeerProcess("engines", SCRIPT, [self.folder.name, *models])
         #: Package → version.
-        self.versions: dict[str, str] = self._answer()
+        self.versions: dict[str, str] = self.process.ready["versions"]
 
     def run(self, model: str, engine: str, rows: int, calls: int) -> tuple[float, list[float]]:
         """Return the least seconds of calls of so many rows, after one to warm up, and logits.
 
         One batch after another is answered, the same as ours.
         """
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps([model, engine, rows, calls]) + "\n")
-        self.process.stdin.flush()
-        told = self._answer()
+        told = self.process.ask(json.dumps([model, engine, rows, calls]))
         return told["seconds"], told["out"]
 
     def close(self) -> None:
         """End the process."""
-        self.process.communicate()
-        self.log.close()
+        self.process.close()
         self.folder.cleanup()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.log.seek(0)
-            sys.exit(f"The peers' engines failed:\n{self.log.read()[-2000:]}")
-        return json.loads(line)
