@@ -16,8 +16,6 @@ from tests.planted import small_data
 
 FIELD_METHODS = sorted(m.name for m in METHODS.values() if "field" in m.units)
 REAL = [m for m in FIELD_METHODS if m != "random"]
-# Methods that train on what they score need the training rows.
-ON_TRAIN = ("dropout",)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +28,9 @@ def model(data: Dataset) -> Ranker:
     return DeepFM(8, (16, 8), training=Training(epochs=6)).fit(data.train, data.tune)
 
 
-def rows_for(method: str, data: Dataset):
-    return data.train if method in ON_TRAIN else data.tune
-
-
 @pytest.mark.parametrize("method", REAL)
 def test_useful_fields_rank_above_noise(method: str, model: Ranker, data: Dataset) -> None:
-    ranking = rank_fields(model, rows_for(method, data), method)
+    ranking = rank_fields(model, data, method)
     # One-hot coefficients under L1 spread over the 30 values of a useless field, as published.
     rivals = ranking.fields[:2] if method != "l1_logistic" else ranking.fields[:3]
     assert {"colour", "size"} <= set(rivals), ranking.fields
@@ -44,8 +38,7 @@ def test_useful_fields_rank_above_noise(method: str, model: Ranker, data: Datase
 
 @pytest.mark.parametrize("method", FIELD_METHODS)
 def test_the_same_seed_gives_the_same_scores(method: str, model: Ranker, data: Dataset) -> None:
-    rows = rows_for(method, data)
-    a, b = (rank_fields(model, rows, method, seed=5) for _ in range(2))
+    a, b = (rank_fields(model, data, method, seed=5) for _ in range(2))
     assert a.fields == b.fields
     np.testing.assert_array_equal(a.scores, b.scores)
 
@@ -53,7 +46,7 @@ def test_the_same_seed_gives_the_same_scores(method: str, model: Ranker, data: D
 @pytest.mark.parametrize("method", FIELD_METHODS)
 def test_scoring_does_not_change_the_model(method: str, model: Ranker, data: Dataset) -> None:
     before = model.logits(data.test.rows)
-    rank_fields(model, rows_for(method, data), method)
+    rank_fields(model, data, method)
     np.testing.assert_array_equal(model.logits(data.test.rows), before)
 
 

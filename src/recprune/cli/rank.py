@@ -23,8 +23,7 @@ def command(
     from recprune.importance import rank_fields
 
     ranker, data, bad = trained.opened(model)
-    rows = data.train if method == "dropout" else data.tune
-    ranking = rank_fields(ranker, rows, method, trained.seed or 0)
+    ranking = rank_fields(ranker, data, method, trained.seed or 0)
     result = {
         "method": method,
         "fields": [

@@ -2,10 +2,12 @@
 
 from recprune.importance import dropout, gradient, linear, permutation, statistics
 from recprune.importance.base import METHODS, Method, Scores, importance
+from recprune.importance.evidence import Evidence
 from recprune.importance.ranking import FieldRanking, rank_fields
 
 __all__ = [
     "METHODS",
+    "Evidence",
     "FieldRanking",
     "Method",
     "Scores",

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.data import Split
+from recprune.data import Dataset, Split
+from recprune.encoding import Encoder
 from recprune.errors import ParameterError, nearest
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
 
-__all__ = ["METHODS", "Method", "Scores", "importance", "method"]
+__all__ = ["METHODS", "Method", "Scores", "field_axis", "importance", "method"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,11 @@ class Scores:
     score: NDArray[np.float64]
     std: NDArray[np.float64]
 
+    @classmethod
+    def exact(cls, score: NDArray[Any]) -> Scores:
+        """Return scores without errors."""
+        return cls(score.astype(np.float64), np.zeros(len(score)))
+
 
 @dataclass(frozen=True)
 class Method:
@@ -38,58 +45,81 @@ class Method:
         name: as the user types it.
         units: the units it can score.
         passes: its cost, in passes over the rows, in words.
-        score: ``score(model, split, axis, seed, **options) -> Scores``.
+        score: ``score(model, rows, axis, seed, **options) -> Scores``.
+        needs_model: whether it asks a fitted ranker; else ``model`` may be None.
     """
 
     name: str
     units: tuple[str, ...]
     passes: str
     score: Callable[..., Scores] = field(repr=False)
+    needs_model: bool = True
 
 
 METHODS: dict[str, Method] = {}
 
 
 def method(
-    name: str, units: tuple[str, ...], passes: str
+    name: str, units: tuple[str, ...], passes: str, needs_model: bool = True
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
     """Register a function as a method."""
 
     def register(score: Callable[..., Scores]) -> Callable[..., Scores]:
-        METHODS[name] = Method(name, units, passes, score)
+        METHODS[name] = Method(name, units, passes, score, needs_model)
         return score
 
     return register
 
 
+def field_axis(encoder: Encoder) -> Axis:
+    """Return the axis of an encoder's fields, as a ranker of all of them has it."""
+    names = encoder.schema.names
+    return Axis("fields", "field", len(names), labels=names)
+
+
 def importance(
-    model: Ranker, split: Split, axis: str | Axis, method: str, seed: int = 0, **options: Any
+    model: Ranker | None,
+    data: Dataset | Split | Evidence,
+    axis: str | Axis,
+    method: str,
+    seed: int = 0,
+    **options: Any,
 ) -> Scores:
-    """Score the units of one axis of a fitted ranker.
+    """Score the units of one axis.
 
     Args:
-        model: fitted ranker.
-        split: the rows to score on: held-out rows for methods that use the label.
+        model: fitted ranker; None = the fields themselves are scored, by a method that asks none.
+        data: a data set, whose training rows are learnt from and whose tune rows are scored on; or
+            one split for both (held-out rows where the method asks for the label).
         axis: an axis or its name, as in ``model.layout``.
         method: one of ``METHODS``.
         seed: of whatever the method draws.
         options: the method's own.
 
     Raises:
-        ParameterError: no such method, or it cannot score units of this axis.
+        ParameterError: no such method, it cannot score units of this axis, or it needs a model.
         PlanError: no such axis.
     """
     if method not in METHODS:
         raise ParameterError(f"There is no importance method {method!r}.{nearest(method, METHODS)}")
-    chosen = METHODS[method]
-    axis = model.layout.axis(axis) if isinstance(axis, str) else axis
+    chosen, rows = METHODS[method], Evidence.of(data, model)
+    if model is None:
+        if chosen.needs_model:
+            able = [m.name for m in METHODS.values() if not m.needs_model]
+            raise ParameterError(
+                f"Method {method!r} asks a fitted ranker: give one as model. "
+                f"Methods that ask none: {', '.join(able)}."
+            )
+        axis = field_axis(rows.encoder)
+    elif isinstance(axis, str):
+        axis = model.layout.axis(axis)
     if axis.unit not in chosen.units:
         able = [m.name for m in METHODS.values() if axis.unit in m.units]
         raise ParameterError(
             f"Method {method!r} scores {' and '.join(chosen.units)} units, not {axis.unit} units "
             f"(axis {axis.name!r}). Methods that do: {', '.join(able)}."
         )
-    scores = chosen.score(model, model.aligned(split), axis, seed, **options)
+    scores = chosen.score(model, rows, axis, seed, **options)
     if scores.score.shape != (axis.size,):
         raise ParameterError(
             f"Method {method!r} returned shape {scores.score.shape} for axis {axis.name!r} of "

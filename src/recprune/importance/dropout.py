@@ -12,6 +12,7 @@ from torch import Tensor
 from recprune._support import stream
 from recprune.data import Split
 from recprune.importance.base import Scores, method
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
 from recprune.models.taps import Tap
@@ -24,7 +25,7 @@ START, RATE = -3.0, 0.1
 
 
 @method("dropout", ("field", "row", "neuron", "pair"), "one epoch of training, of a copy")
-def variational_dropout(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def variational_dropout(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Minus the learned log α of each unit's multiplicative noise N(1, α).
 
     Every unit's value is multiplied by noise whose variance α is learned beside the weights for
@@ -32,7 +33,7 @@ def variational_dropout(model: Ranker, split: Split, axis: Axis, seed: int) -> S
     does not resist. A unit with a large α (dropout rate α / (1 + α)) carries little. One copy of
     the model learns the rates of all rows, or of all fields, or of one layer's neurons.
     """
-    return learned_rates(model, split, [axis], seed)[axis.name]
+    return learned_rates(model, rows.train, [axis], seed)[axis.name]
 
 
 def learned_rates(model: Ranker, split: Split, axes: list[Axis], seed: int) -> Mapping[str, Scores]:

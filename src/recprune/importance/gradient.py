@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recprune.data import Split
 from recprune.importance.base import Scores, method
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
 from recprune.models.step import tensors
@@ -21,7 +21,7 @@ BLOCK = 8192
     ("field", "neuron", "pair"),
     "two: one forward for the means, one forward and backward",
 )
-def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def gradient(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Mean over rows of |∂loss/∂x · (mean(x) − x)| (SHARK's F-Permutation, Zhang et al. 2023, eq. 4).
 
     x is the value at the axis's tap: a field's first-order weight and embedding, a neuron's
@@ -29,7 +29,7 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     signed mean vanishes.
     """
     tap = "fields" if axis.unit == "field" else axis.name
-    net, rows = model.net, split.rows
+    split, net = rows.held_out, model.net
     label = torch.from_numpy(split.label)
     total: torch.Tensor | None = None
 
@@ -40,12 +40,12 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         return value
 
     with torch.no_grad():
-        for _, block in rows.blocks(BLOCK):
+        for _, block in split.rows.blocks(BLOCK):
             net(*tensors(block), {tap: add})
     assert total is not None
-    mean = total / len(rows)
+    mean = total / len(split)
     sums, squares = np.zeros(axis.size), np.zeros(axis.size)
-    for at, block in rows.blocks(BLOCK):
+    for at, block in split.rows.blocks(BLOCK):
         seen: list[torch.Tensor] = []
 
         def watch(
@@ -64,8 +64,8 @@ def gradient(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
         moved = moved.sum(dim=2).abs() if moved.dim() == 3 else moved.abs()
         sums += moved.double().sum(dim=0).numpy()
         squares += moved.double().square().sum(dim=0).numpy()
-    score = sums / len(rows)
-    std = np.sqrt(np.maximum(squares / len(rows) - score**2, 0) / len(rows))
+    score = sums / len(split)
+    std = np.sqrt(np.maximum(squares / len(split) - score**2, 0) / len(split))
     if axis.unit == "field":  # the tap sees the network's own order
         place = np.argsort(net.order.numpy())
         score, std = score[place], std[place]

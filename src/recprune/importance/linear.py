@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import require, stream
-from recprune.data import Split
 from recprune.encoding import Encoder, Rows
 from recprune.importance.base import Scores, method
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -19,18 +19,18 @@ __all__ = ["l1_logistic"]
 MAX_ROWS = 50_000
 
 
-@method("l1_logistic", ("field",), "some tens over at most 50,000 rows, no network")
+@method("l1_logistic", ("field",), "some tens over at most 50,000 rows", False)
 def l1_logistic(
-    model: Ranker, split: Split, axis: Axis, seed: int, *, strength: float = 1.0
+    model: Ranker | None, rows: Evidence, axis: Axis, seed: int, *, strength: float = 1.0
 ) -> Scores:
     """Sum over a field's rows of |weight| × standard deviation, under an L1 penalty.
 
     The design matrix is one-hot rows (knots: the two shares), the penalty's C is ``strength``
     (Tibshirani 1996; liblinear's coordinate descent). Fields whose weights are all zero score 0.
     """
-    linear = require("sklearn.linear_model", "train")
+    linear, split = require("sklearn.linear_model", "train"), rows.train
     chosen = np.sort(stream(seed, "l1 rows").permutation(len(split.rows))[:MAX_ROWS])
-    matrix, owner = _one_hot(model.encoder, split.rows[chosen])
+    matrix, owner = _one_hot(rows.encoder, split.rows[chosen])
     fitted = linear.LogisticRegression(
         l1_ratio=1.0, C=strength, solver="liblinear", random_state=0, max_iter=200
     ).fit(matrix, split.label[chosen])
@@ -38,7 +38,7 @@ def l1_logistic(
     square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
     spread = np.sqrt(np.maximum(square - mean**2, 0))
     score = np.bincount(owner, np.abs(fitted.coef_[0]) * spread, minlength=axis.size)
-    return Scores(score.astype(np.float64), np.zeros(axis.size))
+    return Scores.exact(score)
 
 
 def _one_hot(encoder: Encoder, rows: Rows) -> tuple[Any, NDArray[np.int64]]:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from recprune._support import progress, stream
-from recprune.data import Split
 from recprune.importance.base import Scores, method
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.metrics import auc
 from recprune.models import Ranker
@@ -23,7 +23,7 @@ MAX_ROWS = 50_000
 @method("permutation", ("field",), "repeats × fields, forward only")
 def permutation(
     model: Ranker,
-    split: Split,
+    rows: Evidence,
     axis: Axis,
     seed: int,
     *,
@@ -35,11 +35,12 @@ def permutation(
     Each repeat draws its own shuffle; the standard error is over repeats. More than ``max_rows``
     rows are sampled down, the same rows for all fields.
     """
-    n = len(split.rows)
+    split = rows.held_out
+    n = len(split)
     chosen = np.sort(stream(seed, "permutation rows").permutation(n)[:max_rows])
-    rows, label, net = split.rows[chosen], split.label[chosen], model.net
+    held, label, net = split.rows[chosen], split.label[chosen], model.net
     with torch.no_grad():
-        value = net.embed(rows)
+        value = net.embed(held)
     base = auc(label, _score(net, value))
     drops = np.empty((len(net.shape.sizes), repeats))
     for place, i in enumerate(progress(net.order.tolist(), "permutation importance")):

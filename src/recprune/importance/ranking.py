@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import require
-from recprune.data import Split
+from recprune.data import Dataset, Split
 from recprune.errors import ParameterError, nearest
 from recprune.importance.base import importance
+from recprune.importance.evidence import Evidence
 from recprune.models import Ranker
 
 __all__ = ["FieldRanking", "rank_fields"]
@@ -100,19 +101,28 @@ class FieldRanking:
 
 
 def rank_fields(
-    model: Ranker, split: Split, method: str = "permutation", seed: int = 0, **options: Any
+    model: Ranker | None,
+    data: Dataset | Split,
+    method: str = "permutation",
+    seed: int = 0,
+    **options: Any,
 ) -> FieldRanking:
-    """Rank a fitted ranker's fields by importance.
+    """Rank fields by importance.
 
     Args:
-        model: fitted ranker.
-        split: held-out rows (never the test rows).
-        method: ``"permutation"``, ``"gradient"``, ``"l1_logistic"``, ``"dropout"`` or ``"random"``.
+        model: fitted ranker; None for a method that asks none (filters, linear models, trees).
+        data: a data set, of which training and tune rows are read; or one split (never the test
+            rows), which methods that learn halve.
+        method: one of :data:`recprune.importance.METHODS`.
         seed: of the method's draws. Ties are broken by name, so column order does not matter.
         options: the method's own, such as ``repeats=``.
+
+    Raises:
+        ParameterError: no such method, or one that needs a model where none is given.
     """
-    scores = importance(model, split, "fields", method, seed, **options)
-    names = np.array(model.encoder.schema.names)
+    rows = Evidence.of(data, model)
+    scores = importance(model, rows, "fields", method, seed, **options)
+    names = np.array(rows.encoder.schema.names)
     order = np.lexsort((names, -scores.score))
     return FieldRanking(
         tuple(names[order].tolist()), scores.score[order], scores.std[order], method

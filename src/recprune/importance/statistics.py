@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data import Split
 from recprune.importance.base import Scores, method
+from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.lookups import PADDING
 from recprune.models import Ranker
@@ -20,19 +21,19 @@ BLOCK = 8192
 
 
 @method("l1", ("row", "dim", "neuron", "pair"), "none")
-def l1_norm(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def l1_norm(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Sum of |w| over every tensor that shrinks with the unit (Li et al. 2017, section 3.1)."""
     return _norm(model, axis, 1)
 
 
 @method("l2", ("row", "dim", "neuron", "pair"), "none")
-def l2_norm(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def l2_norm(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Root of Σw² over every tensor that shrinks with the unit."""
     return _norm(model, axis, 2)
 
 
 @method("norm_count", ("row",), "one over the codes")
-def norm_count(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def norm_count(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """‖row − unknown row‖₂ · √count: the root of the summed squared change that a cut makes.
 
     A cut row reads as the unknown row, so what counts is the distance to it; by norm alone rare
@@ -40,39 +41,41 @@ def norm_count(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
     """
     table = model.state[_table(axis)]
     distance = np.linalg.norm(table - table[1], axis=1).astype(np.float64)
-    return _exact(distance * np.sqrt(use_counts(model, split, axis)))
+    return Scores.exact(distance * np.sqrt(use_counts(model, rows.train, axis)))
 
 
 @method("activity", ("row", "neuron"), "one, forward only")
-def activity(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+def activity(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Share of rows on which the unit is not zero: 1 − APoZ (Hu et al. 2016, eq. 1).
 
     For a neuron, the share of positive ReLU outputs. For a table row, whose one-hot input is zero
     on all rows but its own, that share is its use.
     """
     if axis.unit == "row":
-        return _exact(use_counts(model, split, axis) / max(len(split.rows), 1))
+        return Scores.exact(use_counts(model, rows.train, axis) / max(len(rows.train), 1))
     positive = np.zeros(axis.size)
 
     def count(value: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
         positive[:] += (value > 0).sum(dim=0).numpy()
         return value
 
-    rows, net = split.rows, model.net
+    split, net = rows.held_out, model.net
     with torch.no_grad():
-        for _, block in rows.blocks(BLOCK):
+        for _, block in split.rows.blocks(BLOCK):
             net(*tensors(block), {axis.name: count})
-    return _exact(positive / max(len(rows), 1))
+    return Scores.exact(positive / max(len(split), 1))
 
 
-@method("random", ("field", "row", "dim", "neuron", "pair"), "none")
-def chance(model: Ranker, split: Split, axis: Axis, seed: int) -> Scores:
+@method("random", ("field", "row", "dim", "neuron", "pair"), "none", False)
+def chance(model: Ranker | None, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Uniform draws: the floor that a method must beat. A unit's draw depends on its name alone."""
     labels = axis.labels or (axis.name,) * len(axis.units)
     if axis.unit == "field":
-        return _exact(np.array([stream(seed, "random", labels[u]).random() for u in axis.units]))
+        return Scores.exact(
+            np.array([stream(seed, "random", labels[u]).random() for u in axis.units])
+        )
     draws = stream(seed, "random", axis.name).random(int(axis.units.max(initial=0)) + 1)
-    return _exact(draws[axis.units])
+    return Scores.exact(draws[axis.units])
 
 
 def use_counts(model: Ranker, split: Split, axis: Axis) -> NDArray[np.float64]:
@@ -93,7 +96,7 @@ def _norm(model: Ranker, axis: Axis, power: int) -> Scores:
         units = np.moveaxis(state[use.tensor], use.dim, 0)[use.offset : use.offset + axis.size]
         flat = np.abs(units.reshape(axis.size, -1).astype(np.float64))
         total += (flat**power).sum(axis=1)
-    return _exact(total ** (1 / power))
+    return Scores.exact(total ** (1 / power))
 
 
 def _table(axis: Axis) -> str:
@@ -102,7 +105,3 @@ def _table(axis: Axis) -> str:
 
 def _field(axis: Axis) -> str:
     return axis.name.removeprefix("rows.")
-
-
-def _exact(score: NDArray[np.float64]) -> Scores:
-    return Scores(score, np.zeros(len(score)))
