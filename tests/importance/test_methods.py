@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from recprune.data import Dataset
 from recprune.errors import ParameterError, PlanError
@@ -84,21 +83,6 @@ def test_permutation_is_the_mean_drop_of_auc(model: Ranker, data: Dataset) -> No
                 shares[:, n] = shares[order, n]
             drops.append(base - auc(label, model.logits(Rows(codes, shares))))
         assert ours[i] == pytest.approx(np.mean(drops), abs=1e-5)
-
-
-def test_gradient_equals_a_row_by_row_version(model: Ranker, data: Dataset) -> None:
-    rows = data.tune.rows[:40]
-    split = data.tune.take(np.arange(40))
-    ours = importance(model, split, "fields", "gradient").score
-    net = model.net
-    value = net.embed(rows).detach()
-    mean, plain = value.mean(dim=0), np.zeros(value.shape[1])
-    for r in range(40):
-        leaf = value[r : r + 1].clone().requires_grad_()
-        label = torch.tensor([split.label[r]])
-        torch.nn.functional.binary_cross_entropy_with_logits(net.head(leaf), label).backward()
-        plain += (leaf.grad[0] * (mean - value[r])).sum(dim=1).abs().numpy() / 40
-    np.testing.assert_allclose(ours, plain[np.argsort(net.order.numpy())], rtol=1e-4)
 
 
 def test_activity_is_the_share_of_positive_activations(model: Ranker, data: Dataset) -> None:

@@ -53,7 +53,7 @@ def test_ranking_cutting_and_tuning_are_the_same(data: Dataset) -> None:
     model = DeepFM(4, (8,), training=QUICK).fit(data.train)
     states = []
     for train, tune in ((data.train, data.tune), (moved(data.train), moved(data.tune))):
-        ranking = rank_fields(model, tune, "gradient")
+        ranking = rank_fields(model, tune, "shark")
         made = plan(model, tune, {"rows": 0.5, "neurons": 0.5})
         small = model.apply(made, repair(model, train, made))
         small.train_on(train, valid=tune)

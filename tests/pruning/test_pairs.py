@@ -39,14 +39,14 @@ def best_pair(model: Ranker, score: np.ndarray) -> tuple[str, str]:
     return NAMES[left[at]], NAMES[right[at]]
 
 
-@pytest.mark.parametrize("method", ["gradient", "dropout"])
+@pytest.mark.parametrize("method", ["shark", "dropout"])
 def test_the_pair_that_matters_comes_first(method: str, model: Ranker, data: Dataset) -> None:
     scores = importance(model, data.tune, "pairs", method)
     assert best_pair(model, scores.score) == ("b", "d")
 
 
 def test_all_but_the_best_pair_can_go(model: Ranker, data: Dataset) -> None:
-    small = cut(model, data.train, {"pairs": 1}, {"pairs": "gradient"}, scored_on=data.tune)
+    small = cut(model, data.train, {"pairs": 1}, {"pairs": "shark"}, scored_on=data.tune)
     assert small.state["pairs.weight"].shape == (1,)
     full = auc(data.test.label, model.logits(data.test.rows))
     assert full > 0.8
@@ -73,7 +73,7 @@ def test_fields_take_their_pairs_along(model: Ranker, data: Dataset) -> None:
 def test_pairs_are_pruned_in_rounds_with_the_rest(data: Dataset) -> None:
     model = DLRM(4, (8,), training=Training(epochs=3)).fit(data.train, data.tune)
     keep = {"pairs": 0.5, "neurons": 0.5}
-    small = prune(model, data, keep, {"pairs": "gradient"}, rounds=2, epochs=1)
+    small = prune(model, data, keep, {"pairs": "shark"}, rounds=2, epochs=1)
     assert small.layout.axes["pairs"].size == 5
     assert small.neurons == (4,)
     back = model.apply(small.plan)

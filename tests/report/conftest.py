@@ -157,7 +157,7 @@ def _report() -> dict[str, Any]:
             for f, s, k, p in FIELDS
         ],
         "importance_methods": {
-            "gradient": {f: s / 3 for f, s, _, _ in FIELDS},
+            "shark": {f: s / 3 for f, s, _, _ in FIELDS},
             "random": {f: None for f, *_ in FIELDS},
         },
         "rounds": [

@@ -15,7 +15,9 @@ def command(
     trained: Trained,
     method: Annotated[
         str,
-        typer.Option("--method", help="permutation, gradient, l1_logistic, dropout or random."),
+        typer.Option(
+            "--method", help="How fields are scored, as shark; a name that is none lists all."
+        ),
     ] = "permutation",
     as_json: Json = False,
 ) -> int:

@@ -1,6 +1,6 @@
 """Which units matter: one protocol, one file a family of methods."""
 
-from recprune.importance import dropout, gradient, linear, permutation, statistics
+from recprune.importance import dropout, linear, permutation, sensitivity, statistics
 from recprune.importance.base import METHODS, Method, Scores, importance
 from recprune.importance.evidence import Evidence
 from recprune.importance.ranking import FieldRanking, rank_fields
@@ -12,10 +12,10 @@ __all__ = [
     "Method",
     "Scores",
     "dropout",
-    "gradient",
     "importance",
     "linear",
     "permutation",
     "rank_fields",
+    "sensitivity",
     "statistics",
 ]

@@ -101,7 +101,10 @@ def importance(
         PlanError: no such axis.
     """
     if method not in METHODS:
-        raise ParameterError(f"There is no importance method {method!r}.{nearest(method, METHODS)}")
+        raise ParameterError(
+            f"There is no importance method {method!r}.{nearest(method, METHODS)} "
+            f"Methods: {', '.join(sorted(METHODS))}."
+        )
     chosen, rows = METHODS[method], Evidence.of(data, model)
     if model is None:
         if chosen.needs_model:

@@ -22,7 +22,8 @@ class Evidence:
     """Rows to learn from and rows to score on: never test rows, and never the gate's.
 
     Where only one split is given, both are that split; :meth:`apart` halves it for the methods
-    that need rows of two kinds.
+    that need rows of two kinds. Rows of weight 0 are left out, and the weights of the others have
+    mean 1: to a method, rows that do not count do not exist.
 
     Args:
         given_train: training rows, in any encoding that the model descends from.
@@ -82,4 +83,10 @@ class Evidence:
         return self.train.take(one), self.train.take(two)
 
     def _aligned(self, split: Split) -> Split:
+        weight = split.extras.weight
+        if weight is not None and not weight.all():
+            split = split.take(np.flatnonzero(weight))
+            weight = weight[weight > 0]
+            extras = replace(split.extras, weight=(weight / weight.mean()).astype(np.float32))
+            split = replace(split, extras=extras)
         return split if self.model is None else self.model.aligned(split)
