@@ -23,7 +23,7 @@ def allowed(module: str, target: str) -> bool:
     if here == "runtime":
         return there in RUNTIME_SEES
     if there == "runtime":
-        return here in ("export", "pipeline", "cli")
+        return here in ("export", "importance", "pipeline", "cli")
     if here == "metrics":
         return there in ("errors", "topk", "_support")
     if not there:
@@ -62,6 +62,7 @@ def test_the_rules_would_notice() -> None:
     assert not allowed("layout", "models.ranker")
     assert not allowed("evaluation.verdict", "runtime")
     assert not allowed("runtime.scorer", "data")
+    assert not allowed("models.ranker", "runtime.block")
     assert not allowed("metrics.auc", "layout")
     assert not allowed("models", "")
     assert allowed("pipeline.job", "runtime.scorer")

@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from recprune._support import progress, stream
+from recprune.data import Split
+from recprune.errors import ParameterError
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
+from recprune.importance.renewal import Renewal
 from recprune.layout import Axis
 from recprune.metrics import auc
 from recprune.models import Ranker
-from recprune.models.network import FieldNet
+from recprune.scratch import on_disk
 
-__all__ = ["permutation"]
+__all__ = ["HeldOut", "permutation"]
 
-BLOCK = 8192
-MAX_ROWS = 50_000
+MAX_ROWS = 200_000
 
 
-@method("permutation", ("field",), "repeats × fields, forward only")
+class HeldOut:
+    """Held-out rows ready to be permuted: the same for every field.
+
+    Args:
+        model: fitted.
+        split: in the model's codes.
+        seed: of the rows that are chosen, and of the shuffles.
+        repeats: shuffles of each field, R.
+        max_rows: more rows than these are sampled down.
+
+    Raises:
+        ParameterError: fewer than one repeat or two rows.
+    """
+
+    def __init__(self, model: Ranker, split: Split, seed: int, repeats: int, max_rows: int) -> None:
+        for name, value, least in (("repeats", repeats, 1), ("max_rows", max_rows, 2)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ParameterError.of(name, "permutation", f"an int ≥ {least}", value)
+        n, rows, weight = len(split), split.rows, split.extras.weight
+        label = split.label
+        if n > max_rows or on_disk(rows.codes):
+            chosen = np.sort(stream(seed, "permutation rows").permutation(n)[:max_rows])
+            rows, label = rows[chosen], label[chosen]
+            weight = None if weight is None else weight[chosen]
+        self.names, self.seed, self.repeats = model.encoder.schema.names, seed, repeats
+        self.label, self.weight = label, weight
+        self.renewal = Renewal(model.artifact(), rows)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def auc(self, score: NDArray[np.float32], at: NDArray[np.int64] | None = None) -> float:
+        """Return the AUC of scores of all rows, or of those at some places."""
+        if at is None:
+            return auc(self.label, score, self.weight)
+        return auc(self.label[at], score, None if self.weight is None else self.weight[at])
+
+    def orders(self, field: int) -> NDArray[np.int64]:
+        """Return which row's value each row reads in each shuffle, shape (R, n)."""
+        # Counted by name, not by position: column order does not move the draws.
+        draws = (
+            stream(self.seed, "permutation", self.names[field], r) for r in range(self.repeats)
+        )
+        return np.stack([draw.permutation(len(self)) for draw in draws])
+
+    def drops(self, fields: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yield field and by how much AUC falls in each shuffle of it, shape (R,)."""
+        base = self.auc(self.renewal.logits)
+        for field, scores in self.renewal.shuffled(fields, np.arange(len(self)), self.orders):
+            yield field, np.array([base - self.auc(score) for score in scores])
+
+
+@method("permutation", ("field",), "repeats × fields, of all but the first layer")
 def permutation(
     model: Ranker,
     rows: Evidence,
@@ -32,28 +87,17 @@ def permutation(
 ) -> Scores:
     """Mean fall of AUC when a field's values are shuffled (Breiman 2001, section 10).
 
-    Each repeat draws its own shuffle; the standard error is over repeats. More than ``max_rows``
-    rows are sampled down, the same rows for all fields.
+    Each repeat draws its own shuffle; the standard error is over repeats (zero of one alone). More
+    than ``max_rows`` rows are sampled down, the same rows for all fields. Only the shuffled field's
+    share of the first layer is computed anew (:mod:`recprune.importance.renewal`).
+
+    Raises:
+        ParameterError: ``repeats`` below 1 or ``max_rows`` below 2.
     """
-    split = rows.held_out
-    n = len(split)
-    chosen = np.sort(stream(seed, "permutation rows").permutation(n)[:max_rows])
-    held, label, net = split.rows[chosen], split.label[chosen], model.net
-    with torch.no_grad():
-        value = net.embed(held)
-    base = auc(label, _score(net, value))
-    drops = np.empty((len(net.shape.sizes), repeats))
-    for place, i in enumerate(progress(net.order.tolist(), "permutation importance")):
-        kept = value[:, place].clone()
-        for r in range(repeats):
-            # Counted by name, not by position: column order does not move the draws.
-            draws = stream(seed, "permutation", model.encoder.schema.names[i], r)
-            value[:, place] = kept[torch.from_numpy(draws.permutation(len(chosen)))]
-            drops[i, r] = base - auc(label, _score(net, value))
-        value[:, place] = kept
-    return Scores(drops.mean(axis=1), drops.std(axis=1, ddof=1) / np.sqrt(repeats))
-
-
-@torch.no_grad()
-def _score(net: FieldNet, value: torch.Tensor) -> NDArray[np.float32]:
-    return np.concatenate([net.head(part).numpy() for part in torch.split(value, BLOCK)])
+    held = HeldOut(model, rows.held_out, seed, repeats, max_rows)
+    drops = np.empty((axis.size, repeats))
+    fields = range(axis.size)
+    for field, drop in progress(held.drops(fields), "permutation importance", total=axis.size):
+        drops[field] = drop
+    spread = drops.std(axis=1, ddof=1) / np.sqrt(repeats) if repeats > 1 else np.zeros(axis.size)
+    return Scores(drops.mean(axis=1), spread)
