@@ -208,7 +208,7 @@ def write_arrays(
     for i in range(layers):
         model[f"w{i}"], model[f"b{i}"] = state[f"mlp.{i}.weight"], state[f"mlp.{i}.bias"]
     model[f"w{layers}"], model[f"b{layers}"] = state["mlp.out.weight"], np.zeros(1, np.float32)
-    item_encoder, block = ranking._item
+    item_encoder, block = ranking.item
     rows = item_encoder.blank(len(catalogue))
     for i, name in enumerate(item_encoder.schema.names):
         rows.codes[:, item_encoder.slots[i]] = catalogue.codes[name]
@@ -217,7 +217,7 @@ def write_arrays(
     at, numbers = places(item_encoder.schema.names)
     model["codes"][:, at], model["shares"][:, numbers] = rows.codes, rows.shares
     model["side"] = block.all(rows)[:, columns]
-    request, user_block = ranking._user
+    request, user_block = ranking.user
     model["fields.user"], model["numbers.user"] = places(request.names)
     for by, (part, _) in ranking._cross.items():
         model[f"fields.{by}"], model[f"numbers.{by}"] = places(part.schema.names)

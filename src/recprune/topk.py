@@ -98,8 +98,13 @@ def top_lists(
     return lists
 
 
-def check_k(k: Any, owner: str) -> None:
+def check_k(k: Any, owner: str, name: str = "k") -> None:
     """Refuse what is no number of items.
+
+    Args:
+        k: what was given.
+        owner: whose parameter it is, for the error.
+        name: the parameter's.
 
     Raises:
         ParameterError: ``k`` is not a positive whole number.
@@ -107,4 +112,4 @@ def check_k(k: Any, owner: str) -> None:
     # NumPy counts durations among the whole numbers.
     odd = isinstance(k, bool | np.timedelta64) or not isinstance(k, int | np.integer)
     if odd or k < 1:
-        raise ParameterError.of("k", owner, "a whole number above 0", k)
+        raise ParameterError.of(name, owner, "a whole number above 0", k)

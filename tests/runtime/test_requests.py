@@ -146,9 +146,9 @@ def test_errors_name_the_field(columns: Any, message: str) -> None:
 
 
 def test_probabilities_do_not_overflow() -> None:
-    from recprune.runtime.scorer import _probability
+    from recprune.runtime.answers import probability
 
-    got = _probability(np.array([-1e30, -100, 0, 100, 1e30], np.float32))
+    got = probability(np.array([-1e30, -100, 0, 100, 1e30], np.float32))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, [0, 3.8e-44, 0.5, 1, 1], atol=1e-40)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from recprune.cli._options import Json, Model, emit
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 
 
 def command(
@@ -33,16 +33,42 @@ def command(
             "given again: of one column any, of several all.",
         ),
     ] = None,
+    deny: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--deny", help="Item id to leave out; repeat for more. Unknown ones are ignored."
+        ),
+    ] = None,
+    first_stage: Annotated[
+        Path | None,
+        typer.Option(
+            "--first-stage",
+            help="Folder of a retriever: rank its best candidates alone, of a very large catalogue.",
+        ),
+    ] = None,
+    first_stage_k: Annotated[
+        int | None,
+        typer.Option("--first-stage-k", help="How many candidates; default 1,000."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Rank the whole catalogue for one user with a saved model; needs no training software."""
+    """Rank the catalogue for one user with a saved model; needs no training software."""
     from recprune.runtime import load
     from recprune.users import Users
 
-    scorer, store = load(model), Users.load(users)
+    if first_stage is None and first_stage_k is not None:
+        raise InputError("--first-stage-k goes with --first-stage, which is not given.")
+    size = {} if first_stage_k is None else {"first_stage_k": first_stage_k}
+    scorer, store = load(model, first_stage=first_stage, **size), Users.load(users)
     asked = _asked(filters) if filters else None
     best = scorer.recommend_user(
-        store, user, k, exclude_seen=not include_seen, filter=asked, label=label
+        store,
+        user,
+        k,
+        exclude_seen=not include_seen,
+        filter=asked,
+        deny=deny or (),
+        label=label,
     )
     result = {
         "user": user,

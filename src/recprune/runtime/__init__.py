@@ -1,5 +1,7 @@
 """Answer requests with a pruned model: NumPy and safetensors only, no torch."""
 
-from recprune.runtime.scorer import Recommendation, Scorer, load
+from recprune.runtime.answers import Recommendation
+from recprune.runtime.recall import FirstStageRecall
+from recprune.runtime.scorer import Scorer, load
 
-__all__ = ["Recommendation", "Scorer", "load"]
+__all__ = ["FirstStageRecall", "Recommendation", "Scorer", "load"]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
-from recprune.errors import DataError
+from recprune.errors import DataError, ParameterError
 from recprune.runtime.block import FieldBlock
+from recprune.runtime.choice import Choice
 from recprune.runtime.filters import passing
 from recprune.runtime.heads import FirstHead, TowersHead
 from recprune.runtime.items import Items
@@ -29,10 +30,9 @@ from recprune.runtime.scan import Asked, Scan
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
 from recprune.texts import text
-from recprune.topk import check_k
 from recprune.users import Users
 
-__all__ = ["Choice", "History", "Ranking"]
+__all__ = ["History", "Ranking"]
 
 IntArray = NDArray[np.integer[Any]]
 
@@ -52,27 +52,6 @@ class History:
     def none(self) -> History:
         """Return the same without entries: the defaults alone."""
         return History(self.keys[:0], {name: numbers[-1:] for name, numbers in self.fields.items()})
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """How many items are wanted, and among which.
-
-    Args:
-        k: how many, at least 1.
-        only: positions in the catalogue to choose from; None = all.
-        without: positions to leave out.
-
-    Raises:
-        ParameterError: ``k`` is not a positive whole number.
-    """
-
-    k: int
-    only: IntArray | None
-    without: IntArray
-
-    def __post_init__(self) -> None:
-        check_k(self.k, "recommend")
 
 
 class Ranking:
@@ -103,9 +82,9 @@ class Ranking:
             part = whole.take(tuple(fields[i].name for i in positions), {})
             return part, FieldBlock(weights, positions)
 
-        self._item = side([f.name for f in fields if f.source == "item"])
+        self.item = side([f.name for f in fields if f.source == "item"])
         encoder, block = side([f.name for f in fields if f.source in ("user", "context")])
-        self._user = RequestEncoder(encoder), block
+        self.user = RequestEncoder(encoder), block
         self._cross = {
             by: side([f.name for f in fields if f.by == by]) for by in catalogue.key_values
         }
@@ -155,26 +134,35 @@ class Ranking:
         asked = self._asked(scan, record, histories)
         return scan.best(asked, choice.k, choice.only, choice.without)
 
-    def chosen(
-        self, candidates: Iterable[Any] | None, filter: Mapping[str, Any] | None, strict: bool
-    ) -> NDArray[np.intp] | None:
-        """Return the positions of the candidates that pass a filter, increasing; None = all items.
+    def choice(
+        self,
+        k: int,
+        candidates: Iterable[Any] | None = None,
+        filter: Mapping[str, Any] | None = None,
+        deny: Iterable[Any] = (),
+        strict: bool = True,
+    ) -> Choice:
+        """Return how many items are wanted, and the positions of those to choose from.
 
         Args:
-            candidates: item ids; None = all.
-            filter: see :func:`recprune.runtime.filters.passing`; None = all pass.
-            strict: whether a candidate that is not in the catalogue is an error or is left out.
+            k: how many.
+            candidates: see :class:`recprune.runtime.choice.Among`; likewise what follows.
+            filter: likewise.
+            deny: likewise.
+            strict: likewise.
 
         Raises:
             DataError: an unknown candidate, or a value that the filter cannot mean.
-            ParameterError: a column that the catalogue cannot be filtered by.
+            ParameterError: ``k`` is not a positive whole number, one item id in the place of
+                several, or a column that the catalogue cannot be filtered by.
         """
+        denied = self.known(deny, "deny")
         if candidates is None and filter is None:
-            return None
+            return Choice(k, None, denied)
         mask = np.full(len(self.catalogue), candidates is None)
         if candidates is not None:
             index = self.catalogue.index
-            texts = [text(c) or "" for c in candidates]
+            texts = _texts(candidates, "candidates")
             unknown = [t for t in texts if t not in index]
             if strict and unknown:
                 more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -186,13 +174,26 @@ class Ranking:
             mask[[index[t] for t in texts if t in index]] = True
         if filter is not None:
             mask &= passing(self.catalogue, filter, strict)
-        return np.flatnonzero(mask)
+        return Choice(k, np.flatnonzero(mask), denied)
+
+    def known(self, ids: Iterable[Any], name: str) -> NDArray[np.int64]:
+        """Return the positions of those items that the catalogue has; the others are ignored.
+
+        Args:
+            ids: item ids.
+            name: of the parameter that they came by.
+
+        Raises:
+            ParameterError: one item id in the place of several.
+        """
+        index = self.catalogue.index
+        return np.array([index[t] for t in _texts(ids, name) if t in index], np.int64)
 
     def _scan(self, label: int) -> Scan:
         if not self._made:
             with self._lock:
                 if not self._made:
-                    (encoder, block), head = self._item, self.heads[0]
+                    (encoder, block), head = self.item, self.heads[0]
                     then = head.items if isinstance(head, TowersHead) else None
                     near = isinstance(head, FirstHead | TowersHead)
                     items = Items(self.catalogue, encoder, block, then, self.limit, near)
@@ -202,7 +203,7 @@ class Ranking:
     def _asked(
         self, scan: Scan, record: Mapping[str, Any], histories: Mapping[str, History]
     ) -> Asked:
-        request, block = self._user
+        request, block = self.user
         rows, items = request.record(record), scan.items
         shift, none = block.one(rows.codes, rows.shares), np.empty(0, np.intp)
         if isinstance(scan.head, TowersHead):
@@ -336,6 +337,13 @@ class Ranking:
                 bound[slot] = positions
             found: NDArray[np.int32] | None = bound[slot]
             return found
+
+
+def _texts(ids: Iterable[Any], name: str) -> list[str]:
+    """Return item ids as texts, a missing one as ""; a single text would be gone through by letter."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise ParameterError.of(name, "recommend", "several item ids", ids)
+    return [text(i) or "" for i in ids]
 
 
 def _numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:

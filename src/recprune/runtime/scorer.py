@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import byte_count
+from recprune._support import byte_count, stream
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder, Rows
 from recprune.errors import InputError, ParameterError, nearest
+from recprune.runtime.answers import Recommendation, probability
 from recprune.runtime.block import FieldBlock
+from recprune.runtime.choice import Among
 from recprune.runtime.demand import OnDemand
+from recprune.runtime.first_stage import FirstStage
 from recprune.runtime.fused import Fused
-from recprune.runtime.ranking import Choice, Ranking
+from recprune.runtime.ranking import Ranking
+from recprune.runtime.recall import FirstStageRecall
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
 from recprune.sampling import sampling_shift
-from recprune.texts import text
+from recprune.topk import check_k
 from recprune.users import Users
 
-__all__ = ["Recommendation", "Scorer", "load"]
-
-
-@dataclass(frozen=True, eq=False)
-class Recommendation:
-    """The best items for one user.
-
-    Args:
-        items: item ids, best first; ties in catalogue order.
-        scores: probability of each, shape ``(len(items),)``.
-        fallback: the user is unknown: answered from missing columns and an empty history.
-    """
-
-    items: tuple[str, ...]
-    scores: F32
-    fallback: bool
+__all__ = ["Scorer", "load"]
 
 
 class Scorer:
@@ -53,12 +41,22 @@ class Scorer:
     Args:
         artifact: a model, its encodings and perhaps its catalogue.
         cache: see :func:`load`.
+        first_stage: a retriever, or None.
+        first_stage_k: see :func:`load`.
 
     Raises:
         ArtifactError: tensors or a catalogue that do not fit the model.
+        InputError: see :func:`load`.
     """
 
-    def __init__(self, artifact: Artifact, *, cache: int | str | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        cache: int | str | None = None,
+        first_stage: Artifact | None = None,
+        first_stage_k: int = 1000,
+    ) -> None:
         self.encoder: Encoder = artifact.encoder
         self.meta = artifact.meta
         self._request = RequestEncoder(artifact.encoder)
@@ -70,6 +68,9 @@ class Scorer:
             catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
             limit = None if cache is None else byte_count(cache, "load", "cache")
             self._ranking = Ranking(artifact.encoder, catalogue, self._weights, limit)
+        self._first: FirstStage | None = None
+        if first_stage is not None:
+            self._first = FirstStage(first_stage, self._catalogue().catalogue, first_stage_k)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -88,12 +89,15 @@ class Scorer:
 
     @property
     def bytes_in_memory(self) -> int:
-        """Bytes of the weights as arranged for scoring, and of the cached item side."""
+        """Bytes of the weights as arranged for scoring, of the cached item side, and of the first
+        stage: the retriever's weights and, after its first use, its items' vectors and graph."""
         cached = 0 if self._ranking is None else self._ranking.nbytes
-        return self._weights.nbytes + self._fused.nbytes + cached
+        first = 0 if self._first is None else self._first.nbytes
+        return self._weights.nbytes + self._fused.nbytes + cached + first
 
     def warm_up(self) -> bool:
-        """Load the compiled kernels now, as a server does before its first request.
+        """Load the compiled kernels now, as a server does before its first request; and build the
+        first stage's graph, if there is a first stage.
 
         Without it NumPy answers the first requests, and the kernels are loaded when there have been
         so many that this pays (:class:`recprune.runtime.demand.OnDemand`). Both give the same
@@ -102,6 +106,8 @@ class Scorer:
         Returns:
             Whether the kernels answer from now on; without numba NumPy does.
         """
+        if self._first is not None:
+            self._first.make()
         return self._fused.load()
 
     def logits(self, rows: Rows, *, label: str | None = None) -> F32:
@@ -160,7 +166,7 @@ class Scorer:
                 f"The rate of negatives is that of {self.labels[0]!r}: the probabilities of "
                 f"{label!r} cannot be calibrated by it. Score with calibrated=False."
             )
-        return _probability(self.logits(self._request.table(columns), label=label) + shift)
+        return probability(self.logits(self._request.table(columns), label=label) + shift)
 
     def _label(self, label: str | None, owner: str) -> int:
         """Return a label's position among the model's."""
@@ -177,10 +183,8 @@ class Scorer:
         k: int = 10,
         *,
         seen: Iterable[Any] = (),
-        candidates: Iterable[Any] | None = None,
-        filter: Mapping[str, Any] | None = None,
-        strict: bool = True,
         label: str | None = None,
+        **among: Unpack[Among],
     ) -> Recommendation:
         """Return the best items for a user whose columns come with the request.
 
@@ -188,13 +192,10 @@ class Scorer:
             user: raw user and context columns of one row; a cross field maps values of its item
                 column to numbers. None = nothing is known.
             k: how many items.
-            seen: item ids to leave out; unknown ones are ignored.
-            candidates: item ids to choose from; None = the whole catalogue.
-            filter: item column → what it may be: a text or several, a number, or a range
-                ``"2..5"``, ``"2.."``, ``"..5"``; see :mod:`recprune.runtime.filters`.
-            strict: whether a candidate that is not in the catalogue, or a text of the filter that
-                no item has, is an error or is left out.
+            seen: item ids to leave out, since this user has seen them; unknown ones are ignored.
             label: which label is ranked by, of a model of several; None = the first.
+            among: ``candidates``, ``filter``, ``deny``, ``strict``: see
+                :class:`recprune.runtime.choice.Among`.
 
         Raises:
             InputError: the artefact has no catalogue.
@@ -206,10 +207,9 @@ class Scorer:
         if user is not None and not isinstance(user, Mapping):
             raise ParameterError.of("user", "recommend", "a mapping or None", user)
         record = user or {}
-        index = ranking.catalogue.index
-        left_out = [index[t] for i in seen if (t := text(i) or "") in index]
-        chosen = ranking.chosen(candidates, filter, strict)
-        choice = Choice(k, chosen, np.array(left_out, np.int64))
+        choice = ranking.choice(k, **among).also_without(ranking.known(seen, "seen"))
+        if self._first is not None:
+            choice = self._first.narrowed(record, choice)
         best = ranking.best(record, ranking.sent(record), choice, number)
         return self._recommendation(best, user is None)
 
@@ -220,11 +220,9 @@ class Scorer:
         k: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: Iterable[Any] | None = None,
-        filter: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
-        strict: bool = True,
         label: str | None = None,
+        **among: Unpack[Among],
     ) -> Recommendation:
         """Return the best items for a stored user; an unknown one is answered, ``fallback=True``.
 
@@ -233,23 +231,82 @@ class Scorer:
             user_id: whose.
             k: how many items.
             exclude_seen: whether to leave out what the store says the user has seen.
-            candidates: see :meth:`recommend`.
-            filter: likewise.
             context: raw context columns of the request; absent ones count as missing.
-            strict: see :meth:`recommend`.
             label: see :meth:`recommend`.
+            among: likewise.
 
         Raises:
-            InputError: as :meth:`recommend`; or the store lacks a cross field's history.
+            InputError: as :meth:`recommend`; or the store lacks a cross field's history, or a
+                column that the first stage reads.
         """
-        ranking, index = self._catalogue(), users.index(user_id)
-        number = self._label(label, "recommend_user")
-        record = {} if index is None else users.record_at(index)
-        chosen = ranking.chosen(candidates, filter, strict)
-        record, histories = {**record, **(context or {})}, ranking.stored(users, index)
-        choice = Choice(k, chosen, ranking.seen(users, index if exclude_seen else None))
-        best = ranking.best(record, histories, choice, number)
-        return self._recommendation(best, index is None)
+        return self.recommend_users(
+            users, [user_id], k, exclude_seen=exclude_seen, context=context, label=label, **among
+        )[0]
+
+    def recommend_users(
+        self,
+        users: Users,
+        user_ids: Iterable[Any],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        context: Mapping[str, Any] | None = None,
+        label: str | None = None,
+        **among: Unpack[Among],
+    ) -> list[Recommendation]:
+        """Return many stored users' best items, in the order of ``user_ids``.
+
+        Each list is that of :meth:`recommend_user`, to the bit.
+
+        Args:
+            users: see :meth:`recommend_user`.
+            user_ids: whose; a user who is named twice is answered twice.
+            k: how many items each.
+            exclude_seen: see :meth:`recommend_user`.
+            context: of all these requests; likewise.
+            label: see :meth:`recommend`.
+            among: likewise; candidates, filter and deny are looked up once for all.
+
+        Raises:
+            InputError: as :meth:`recommend_user`.
+        """
+        if isinstance(user_ids, str | bytes) or not isinstance(user_ids, Iterable):
+            raise ParameterError.of("user_ids", "recommend_users", "several user ids", user_ids)
+        ranking, number = self._catalogue(), self._label(label, "recommend_users")
+        choice, answers = ranking.choice(k, **among), []
+        for user_id in user_ids:
+            index = users.index(user_id)
+            own = choice.also_without(ranking.seen(users, index if exclude_seen else None))
+            if self._first is not None:
+                stored = {} if index is None else self._first.record(users, index)
+                own = self._first.narrowed({**stored, **(context or {})}, own)
+            record = {} if index is None else users.record_at(index)
+            record, histories = {**record, **(context or {})}, ranking.stored(users, index)
+            best = ranking.best(record, histories, own, number)
+            answers.append(self._recommendation(best, index is None))
+        return answers
+
+    def first_stage_recall(
+        self, users: Users, k: int = 10, *, sample: int = 200, seed: int = 0
+    ) -> FirstStageRecall:
+        """Return how much of the exact answer is found with the first stage, seen items left out.
+
+        Args:
+            users: the store.
+            k: how many items are recommended.
+            sample: how many users are drawn from the store, without repeats; all, if it has fewer.
+            seed: of the draw.
+
+        Raises:
+            InputError: the scorer has no first stage, or what :meth:`recommend_user` refuses.
+            ParameterError: ``k`` or ``sample`` is not a positive whole number.
+        """
+        check_k(sample, "first_stage_recall", "sample")
+        if self._first is None:
+            raise InputError("There is no first stage. Load the scorer with first_stage=….")
+        draws, size = stream(seed, "first_stage_recall"), min(sample, len(users))
+        chosen = np.sort(draws.permutation(len(users))[:size]).tolist()
+        return FirstStageRecall.measured(self._catalogue(), self._first, users, chosen, k)
 
     def catalogue_logits(
         self,
@@ -291,10 +348,16 @@ class Scorer:
     def _recommendation(self, best: tuple[NDArray[np.intp], F32], fallback: bool) -> Recommendation:
         ids = self._catalogue().catalogue.ids
         items = tuple(ids[place] for place in best[0].tolist())
-        return Recommendation(items, _probability(best[1]), fallback)
+        return Recommendation(items, probability(best[1]), fallback)
 
 
-def load(path: Path | str, *, cache: int | str | None = None) -> Scorer:
+def load(
+    path: Path | str,
+    *,
+    cache: int | str | None = None,
+    first_stage: Path | str | None = None,
+    first_stage_k: int = 1000,
+) -> Scorer:
     """Load an artefact's scorer from its folder (a run's output folder is one).
 
     Args:
@@ -302,17 +365,18 @@ def load(path: Path | str, *, cache: int | str | None = None) -> Scorer:
         cache: bytes of the items' side that may be kept, a number or a text such as ``"256 MB"``;
             of a larger one nothing is kept, and each request computes it a batch at a time.
             None = no limit. See :attr:`Scorer.bytes_in_memory`.
+        first_stage: the folder of a retriever. Then only its best candidates are ranked, and the
+            answer is approximate; see :meth:`Scorer.first_stage_recall`. Items go by their ids.
+            None = the whole catalogue is ranked, exactly.
+        first_stage_k: how many candidates; of more requested items, as many as those.
 
     Raises:
-        ParameterError: ``cache`` is no size.
+        ParameterError: ``cache`` is no size, or ``first_stage_k`` no positive whole number.
         ArtifactError: not an artefact, or one that was changed, cut short or made by a newer
             recprune.
+        InputError: the first stage is no retriever, or shares no item with this model's catalogue.
+        MissingExtra: a first stage, and usearch is not installed (extra ``retrieve``).
     """
-    return Scorer(read_artifact(Path(path)), cache=cache)
-
-
-def _probability(logits: F32) -> F32:
-    """Return the sigmoid; no logit overflows."""
-    small = np.exp(-np.abs(logits))
-    probability: F32 = np.where(logits >= 0, np.float32(1), small) / (1 + small)
-    return probability
+    retriever = None if first_stage is None else read_artifact(Path(first_stage))
+    artifact = read_artifact(Path(path))
+    return Scorer(artifact, cache=cache, first_stage=retriever, first_stage_k=first_stage_k)
