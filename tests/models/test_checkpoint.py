@@ -184,7 +184,7 @@ def test_where_no_checkpoint_can_be_written_training_goes_on(data: Dataset, tmp_
 def test_a_checkpoint_beside_an_extra_optimiser_is_refused(data: Dataset, tmp_path: Path) -> None:
     model = fit(data, None)
     gate = torch.nn.Parameter(torch.zeros(1))
-    extra = lambda: (gate.sum(), torch.optim.SGD([gate], 0.1))  # noqa: E731
+    extra = lambda _: (gate.sum(), torch.optim.SGD([gate], 0.1))  # noqa: E731
     with pytest.raises(ParameterError, match="'checkpoint' parameter of train"):
         model.train_on(data.train, checkpoint=tmp_path / "kept", extra=extra)
 

@@ -1,6 +1,6 @@
 """Which units matter: one protocol, one file a family of methods."""
 
-from recprune.importance import dropout, linear, permutation, sensitivity, statistics
+from recprune.importance import dropout, gates, linear, permutation, sensitivity, statistics
 from recprune.importance.base import METHODS, Method, Scores, importance
 from recprune.importance.evidence import Evidence
 from recprune.importance.ranking import FieldRanking, rank_fields
@@ -12,6 +12,7 @@ __all__ = [
     "Method",
     "Scores",
     "dropout",
+    "gates",
     "importance",
     "linear",
     "permutation",

@@ -15,6 +15,7 @@ from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
+from recprune.models.step import Outputs
 from recprune.models.taps import Tap
 
 __all__ = ["variational_dropout"]
@@ -55,7 +56,7 @@ def learned_rates(model: Ranker, split: Split, axes: list[Axis], seed: int) -> M
             taps[axis.name] = _noise(log_alpha[axis.name], draws)
     optimiser = torch.optim.Adam(log_alpha.values(), lr=RATE)
 
-    def divergence() -> tuple[Tensor, torch.optim.Optimizer]:
+    def divergence(_: Outputs) -> tuple[Tensor, torch.optim.Optimizer]:
         return sum(_divergence(a) for a in log_alpha.values()) / n, optimiser  # type: ignore[return-value]
 
     twin.train_on(

@@ -109,6 +109,14 @@ class FrequencyPrior:
         net.table.add_(self.shared[self.group])
 
     @torch.no_grad()
+    def folded(self, net: FieldNet, rows: Tensor) -> Tensor:
+        """Return some rows of the table, shape (U, W), as :meth:`fold` would make them."""
+        field = torch.bucketize(rows, net.offsets, right=True) - 1
+        base = net.table[net.unknown_rows()][field]
+        own = torch.lerp(base, net.table[rows], 1 - self.unknown[rows].unsqueeze(1))
+        return own + self.shared[self.group[rows]]
+
+    @torch.no_grad()
     def unfold(self, net: FieldNet) -> None:
         """Turn rows that score into own and shared parts, from which training goes on.
 

@@ -15,16 +15,21 @@ from recprune.models.frequency import FrequencyPrior
 from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
-from recprune.models.table import FusedTable, PlainTable
+from recprune.models.table import FusedTable, PlainTable, distinct
 from recprune.models.taps import Tap
 
-__all__ = ["Extra", "Step", "Updates", "tensors", "under"]
+__all__ = ["Extra", "Outputs", "Step", "Updates", "tensors", "under"]
 
 #: The table learns faster than the dense layers: its rows see few steps each.
 TABLE_RATE = 3.0
 
-#: Called every step for an additional loss term and the optimiser of its parameters.
-Extra = Callable[[], tuple[Tensor, torch.optim.Optimizer]]
+#: ``outputs(rows, taps)``: the logits of rows that are scored, not trained on, by the weights as
+#: they are now. Gradients reach what the taps bring along.
+Outputs = Callable[[Rows, Mapping[str, Tap]], Tensor]
+
+#: Called every step, with :data:`Outputs`, for an additional loss term and the optimiser of its
+#: parameters; None = there is nothing to add.
+Extra = Callable[[Outputs], tuple[Tensor, torch.optim.Optimizer] | None]
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class Step:
             chosen: their positions among the training rows, shape (B,).
             draws: the stream of the objective's own draws, unknown reads and dropout masks.
             taps: see :mod:`recprune.models.taps`.
-            extra: an additional loss term and the optimiser of its parameters.
+            extra: an additional loss term and the optimiser of its parameters, or None.
         """
         net = self.net
         net.draws, net.bf16 = draws, self.updates.bf16
@@ -127,8 +132,9 @@ class Step:
         output = net.finish(look.value, look.shares, look.index, taps)
         loss = self.objective.loss(output, chosen)
         total, optimiser = loss, None
-        if extra is not None:
-            term, optimiser = extra()
+        added = extra(self.outputs) if extra is not None else None
+        if added is not None:
+            term, optimiser = added
             total = loss + term
             optimiser.zero_grad()
         self.dense.zero_grad()
@@ -142,6 +148,19 @@ class Step:
         self.mean.add()
         net.draws, net.bf16 = None, False
         return float(loss.detach())
+
+    def outputs(self, rows: Rows, taps: Mapping[str, Tap]) -> Tensor:
+        """Return what the network, were training over now, would make of rows: :data:`Outputs`."""
+        net, mode = self.net, (self.net.draws, self.net.bf16)
+        codes, shares = tensors(rows, net.table.device)
+        index = net.index(codes)
+        touched, inverse = distinct(index, net.n_rows)
+        value = net.look_up(self.prior.folded(net, touched), inverse, shares)
+        net.draws, net.bf16 = None, False
+        try:
+            return net.finish(value, shares, index, taps)
+        finally:
+            net.draws, net.bf16 = mode
 
     @torch.no_grad()
     def hold_zeros(self) -> None:

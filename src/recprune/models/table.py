@@ -24,7 +24,7 @@ from recprune.models.frequency import FrequencyPrior
 from recprune.models.network import FieldNet
 from recprune.models.optimiser import LazyAdam
 
-__all__ = ["FusedTable", "Look", "PlainTable"]
+__all__ = ["FusedTable", "Look", "PlainTable", "distinct"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class PlainTable:
         codes = torch.from_numpy(rows.codes).to(device).long()
         own, shares = prior.read(net, codes, torch.from_numpy(rows.shares).to(device), draws)
         index = net.index(own)
-        touched, inverse = _touched(index, net.n_rows)
+        touched, inverse = distinct(index, net.n_rows)
         leaf = net.table.detach()[touched].requires_grad_()
         value = net.look_up(leaf, inverse, shares) + prior.share(net, codes)
         return Look(value, shares, index, leaf, touched)
@@ -175,7 +175,7 @@ def _shared_out(
     return list(itertools.pairwise(edges))
 
 
-def _touched(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+def distinct(index: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
     """Return the distinct rows of ``index`` and ``index`` in their numbering.
 
     A scatter over the table's rows costs less than sorting a batch's many look-ups.

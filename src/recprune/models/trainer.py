@@ -59,7 +59,8 @@ def train(
             stopping.
         seed: of the row order, the unknown reads and dropout.
         taps: see :mod:`recprune.models.taps`.
-        extra: called every step for an additional loss term and the optimiser of its parameters.
+        extra: called every step for an additional loss term and the optimiser of its parameters;
+            see :data:`recprune.models.step.Extra`.
         checkpoint: file that is written after every epoch and every few thousand steps; None = none.
             Called again with the same arguments after whatever ended it, training goes on from there
             and ends in the same bytes (with as many threads). The file stays, holding the result,
