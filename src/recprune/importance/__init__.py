@@ -1,6 +1,14 @@
 """Which units matter: one protocol, one file a family of methods."""
 
-from recprune.importance import dropout, gates, linear, permutation, sensitivity, statistics
+from recprune.importance import (
+    dropout,
+    filters,
+    gates,
+    linear,
+    permutation,
+    sensitivity,
+    statistics,
+)
 from recprune.importance.base import METHODS, Method, Scores, importance
 from recprune.importance.evidence import Evidence
 from recprune.importance.ranking import FieldRanking, rank_fields
@@ -12,6 +20,7 @@ __all__ = [
     "Method",
     "Scores",
     "dropout",
+    "filters",
     "gates",
     "importance",
     "linear",
