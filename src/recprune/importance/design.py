@@ -141,7 +141,9 @@ def tree_columns(encoder: Encoder, rows: Rows) -> tuple[NDArray[np.float32], Int
     A category is its code, a number its place among the knots, a vector its components, and a
     sequence the share of each of its most frequent elements; missing and unseen is NaN.
     """
-    parts, owner, categories = [], [], []
+    parts: list[NDArray[np.float32]] = []
+    owner: list[int] = []
+    categories: list[int] = []
     for i, field in enumerate(encoder.schema.fields):
         codes = rows.codes[:, encoder.slots[i]]
         shares = rows.shares[:, encoder.share_slots[i]]

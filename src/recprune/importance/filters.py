@@ -105,7 +105,7 @@ def drift(
         other = some_rows(rows.held_out, MAX_ROWS, seed, "drift rows")
         codes = np.concatenate([cells.of(split.rows), cells.of(other.rows)])
         weight = np.concatenate([weight, row_weights(other)])
-        late = np.repeat(np.float32([0, 1]), [len(split), len(other)])
+        late = np.repeat(np.array([0, 1], np.float32), [len(split), len(other)])
     for half in (late == 0, late == 1):
         weight[half] *= len(weight) / 2 / weight[half].sum()
     moved, moved_error = _information(codes, cells.sizes, late, weight, shuffles, seed)
@@ -171,8 +171,9 @@ def _check_shuffles(owner: str, shuffles: Any) -> None:
 
 def _table(code: Ints, size: int, label: NDArray[np.float32], weight: Floats) -> Floats:
     """Return the weight of each cell and class, shape (cells that occur, 2)."""
-    table = np.bincount(2 * code + (label > 0.5), weight, minlength=2 * size).reshape(-1, 2)
-    return table[table.sum(axis=1) > 0]
+    counts = np.bincount(2 * code + (label > 0.5), weight, minlength=2 * size)
+    table = counts.astype(np.float64).reshape(-1, 2)
+    return np.asarray(table[table.sum(axis=1) > 0], np.float64)
 
 
 def _information(
