@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from recprune.pruning import plan, prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
+    from recprune.selector import FeatureSelector
 
 _HOMES = {
     "Dataset": "data",
@@ -90,6 +91,7 @@ _HOMES = {
     "load": "runtime",
     "Field": "schema",
     "Schema": "schema",
+    "FeatureSelector": "selector",
 }
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "Dataset",
     "DeepFM",
     "Effort",
+    "FeatureSelector",
     "Field",
     "FieldRanking",
     "FinalMLP",

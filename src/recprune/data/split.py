@@ -14,7 +14,7 @@ from recprune.data.quality import Finding
 from recprune.data.table import Table
 from recprune.errors import DataError, ParameterError
 
-__all__ = ["Assigned", "assign", "check_classes", "halves"]
+__all__ = ["Assigned", "assign", "check_classes", "deal", "halves"]
 
 WAYS = ("auto", "time", "user", "last-n", "random", "stratified")
 Index = NDArray[np.int64]
@@ -79,15 +79,21 @@ def assign(
     return Assigned(by, [np.flatnonzero(part == i) for i in range(len(PARTS))], found)
 
 
-def halves(label: NDArray[np.float32], users: Index | None, seed: int) -> tuple[Index, Index]:
-    """Return the rows of *tune* and *gate*: halves of the validation rows with no user in both.
+def deal(
+    label: NDArray[Any], users: Index | None, shares: Sequence[float], seed: int, name: str
+) -> NDArray[Any]:
+    """Deal rows to parts in these shares, no user to two of them; return each row's part.
 
-    Users with and without a positive row are halved apart (without users: the classes).
+    Users with and without a positive row are dealt apart (without users: the classes).
     """
     if users is None:
-        part = _deal(label, None, (0.5, 0.5), seed, "tune")
-    else:
-        part = _deal_users(label, users, (0.5, 0.5), seed, "tune")
+        return _deal(label, None, shares, seed, name)
+    return _deal_users(label, users, shares, seed, name)
+
+
+def halves(label: NDArray[np.float32], users: Index | None, seed: int) -> tuple[Index, Index]:
+    """Return the rows of *tune* and *gate*: halves of the validation rows, see :func:`deal`."""
+    part = deal(label, users, (0.5, 0.5), seed, "tune")
     return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
 
 
