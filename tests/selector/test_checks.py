@@ -27,7 +27,6 @@ def inapplicable(_: Any) -> dict[str, str]:
 
 @parametrize_with_checks(
     [
-        rp.FeatureSelector(LogisticRegression(), keep_ratio=0.5),
         rp.FeatureSelector(LogisticRegression()),
         rp.FeatureSelector(Ridge(), method="drop_and_retrain", keep_count=1),
         rp.FeatureSelector(DecisionTreeClassifier(random_state=0), threshold=-1.0),

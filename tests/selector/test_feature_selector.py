@@ -136,7 +136,9 @@ def test_pandas_keeps_types_and_index(y: np.ndarray) -> None:
 @pytest.mark.parametrize("kind", ["pandas", "polars", "numpy"])
 def test_set_output(kind: str, container: str, frame: pd.DataFrame, y: np.ndarray) -> None:
     made = KINDS[kind](frame)
-    selector = rp.FeatureSelector(LogisticRegression(), keep_count=1).set_output(transform=container)
+    selector = rp.FeatureSelector(LogisticRegression(), keep_count=1).set_output(
+        transform=container
+    )
     out = selector.fit_transform(made, y)
     assert isinstance(out, pd.DataFrame if container == "pandas" else pl.DataFrame)
     assert list(out.columns) == selector.get_feature_names_out().tolist()
@@ -231,7 +233,7 @@ def test_weights_decide_what_is_true() -> None:
 def test_weights_are_routed_to_the_step_that_asks(frame: pd.DataFrame, y: np.ndarray) -> None:
     weight = np.ones(len(y))
     pipe = make_pipeline(LogisticRegression())
-    with pytest.raises(ParameterError, match="got sample_weight, and Pipeline.fit takes none"):
+    with pytest.raises(ParameterError, match="got sample_weight, and Pipeline"):
         rp.FeatureSelector(pipe, keep_count=2).fit(frame, y, sample_weight=weight)
     with sklearn.config_context(enable_metadata_routing=True):
         asking = make_pipeline(LogisticRegression().set_fit_request(sample_weight=True))
@@ -280,7 +282,7 @@ def test_errors_name_the_option(
 
 def test_fields_need_two_classes_and_columns(frame: pd.DataFrame, y: np.ndarray) -> None:
     selector = rp.FeatureSelector(LogisticRegression(), method="l1_logistic")
-    with pytest.raises(ParameterError, match="needs a target of two classes. Got 3"):
+    with pytest.raises(ParameterError, match="two classes, not 3"):
         selector.fit(frame, np.digitize(planted()[1], [-1, 1]))
     with pytest.raises(ParameterError, match="not a sparse matrix"):
         selector.fit(sparse.csr_matrix(frame.to_numpy()), y)

@@ -110,5 +110,5 @@ def test_weights_reach_the_ranker() -> None:
 
 def test_a_ranker_needs_two_classes(table: tuple[pl.DataFrame, np.ndarray]) -> None:
     frame, _ = table
-    with pytest.raises(ParameterError, match="A ranker needs a target of two classes. Got 3"):
+    with pytest.raises(ParameterError, match="A ranker needs a target of two classes, not 3"):
         rp.FeatureSelector(RANKER, keep_count=1).fit(frame, np.arange(len(frame)) % 3)

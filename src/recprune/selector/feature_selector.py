@@ -195,15 +195,16 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         """Return the columns to keep, by a ranker."""
         seed, parts = self._seed(), self._parts(whole.judge)
         rows = FieldRows.of(as_frame(whole.x, names, self.method), whole.judge, parts)
-        self.estimator_ = None
+        model: Ranker | None = None
         if METHODS[self.method].needs_model or self._automatic:
-            self.estimator_ = self.estimator.like().fit(rows.train, rows.tune)
-        fields = rows.rank(self.estimator_, self.method, seed)
+            model = self.estimator.like().fit(rows.train, rows.tune)
+        self.estimator_ = model
+        fields = rows.rank(model, self.method, seed)
         scores = column_scores(fields, rows.encoder.schema, names)
         self.ranking_ = _ranking(names, scores, self.method)
-        if not self._automatic:
+        if model is None or not self._automatic:
             return self._wanted()
-        return smallest_fields(self.estimator_, fields, rows, self.tolerance, self.protect)
+        return smallest_fields(model, fields, rows, self.tolerance, self.protect)
 
     def _wanted(self) -> tuple[str, ...]:
         count = None if self.keep_count is None else int(self.keep_count)
@@ -306,8 +307,8 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         if reads_fields and len(np.unique(judge.y)) != 2:
             what = "A ranker" if self._is_ranker else f"Method {self.method!r} of {OWNER}"
             raise ParameterError(
-                f"{what} needs a target of two classes. Got {len(np.unique(judge.y))} different "
-                "values. Take method='permutation' with a scikit-learn estimator."
+                f"{what} needs a target of two classes, not {len(np.unique(judge.y))}. Take "
+                "method='permutation' with a scikit-learn estimator."
             )
 
     def _fit_params(self, weight: NDArray[Any] | None) -> dict[str, Any]:
@@ -329,7 +330,7 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         state = self.random_state
         if state is None:
             return 0
-        if isinstance(state, Integral) and state >= 0:
+        if isinstance(state, Integral):
             return int(state)
         return int(check_random_state(state).randint(2**31 - 1))
 

@@ -38,9 +38,7 @@ class FieldRows:
     gate: Split | None
 
     @classmethod
-    def of(
-        cls, frame: pl.DataFrame, judge: Judge, parts: Sequence[NDArray[np.int64]]
-    ) -> FieldRows:
+    def of(cls, frame: pl.DataFrame, judge: Judge, parts: Sequence[NDArray[np.int64]]) -> FieldRows:
         """Read a frame whose rows have the truth of ``judge``, two classes.
 
         Raises:

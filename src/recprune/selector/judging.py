@@ -100,7 +100,7 @@ class Judge:
     def _gain(self, answer: NDArray[Any]) -> Array:
         """Return what each row adds to the quality, as a mean over rows."""
         if self.target == "classes":
-            return (answer == self.y).astype(np.float64)
+            return np.asarray(answer == self.y, np.float64)
         spread = np.average(
             (self.y - np.average(self.y, weights=self.weight)) ** 2, weights=self.weight
         )
