@@ -28,6 +28,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 4},
     "mutual_information": {"shuffles": 4},
     "drift": {"shuffles": 4},
+    "lightgbm_gain": {"trees": 40},
+    "lightgbm_permutation": {"trees": 40, "repeats": 3},
     "random_forest": {"trees": 30},
     "recursive_elimination": {"share": 0.5},
 }

@@ -8,6 +8,7 @@ from recprune.importance import (
     permutation,
     sensitivity,
     statistics,
+    trees,
 )
 from recprune.importance.base import METHODS, Method, Scores, importance
 from recprune.importance.evidence import Evidence
@@ -28,4 +29,5 @@ __all__ = [
     "rank_fields",
     "sensitivity",
     "statistics",
+    "trees",
 ]
