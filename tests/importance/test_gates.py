@@ -8,20 +8,26 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recprune.data import Dataset
 from recprune.errors import ParameterError
 from recprune.importance import Evidence, importance
+from recprune.importance.dropout import DropoutLaw
 from recprune.importance.gates import Course, learn_gates
+from recprune.importance.gates.autofield import AutoFieldLaw
+from recprune.importance.gates.hard_concrete import HardConcreteLaw
 from recprune.importance.gates.learning import Pupil
+from recprune.importance.gates.lpfs import SmoothedLaw, shrunk
 from recprune.importance.gates.places import places_of
 from recprune.importance.gates.shuffle_gate import ShuffleLaw
 from recprune.metrics import log_loss_of_logits
 from recprune.models import DeepFM, FwFM, Ranker, Training
 from tests.planted import small_data
 
-GATES = ["shuffle_gate"]
-FEW = {"steps": 120}
+GATES = ["shuffle_gate", "hard_concrete", "autofield", "lpfs", "lpfs++", "dropout"]
+FEW = {"steps": 100}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +50,7 @@ def dead(model: Ranker) -> Ranker:
 
 @pytest.mark.parametrize("gate", GATES)
 def test_dead_neurons_are_found(gate: str, dead: Ranker, data: Dataset) -> None:
-    score = importance(dead, data, "neurons.0", gate).score
+    score = importance(dead, data, "neurons.0", gate, **FEW).score
     others = np.delete(score, [2, 5])
     assert score[[2, 5]].max() <= np.quantile(others, 0.3), score
 
@@ -139,6 +145,86 @@ def test_the_axes_learnt_together_are_told_apart(dead: Ranker, data: Dataset) ->
     names = np.array(dead.encoder.schema.names)
     assert set(names[np.argsort(-scores["fields"].score)[:2]]) == {"colour", "size"}
     assert scores["dims.size"].score.mean() > scores["dims.noise"].score.mean()
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_options_of_one_law_are_refused_too(gate: str, model: Ranker, data: Dataset) -> None:
+    own = {"lpfs": "epsilon", "lpfs++": "slope"}.get(gate, "temperature")
+    with pytest.raises(ParameterError, match=f"'{own}' parameter"):
+        importance(model, data, "fields", gate, **{own: -0.5})
+
+
+def test_without_a_penalty_gates_stay_open(model: Ranker, data: Dataset) -> None:
+    for gate in GATES:
+        score = importance(model, data, "neurons.1", gate, strength=0.0, **FEW).score
+        assert np.median(score) > 0.7, (gate, score)
+
+
+def test_gates_that_lpfs_closes_are_exactly_zero(model: Ranker, data: Dataset) -> None:
+    score = importance(model, data, "fields", "lpfs", strength=1.0, anneal=1.0).score
+    names = np.array(model.encoder.schema.names)
+    assert set(names[score == 0]) == {"noise", "shape"}
+    assert score[score > 0].min() > 0.5
+
+
+def test_closed_gates_open_again_in_lpfs_plus_alone() -> None:
+    """A closed gate, and a loss that falls as it opens."""
+    for a, opens in ((0.0, False), (1.0, True)):
+        law, theta = SmoothedLaw(slope=a), torch.zeros(1, requires_grad=True)
+        step = law.learner(theta, 100)
+        for _ in range(50):
+            (slope,) = torch.autograd.grad(-law.gate(theta, 0.5, torch.Generator()).sum(), theta)
+            step(slope, 0.001, 0.5)
+        assert bool(law.open(theta.detach(), 0.5) > 0.5) is opens
+
+
+def test_the_gate_of_lpfs_is_the_formula_as_a_share_of_its_start() -> None:
+    x, none = torch.tensor([-0.5, 0.0, 0.01, 0.3, 1.0]), torch.Generator()
+    epsilon = 0.1 * 0.1**0.5  # half-way from 0.1 to 0.01
+    plain = [v**2 / (v**2 + epsilon) * (1 + epsilon) for v in x.tolist()]
+    np.testing.assert_allclose(SmoothedLaw(0.01).gate(x, 0.5, none), plain, rtol=1e-5)
+
+    def plus(v: float) -> float:
+        return float(np.sign(v)) * v**2 / (v**2 + epsilon) + 3 * epsilon**0.5 * np.arctan(v)
+
+    plain = [plus(v) / plus(1.0) for v in x.tolist()]
+    np.testing.assert_allclose(SmoothedLaw(0.01, 3.0).gate(x, 0.5, none), plain, rtol=1e-5)
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1), st.floats(0, 2, width=32))
+def test_the_proximal_step_minimises_its_objective(value: list[float], threshold: float) -> None:
+    """argmin over x of ½(x − v)² + t·|x|, by a fine grid."""
+    ours = shrunk(torch.tensor(value), threshold).double().numpy()
+    grid = np.linspace(-3, 3, 2401)
+    for v, x in zip(value, ours, strict=True):
+        goal = lambda at, v=v: 0.5 * (at - v) ** 2 + threshold * np.abs(at)  # noqa: E731
+        assert goal(x) <= goal(grid).min() + 1e-5
+
+
+def test_the_expected_count_of_hard_concrete_gates_is_what_draws_come_to() -> None:
+    law, draws = HardConcreteLaw(0.5), torch.Generator().manual_seed(0)
+    logit = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
+    drawn = law.gate(logit.expand(100_000, -1), 0.0, draws)
+    assert float(drawn.min()) == 0
+    assert float(drawn.max()) == 1  # clipped: exact zeros and ones
+    np.testing.assert_allclose(law.open(logit, 0.0), (drawn > 0).float().mean(dim=0), atol=0.005)
+
+
+def test_one_logistic_draw_is_the_gumbel_softmax_of_two_logits() -> None:
+    """AutoField as published: two logits with a Gumbel draw each."""
+    law, draws = AutoFieldLaw(0.2), torch.Generator().manual_seed(0)
+    ours = law.gate(torch.full((200_000,), 0.7), 0.5, draws).numpy()
+    gumbel = np.random.default_rng(0).gumbel(size=(200_000, 2)) + np.array([1.0, 0.3])
+    plain = 1 / (1 + np.exp((gumbel[:, 1] - gumbel[:, 0]) / 0.6))  # half-way from 1 to 0.2
+    at = np.linspace(0.05, 0.95, 10)
+    np.testing.assert_allclose(np.quantile(ours, at), np.quantile(plain, at), atol=0.01)
+
+
+def test_a_unit_is_dropped_at_its_rate() -> None:
+    law, draws = DropoutLaw(0.1), torch.Generator().manual_seed(0)
+    logit = torch.tensor([-1.5, 0.0, 2.0])
+    drawn = law.gate(logit.expand(50_000, -1), 0.0, draws)
+    np.testing.assert_allclose((drawn > 0.5).float().mean(dim=0), torch.sigmoid(logit), atol=0.01)
 
 
 def test_the_gradient_of_a_shuffled_gate_is_the_formula(model: Ranker, data: Dataset) -> None:

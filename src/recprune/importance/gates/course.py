@@ -36,7 +36,7 @@ class Course:
     def __post_init__(self) -> None:
         whole = isinstance(self.steps, int) and not isinstance(self.steps, bool)
         checks = {
-            "strength": (0 < self.strength < float("inf"), "a float > 0"),
+            "strength": (0 <= self.strength < float("inf"), "a float ≥ 0"),
             "anneal": (1 <= self.anneal < float("inf"), "a float ≥ 1"),
             "steps": (whole and self.steps >= 1, "an int ≥ 1"),
             "train_weights": (isinstance(self.train_weights, bool), "True or False"),

@@ -9,15 +9,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Law", "StepOf", "logistic"]
+__all__ = ["PASSES", "UNITS", "Law", "StepOf", "logistic"]
+
+#: What gates of any law can sit at, and what learning them costs.
+UNITS = ("field", "row", "dim", "neuron", "pair")
+PASSES = "about one (300 held-out batches, the weights frozen); two with train_weights"
+
 
 #: ``step(slope, pressure, done)`` changes parameters in place. ``slope``: gradient of the held-out
 #: loss by them, shape (U,). ``pressure``: what one open unit costs, in units of the loss: λ / U.
 #: ``done``: share of the steps that are done.
 StepOf = Callable[[Tensor, float, float], None]
 
-#: How far Adam can carry a parameter in all steps together.
-REACH = 15.0
+#: How far Adam can carry a logit in all steps together, and where it starts.
+REACH, START = 30.0, 2.5
 
 
 class Law(ABC):
@@ -30,9 +35,12 @@ class Law(ABC):
     #: Whether a closed unit reads another row's value instead of its mean.
     shuffles: ClassVar[bool] = False
 
-    @abstractmethod
+    #: How far the steps can carry a parameter.
+    reach: float = REACH
+
     def start(self, units: int) -> Tensor:
-        """Return the parameters before the first step, shape (U,)."""
+        """Return the parameters before the first step, shape (U,): logits of nearly open gates."""
+        return torch.full((units,), START)
 
     @abstractmethod
     def open(self, theta: Tensor, done: float) -> Tensor:
@@ -55,7 +63,7 @@ class Law(ABC):
     def learner(self, theta: Tensor, steps: int) -> StepOf:
         """Return what changes parameters, shape (U,), in place: Adam on loss + λ · mean of costs."""
         # Where there are many units, gradients are far below the usual epsilon.
-        adam = torch.optim.Adam([theta], lr=REACH / steps, eps=1e-15)
+        adam = torch.optim.Adam([theta], lr=self.reach / steps, eps=1e-15)
 
         def step(slope: Tensor, pressure: float, done: float) -> None:
             (up,) = torch.autograd.grad(self.cost(theta, done).sum(), theta)

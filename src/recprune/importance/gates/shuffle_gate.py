@@ -9,15 +9,15 @@ from recprune.errors import ParameterError
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
-from recprune.importance.gates.law import Law
+from recprune.importance.gates.law import PASSES, UNITS, Law
 from recprune.importance.gates.learning import learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
 __all__ = ["ShuffleLaw", "shuffle_gate"]
 
-UNITS = ("field", "row", "dim", "neuron", "pair")
-PASSES = "about one over the rows (300 batches, held-out); two with train_weights"
+#: How far the steps can carry τθ.
+REACH = 75.0
 
 
 @method("shuffle_gate", UNITS, PASSES)
@@ -73,7 +73,7 @@ class ShuffleLaw(Law):
     def __init__(self, temperature: float = 5.0) -> None:
         if not temperature > 0:
             raise ParameterError.of("temperature", "shuffle_gate", "a float > 0", temperature)
-        self.temperature = temperature
+        self.temperature, self.reach = temperature, REACH / temperature
 
     def start(self, units: int) -> Tensor:
         """Return θ = 1, where the gate is nearly open."""
