@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         compare,
         compare_procedures,
         evaluate,
+        minimise,
         run,
         tune,
     )
@@ -82,6 +83,7 @@ _HOMES = {
     "Penalty": "models",
     "Training": "models",
     "evaluate": "pipeline",
+    "minimise": "pipeline",
     "Effort": "pipeline",
     "baselines": "pipeline",
     "run": "pipeline",
@@ -129,6 +131,7 @@ __all__ = [
     "evaluate",
     "export_onnx",
     "load",
+    "minimise",
     "plan",
     "prune",
     "rank_fields",

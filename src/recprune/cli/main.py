@@ -27,6 +27,7 @@ VERBS = (
     "prune",
     "evaluate",
     "compare",
+    "minimise",
     "recommend",
     "export",
     "inspect",

@@ -6,6 +6,8 @@ from recprune.pipeline.effort import Effort
 from recprune.pipeline.equal_bytes import Baseline, Baselines, baselines
 from recprune.pipeline.evaluating import evaluate
 from recprune.pipeline.job import run
+from recprune.pipeline.minimisation import Minimisation
+from recprune.pipeline.minimising import minimise
 from recprune.pipeline.procedures import compare_procedures
 from recprune.pipeline.run_folder import train_model
 from recprune.pipeline.saving import save_model, ship
@@ -17,12 +19,14 @@ __all__ = [
     "Comparison",
     "Contender",
     "Effort",
+    "Minimisation",
     "RunConfig",
     "Tuned",
     "baselines",
     "compare",
     "compare_procedures",
     "evaluate",
+    "minimise",
     "run",
     "save_model",
     "ship",

@@ -21,6 +21,7 @@ from recprune.models import Ranker
 from recprune.models.held_out import held_out_score
 from recprune.pipeline.scoring import encoded_for, latencies, logits_in_blocks
 from recprune.report.wording import (
+    aligned,
     bytes_text,
     interval_text,
     listed,
@@ -138,16 +139,7 @@ class Comparison:
 
     def __str__(self) -> str:
         rows = self.cells()
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-        last = len(widths) - 1
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i in (0, last) else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([*aligned(rows, left=(0, len(rows[0]) - 1)), *self.notes()])
 
 
 def compare(

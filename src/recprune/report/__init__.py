@@ -6,8 +6,8 @@ Importing this package loads neither matplotlib nor Jinja2 nor Rich; the functio
 from __future__ import annotations
 
 from recprune.report.card import model_card
-from recprune.report.page import render_page, write_report
+from recprune.report.page import render_page, write_minimisation, write_report
 from recprune.report.plots import pictures
 from recprune.report.table import summary
 
-__all__ = ["model_card", "pictures", "render_page", "summary", "write_report"]
+__all__ = ["model_card", "pictures", "render_page", "summary", "write_minimisation", "write_report"]

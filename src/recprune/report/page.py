@@ -23,7 +23,7 @@ from recprune.report.wording import (
     signed_text,
 )
 
-__all__ = ["render_page", "write_report"]
+__all__ = ["render_page", "write_minimisation", "write_report"]
 
 Report = Mapping[str, Any]
 _HERE = Path(__file__).parent
@@ -49,6 +49,28 @@ def write_report(folder: Path, report: Report) -> Path:
     page = folder / "report.html"
     page.write_text(render_page(report, made), encoding="utf-8", newline="\n")
     return page
+
+
+def write_minimisation(path: Path, found: Report, name: str = "") -> Path:
+    """Write what :func:`recprune.minimise` found as a page (.html) or as its picture (.png).
+
+    Args:
+        path: the file, replaced if it is there.
+        found: as :meth:`recprune.pipeline.Minimisation.to_json` gives it.
+        name: of the data, for the page's head.
+
+    Raises:
+        MissingExtra: matplotlib or Jinja2 is not installed.
+        OSError: the file cannot be written.
+    """
+    path, verdict = Path(path), at(found, "joint", "verdict")
+    report: dict[str, Any] = {"dataset": {"name": name}, "verdict": verdict, "minimisation": found}
+    made = pictures(report)
+    if path.suffix == ".png":
+        path.write_bytes(made["minimisation"].png)
+    else:
+        path.write_text(render_page(report, made), encoding="utf-8", newline="\n")
+    return path
 
 
 def render_page(report: Report, made: Mapping[str, Picture] | None = None) -> str:

@@ -23,6 +23,7 @@ from recprune.report.plots_cuts import (
     techniques,
     verdict,
 )
+from recprune.report.plots_minimisation import minimisation, minimisation_rows
 from recprune.report.plots_scores import (
     attribute_groups,
     calibration,
@@ -60,6 +61,7 @@ __all__ = [
     "calibration",
     "importance",
     "learning",
+    "minimisation",
     "pictures",
     "rounds",
     "scores",
@@ -87,6 +89,7 @@ def pictures(report: Report) -> dict[str, Picture]:
         "importance": (importance, _importance_alt),
         "rounds": (rounds, _rounds_alt),
         "slices": (slices, _slices_alt),
+        "minimisation": (minimisation, _minimisation_alt),
         "scores": (scores, _scores_alt),
         "calibration": (calibration, _calibration_alt),
         "learning": (learning, _learning_alt),
@@ -182,6 +185,15 @@ def _slices_alt(report: Report) -> str:
         if said
         else ""
     )
+
+
+def _minimisation_alt(report: Report) -> str:
+    rows, labels = minimisation_rows(report)
+    said = [
+        f"{label} {signed_text(row.get('difference'))} ({interval_text(row.get('ci'))})"
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return f"Interval plot of what removing columns does: {listed(said, 20)}." if said else ""
 
 
 def _scores_alt(report: Report) -> str:

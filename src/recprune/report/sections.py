@@ -15,6 +15,7 @@ from recprune.report.facts import (
     summary_rows,
 )
 from recprune.report.findings import findings_section
+from recprune.report.minimisation import minimisation_section
 from recprune.report.plots import willingness_name
 from recprune.report.style import Picture
 from recprune.report.wording import (
@@ -47,6 +48,7 @@ def sections(report: Report, pictures: Pictures) -> list[Section]:
         _rounds(report, pictures),
         _recommendations(report, pictures),
         _slices(report, pictures),
+        minimisation_section(report, pictures),
         _scores(report, pictures),
         findings_section(report),
         _reproduce(report),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 __all__ = [
     "MISSING",
+    "aligned",
     "bytes_text",
     "clean",
     "count_text",
@@ -197,6 +198,22 @@ def listed(names: Sequence[str], most: int = 6) -> str:
     if rest:
         shown.append(f"{rest:,} more")
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int]) -> list[str]:
+    """Return a table's lines: cells side by side, columns in ``left`` from the left, others right.
+
+    >>> aligned([("model", "bytes"), ("full", "1,000")], left=(0,))
+    ['model  bytes', 'full   1,000']
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def clean(text: object) -> str:
