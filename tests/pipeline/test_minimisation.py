@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_retrained_from_the_start(full: Ranker, data: rp.Dataset) -> None:
     assert found["religion"].columns == found.joint.columns  # type: ignore[union-attr]
 
 
-def test_what_a_few_rows_cannot_tell_stays() -> None:
+def test_what_a_few_rows_cannot_tell_stays(tmp_path: Path) -> None:
     data = planted(n_users=60)
     full = rp.LR(training=Training(epochs=2)).fit(data.train, data.tune)
     found = rp.minimise(full, data, epochs=1)
@@ -173,6 +174,19 @@ def test_what_a_few_rows_cannot_tell_stays() -> None:
     assert found.confirmed
     assert "None of these columns can be shown to be needless" in str(found)
     assert found.model.encoder.schema.names == data.schema.names
+    page = write_minimisation(tmp_path / "page.html", found.to_json()).read_text("utf-8")
+    assert "None of 5 columns can be shown to be needless" in page
+
+
+def test_what_the_test_rows_do_not_confirm_is_kept(found: Minimisation) -> None:
+    assert found.joint is not None
+    doubtful = replace(found.joint, verdict=replace(found.joint.verdict, outcome="INCONCLUSIVE"))
+    told = replace(found, joint=doubtful)
+    assert told.stop == ()
+    assert not told.confirmed
+    assert "the test rows say INCONCLUSIVE" in told.why("religion")
+    assert "not confirmed" in str(told)
+    assert told.to_json()["stop"] == []
 
 
 def test_weights_decide_who_counts_in_training(data: rp.Dataset) -> None:

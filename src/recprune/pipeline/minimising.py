@@ -251,7 +251,7 @@ def _sequence(
         failures += 1
         if failures == len(QUANTILES):
             break
-    return tuple(steps), tuple(gone)
+    return tuple(steps), tuple(c for c in bench.asked if c in gone)
 
 
 def _logits(model: Ranker, rows: Split) -> NDArray[np.float32]:

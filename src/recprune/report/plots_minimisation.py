@@ -49,10 +49,10 @@ def minimisation_rows(report: Report) -> tuple[list[Report], list[str]]:
             rows.append(worst)
             many = count_text(worst.get("rows"))
             labels.append(f"{LOSES_MOST} {shorten(worst.get('slice'))} (n = {many})")
-    together = [shorten(name) for name in at(found, "joint", "columns") or ()]
+    together = at(found, "joint", "columns")
     if together:
         rows.append(at(found, "joint", "verdict") or {})
-        labels.append(f"{shorten(listed(together, 3), 44)}, on test rows")
+        labels.append(f"all {len(together)} together, on test rows")
     return rows, labels
 
 
@@ -69,7 +69,8 @@ def worst_slice(removal: Report) -> Report | None:
 def _title(found: object) -> str:
     stop, asked = at(found, "stop") or (), records(found, "fields")
     if stop:
-        return (
-            f"Stop collecting {listed([shorten(s) for s in stop], 4)} ({len(stop)} of {len(asked)})"
-        )
+        names = listed([shorten(s) for s in stop], 4)
+        return f"Stop collecting {names} ({len(stop)} of {len(asked)})"
+    if at(found, "joint"):
+        return f"What {count_text(len(at(found, 'joint', 'columns')))} columns could save is not confirmed by the test rows"
     return f"None of {len(asked)} columns can be shown to be needless"
