@@ -26,10 +26,12 @@ class Scores:
     Args:
         score: shape (n_units,).
         std: standard error of each score, shape (n_units,); zeros where a method has none.
+        by: what each unit was scored by, where a method has several ways; else empty.
     """
 
     score: NDArray[np.float64]
     std: NDArray[np.float64]
+    by: tuple[str, ...] = ()
 
     @classmethod
     def exact(cls, score: NDArray[Any]) -> Scores:

@@ -60,18 +60,24 @@ class HeldOut:
             return auc(self.label, score, self.weight)
         return auc(self.label[at], score, None if self.weight is None else self.weight[at])
 
-    def orders(self, field: int) -> NDArray[np.int64]:
-        """Return which row's value each row reads in each shuffle, shape (R, n)."""
-        # Counted by name, not by position: column order does not move the draws.
-        draws = (
-            stream(self.seed, "permutation", self.names[field], r) for r in range(self.repeats)
-        )
-        return np.stack([draw.permutation(len(self)) for draw in draws])
+    def drops(
+        self, fields: Iterable[int], repeats: range | None = None
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yield field and by how much AUC falls in each shuffle of it, shape (R,).
 
-    def drops(self, fields: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Yield field and by how much AUC falls in each shuffle of it, shape (R,)."""
+        Args:
+            fields: positions in the schema.
+            repeats: which shuffles; None = all.
+        """
+        chosen = range(self.repeats) if repeats is None else repeats
+
+        def orders(field: int) -> NDArray[np.int64]:
+            # Counted by name, not by position: column order does not move the draws.
+            draws = (stream(self.seed, "permutation", self.names[field], r) for r in chosen)
+            return np.stack([draw.permutation(len(self)) for draw in draws])
+
         base = self.auc(self.renewal.logits)
-        for field, scores in self.renewal.shuffled(fields, np.arange(len(self)), self.orders):
+        for field, scores in self.renewal.shuffled(fields, np.arange(len(self)), orders):
             yield field, np.array([base - self.auc(score) for score in scores])
 
 

@@ -27,12 +27,14 @@ class FieldRanking:
         scores: shape (n_fields,), falling.
         std: standard errors, shape (n_fields,).
         method: how they were scored.
+        by: what each field was scored by, where the method has several ways; else empty.
     """
 
     fields: tuple[str, ...]
     scores: NDArray[np.float64]
     std: NDArray[np.float64]
     method: str
+    by: tuple[str, ...] = ()
 
     def keep(
         self,
@@ -74,7 +76,7 @@ class FieldRanking:
         return kept
 
     def to_frame(self) -> Any:
-        """Return a Polars frame with the columns field, score, std, method."""
+        """Return a Polars frame with the columns field, score, std, method, and perhaps by."""
         import polars as pl
 
         return pl.DataFrame(
@@ -83,6 +85,7 @@ class FieldRanking:
                 "score": self.scores,
                 "std": self.std,
                 "method": [self.method] * len(self.fields),
+                **({"by": self.by} if self.by else {}),
             }
         )
 
@@ -124,6 +127,7 @@ def rank_fields(
     scores = importance(model, rows, "fields", method, seed, **options)
     names = np.array(rows.encoder.schema.names)
     order = np.lexsort((names, -scores.score))
+    by = tuple(scores.by[i] for i in order) if scores.by else ()
     return FieldRanking(
-        tuple(names[order].tolist()), scores.score[order], scores.std[order], method
+        tuple(names[order].tolist()), scores.score[order], scores.std[order], method, by
     )

@@ -84,7 +84,7 @@ class Renewal:
 
         Args:
             fields: positions in the schema.
-            at: which rows, shape (m,).
+            at: which rows, each once, increasing where they are all, shape (m,).
             orders: field → for each of R shuffles and m rows the place in ``at`` whose value is
                 read, shape (R, m).
         """
@@ -100,13 +100,14 @@ class Renewal:
             step = max(1, min(AT_ONCE // len(drawn), self.block.rows_at_once))
             for start in range(0, len(at), step):
                 part = slice(start, start + step)
-                here = at[part]
+                # Of all rows a block is seen as it lies.
+                here = part if len(at) == len(self.rows) else at[part]
                 total = self._sums(here)
                 for change in changes:
                     change(part, total, self.logits[here])
             yield from ((f, change.scores) for f, change in zip(group, changes, strict=True))
 
-    def _sums(self, rows: Ints) -> F32:
+    def _sums(self, rows: Ints | slice) -> F32:
         if self.kept is not None:
             return self.kept[rows]
         return self.block(self.rows.codes[rows], self.rows.shares[rows]).copy()
