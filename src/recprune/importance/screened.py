@@ -4,7 +4,7 @@ What has to be right is on which side of each wanted cut a field lies (by defaul
 ratios ¼, ½ and ¾), not its importance to the last digit. So all fields are scored by a surrogate
 (:mod:`recprune.importance.linearised`); those that stay undecided by permutation on some rows; the
 undecided ones among them on all rows by one shuffle, two, four, …, and what is left at the end has
-all the repeats of ``permutation``, and its scores to the last bit.
+all the repeats of ``permutation`` and its scores.
 
 *Confidence.* On some rows, an estimate is a mean over chunks of rows, each shuffled within itself
 and scored by its own AUC, the same ones for all fields, so that fields are compared by their
@@ -221,4 +221,5 @@ def _drops(held: HeldOut, fields: Ints, chunks: list[Ints]) -> F64:
     after = [
         [[held.auc(score[p], at[p]) for p in pieces] for score in scores] for _, scores in shuffled
     ]
-    return np.array(base) - np.array(after)
+    drops: F64 = np.array(base) - np.array(after)
+    return drops
