@@ -86,6 +86,14 @@ def test_few_rows_are_all_read() -> None:
     assert ranking.to_frame()["by"].to_list() == list(ranking.by)
 
 
+def test_where_all_are_kept_there_are_scores_all_the_same() -> None:
+    data = small_data(3000)
+    model = DeepFM(4, (8,), training=Training(epochs=1)).fit(data.train)
+    exact = importance(model, data.tune, "fields", "permutation").score
+    scores = importance(model, data.tune, "fields", "screened", keep_ratios=(1.0,)).score
+    np.testing.assert_allclose(scores, exact, atol=1e-6)
+
+
 def test_the_surrogate_is_exact_where_a_field_acts_linearly() -> None:
     """First order and FM are linear in one field's embedding, numbers between knots included."""
     data = small_data(3000)

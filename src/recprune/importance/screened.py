@@ -117,7 +117,7 @@ class Screen:
     """
 
     def __init__(self, counts: list[int], n: int) -> None:
-        self.counts = sorted(set(counts) - {n})
+        self.counts = sorted(set(counts))
         #: 1 = above, −1 = below, 0 = undecided; shape (cuts, fields).
         self.side = np.zeros((len(self.counts), n), np.int8)
         self.score, self.std, self.by = np.zeros(n), np.zeros(n), [""] * n
