@@ -42,10 +42,13 @@ NOT_BY_WEIGHT = {
     "sfs": "an absolute slope tells how far a field moves the output, not whether to the good",
     "shark": "likewise",
 }
+#: What a copy knows too, nobody misses: it is the method's very question.
+BLIND_TO_COPIES = {"drop_and_retrain"}
 
 USEFUL = {"colour", "gap", "size", "tags"}
 NOISE = {"empty", "flat", "many", "number", "vector"}
-TRAINING = Training(epochs=6, patience=6)
+#: Few and long steps: methods that train again do so ten times in a test.
+TRAINING = Training(epochs=3, learning_rate=1e-2)
 
 
 @cache
@@ -134,7 +137,10 @@ def duplicated() -> tuple[Dataset, Ranker]:
 def test_of_a_column_that_is_there_twice_one_is_found(method: str) -> None:
     data, model = duplicated()
     scores = named(data, scored(method, data, model))
-    assert best(scores, {"colour", "again"}) > best(scores, NOISE), scores
+    if method in BLIND_TO_COPIES:
+        assert best(scores, {"colour", "again"}) < by_name(method)["colour"] / 2
+    else:
+        assert best(scores, {"colour", "again"}) > best(scores, NOISE), scores
 
 
 @pytest.mark.parametrize("method", FIELD_METHODS)

@@ -6,10 +6,12 @@ from recprune.importance import (
     gates,
     linear,
     permutation,
+    retraining,
     screened,
     sensitivity,
     statistics,
     trees,
+    wrappers,
 )
 from recprune.importance.base import METHODS, Method, Scores, importance
 from recprune.importance.evidence import Evidence
@@ -28,8 +30,10 @@ __all__ = [
     "linear",
     "permutation",
     "rank_fields",
+    "retraining",
     "screened",
     "sensitivity",
     "statistics",
     "trees",
+    "wrappers",
 ]
