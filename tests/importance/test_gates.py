@@ -23,7 +23,7 @@ from recprune.importance.gates.lpfs import SmoothedLaw, shrunk
 from recprune.importance.gates.places import places_of
 from recprune.importance.gates.shuffle_gate import ShuffleLaw
 from recprune.metrics import log_loss_of_logits
-from recprune.models import DeepFM, FwFM, Ranker, Training
+from recprune.models import DeepFM, FwFM, Ranker, SharedBottom, Training
 from tests.planted import small_data
 
 GATES = ["shuffle_gate", "hard_concrete", "autofield", "lpfs", "lpfs++", "dropout"]
@@ -116,6 +116,14 @@ def test_options_out_of_range_are_refused(gate: str, model: Ranker, data: Datase
     for name, value in bad.items():
         with pytest.raises(ParameterError, match=f"'{name}' parameter"):
             importance(model, data, "fields", gate, **{name: value})
+
+
+def test_a_model_of_two_labels_has_gates_too() -> None:
+    two = small_data(second_label=True)
+    model = SharedBottom(4, (8,), training=Training(epochs=3)).fit(two.train, two.tune)
+    score = importance(model, two, "fields", "shuffle_gate").score
+    names = np.array(model.encoder.schema.names)[np.argsort(-score)]
+    assert set(names[:2]) == {"colour", "size"}
 
 
 def test_pairs_and_dims_have_gates_too(data: Dataset) -> None:
@@ -253,10 +261,11 @@ def test_strength_is_in_units_of_what_the_model_explains(model: Ranker, data: Da
     split = model.aligned(data.tune)
     places = places_of(model, model.net, [model.layout.axis("fields")])
     pupil = Pupil(model, split, places, ShuffleLaw(), Course(), 0)
-    rate = split.label.mean()
-    entropy = -rate * np.log(rate) - (1 - rate) * np.log(1 - rate)
+    mean = model.predict(split.rows).mean(dtype=np.float64)
+    constant = np.full(len(split), np.log(mean / (1 - mean)))
+    guess = log_loss_of_logits(split.label, constant)
     own = log_loss_of_logits(split.label, model.logits(split.rows))
-    assert pupil.explained == pytest.approx(entropy - own, rel=1e-4)
+    assert pupil.explained == pytest.approx(guess - own, rel=1e-4)
 
 
 def test_gates_see_the_weights_as_they_will_score(model: Ranker, data: Dataset) -> None:

@@ -16,11 +16,12 @@ class Course:
 
     Args:
         strength: λ of the penalty λ · mean over units of how open they are, at the end; in units of
-            what the model explains (the loss of a constant minus its own, on the rows that gates
-            learn on), so that one value serves rare and common labels, few and many units.
+            what the model explains (the loss of its mean probability minus its own, on the rows that
+            gates learn on), so that one value serves rare and common labels, few and many units.
         anneal: how many times larger λ is at the end than at the start, growing geometrically, so
             that units close in the order of their worth; 1 = λ is constant.
-        steps: gate steps; 300 batches are about one epoch of training.
+        steps: gate steps, a batch each; 300 are one pass over 40,000 held-out rows or more, and
+            several passes over fewer.
         train_weights: whether the weights of the copy train along, on the training rows (a
             first-order bilevel problem); otherwise they stay as they were fitted.
 

@@ -151,19 +151,12 @@ class Pupil:
         return tap
 
     def _explained(self, model: Ranker, split: Split) -> float:
-        """Return how much smaller the model's loss is than a constant's."""
-        label, rows = split.label.astype(np.float64), split.extras.weight
-        weight = np.ones_like(label)
-        if rows is not None:
-            weight *= rows if label.ndim == 1 else rows[:, None]
-        weight[np.isnan(label)] = 0
-        share = np.sum(np.nan_to_num(label) * weight, axis=0) / np.sum(weight, axis=0)
-        share = np.clip(share, 1e-6, 1 - 1e-6)
-        constant = np.log(share / (1 - share))
-        everything = torch.arange(len(label))
-        guess = torch.from_numpy(np.broadcast_to(constant, label.shape).astype(np.float32))
+        """Return how much smaller the model's loss is than that of its mean probability."""
         output = torch.from_numpy(model.outputs(split.rows))
-        base, own = (float(self.objective.loss(o, everything)) for o in (guess, output))
+        constant = torch.logit(torch.sigmoid(output.double()).mean(dim=0), eps=1e-6).float()
+        every = torch.arange(len(output))
+        guess = constant.expand_as(output)
+        base, own = (float(self.objective.loss(o, every)) for o in (guess, output))
         return max(base - own, LEAST_EXPLAINED * base)
 
 
