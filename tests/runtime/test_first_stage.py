@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,10 @@ from recprune.errors import (
     ArtifactError,
     DataError,
     InputError,
-    MissingExtra,
     ParameterError,
     RecpruneWarning,
 )
-from recprune.runtime import Scorer, first_stage
+from recprune.runtime import Scorer, first_stage, lists
 from recprune.users import Users
 
 from .drafts import MODELS, random_model
@@ -40,7 +38,8 @@ def retriever_of(shop: Shop, name: str, seed: int = 1) -> Artifact:
         ("user_id", "item_id") if name == "fm" else tuple(shop.users.columns) + tuple(shop.items)
     )
     encoder = random_encoder(SHOP.only(names), seed, rows=len(shop.items["item_id"]))
-    artifact = random_model(encoder, RETRIEVERS[name], seed, dim=6)
+    # Wide layers: of narrow ones all units may be off, and many vectors alike.
+    artifact = random_model(encoder, RETRIEVERS[name], seed, dim=6, hidden=(32, 16))
     catalogue = Catalogue.build(encoder, shop.items, shop.items["item_id"])
     return replace(artifact, catalogue=catalogue.tensors())
 
@@ -51,15 +50,16 @@ def shop() -> Shop:
 
 
 @pytest.fixture
-def graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the graph be asked, however few the items are."""
-    monkeypatch.setattr(first_stage, "WORTH", 1)
+def few_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a query look at few vectors, as it does where there are very many."""
+    monkeypatch.setattr(lists, "SHARE", 0.2)
+    monkeypatch.setattr(lists, "WIDER", 1)
 
 
 @pytest.fixture
-def no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all products be formed, so that candidates are known exactly."""
-    monkeypatch.setattr(first_stage, "WORTH", N)
+def all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all products be formed, so that the candidates are known."""
+    monkeypatch.setattr(lists, "SHARE", 1)
 
 
 def positions(items: tuple[str, ...]) -> list[int]:
@@ -94,7 +94,7 @@ def two_stages(
     return sorted(near, key=lambda i: (-logits[i], i))[:k]
 
 
-@pytest.mark.usefixtures("no_graph")
+@pytest.mark.usefixtures("all_looked_at")
 @pytest.mark.parametrize("name", RETRIEVERS)
 @pytest.mark.parametrize(("asked", "holds"), ASKED)
 def test_the_ranker_chooses_among_the_best(
@@ -117,7 +117,7 @@ def test_the_ranker_chooses_among_the_best(
 
 @pytest.mark.parametrize("name", RETRIEVERS)
 @pytest.mark.parametrize(("asked", "holds"), ASKED)
-@pytest.mark.usefixtures("graph")
+@pytest.mark.usefixtures("few_looked_at")
 def test_with_all_items_as_candidates_the_answer_is_exact(
     shop: Shop, name: str, asked: dict[str, Any], holds: Any
 ) -> None:
@@ -134,11 +134,11 @@ def test_with_all_items_as_candidates_the_answer_is_exact(
 
 
 @pytest.mark.parametrize("name", RETRIEVERS)
-@pytest.mark.usefixtures("graph")
-def test_the_graph_finds_nearly_all_and_never_too_few(shop: Shop, name: str) -> None:
+@pytest.mark.usefixtures("few_looked_at")
+def test_most_candidates_are_found_and_never_too_few(shop: Shop, name: str) -> None:
     retriever = retriever_of(shop, name)
     scorer = Scorer(shop.artifact, first_stage=retriever, first_stage_k=TOP)
-    assert scorer.first_stage_recall(shop.users).index_mean > 0.9
+    assert 0.6 < scorer.first_stage_recall(shop.users).index_mean < 1
     for asked, holds in ASKED:
         left = sum(holds(i, shop) for i in range(N))
         for user in shop.users.ids[:8]:
@@ -151,7 +151,7 @@ def test_the_graph_finds_nearly_all_and_never_too_few(shop: Shop, name: str) -> 
             assert not seen & {*got}
 
 
-@pytest.mark.usefixtures("graph")
+@pytest.mark.usefixtures("few_looked_at")
 def test_what_the_retriever_likes_best_may_all_be_left_out(shop: Shop) -> None:
     """Its best 500 are denied, sought or seen: none of the next ones is missed for it."""
     retriever = retriever_of(shop, "towers")
@@ -163,10 +163,10 @@ def test_what_the_retriever_likes_best_may_all_be_left_out(shop: Shop) -> None:
     for asked in ({"deny": best}, {"seen": best}, {"candidates": order[500:]}):
         got = scorer.recommend(record, TOP, **asked).items
         assert len(got) == TOP
-        assert len({*got} & next_ones) >= 0.9 * TOP
+        assert len({*got} & next_ones) >= 0.8 * TOP
 
 
-@pytest.mark.usefixtures("graph")
+@pytest.mark.usefixtures("few_looked_at")
 def test_the_same_bytes_every_time_and_in_every_thread(shop: Shop) -> None:
     retriever = retriever_of(shop, "towers")
     one, two = (Scorer(shop.artifact, first_stage=retriever, first_stage_k=99) for _ in range(2))
@@ -178,13 +178,13 @@ def test_the_same_bytes_every_time_and_in_every_thread(shop: Shop) -> None:
         got = two.recommend_user(shop.users, users[number % len(users)], 9)
         return got.items == wanted.items and np.array_equal(got.scores, wanted.scores)
 
-    # The first of them build the graph.
+    # The first of them make the lists.
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(600)))
     assert one.first_stage_recall(shop.users, seed=3) == two.first_stage_recall(shop.users, seed=3)
 
 
-@pytest.mark.usefixtures("no_graph")
+@pytest.mark.usefixtures("all_looked_at")
 def test_unknown_users_and_records(shop: Shop) -> None:
     retriever = retriever_of(shop, "towers")
     scorer = Scorer(shop.artifact, first_stage=retriever, first_stage_k=TOP)
@@ -230,7 +230,7 @@ def without(artifact: Artifact, kept: range) -> Artifact:
     return replace(artifact, catalogue=Catalogue(ids, columns, shares).tensors())
 
 
-@pytest.mark.usefixtures("no_graph")
+@pytest.mark.usefixtures("all_looked_at")
 def test_catalogues_may_differ(shop: Shop) -> None:
     old = without(retriever_of(shop, "towers"), range(150, N))
     with pytest.warns(RecpruneWarning, match=r"lacks 150 of the ranker's 2000 items"):
@@ -288,28 +288,31 @@ def test_recall_is_that_of_the_lists(shop: Shop) -> None:
         exact.first_stage_recall(shop.users)
 
 
+@pytest.mark.usefixtures("few_looked_at")
 def test_memory_and_warm_up(shop: Shop) -> None:
-    scorer = Scorer(shop.artifact, first_stage=retriever_of(shop, "towers"))
+    retriever = retriever_of(shop, "towers")
+    scorer = Scorer(shop.artifact, first_stage=retriever, first_stage_k=TOP)
     alone = Scorer(shop.artifact)
     before = scorer.bytes_in_memory
     assert before > alone.bytes_in_memory
     for each in (scorer, alone):
         each.warm_up()
-    # 2,000 vectors of 3 numbers, and 16 neighbours each of 4 bytes at least.
     grown = (
         scorer.bytes_in_memory
         - before
         - (alone.bytes_in_memory - Scorer(shop.artifact).bytes_in_memory)
     )
-    assert grown >= N * (3 * 4 + 16 * 4)
-    made = scorer._first._made  # type: ignore[union-attr]
+    assert scorer._first is not None
+    made = scorer._first._made
+    assert made is not None
+    assert 500 < len(made.lists.vectors) < N, "alike items are one vector"
+    # Vectors of 3 numbers, and a position an item and a vector.
+    assert grown >= len(made.lists.vectors) * (3 * 4 + 8) + N * 8
     scorer.recommend_user(shop.users, "1")
-    assert scorer._first._made is made  # type: ignore[union-attr]
+    assert scorer._first._made is made
 
 
-def test_what_is_no_first_stage_is_refused(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_is_no_first_stage_is_refused(shop: Shop) -> None:
     retriever = retriever_of(shop, "towers")
     for model in ("mlp", "cross", "towers_wide"):
         other = random_shop(MODELS[model], 1, n_items=N).artifact
@@ -336,9 +339,6 @@ def test_what_is_no_first_stage_is_refused(
     scorer = Scorer(shop.artifact, first_stage=replace(retriever, state={**retriever.state, **bad}))
     with pytest.raises(ArtifactError, match="vector that is no numbers"), np.errstate(all="ignore"):
         scorer.recommend({})
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(MissingExtra, match=r"recprune\[retrieve\]"):
-        Scorer(shop.artifact, first_stage=retriever)
 
 
 def test_folders_are_loaded_and_checked(shop: Shop, tmp_path: Path) -> None:

@@ -1,16 +1,11 @@
-"""The first of two stages: the items near a user in a retriever's space, found by a graph.
+"""The first of two stages: the items near a user in a retriever's space.
 
 Of a catalogue of millions, a ranker without bounds scores every item. Here a retriever chooses N of
 them, and the ranker ranks these alone. A retriever's score is an inner product ⟨u, v⟩, so that its
-best items are the nearest vectors; a graph of neighbours (Malkov and Yashunin 2018, *HNSW*) finds
-nearly all of them by looking at some thousands.
+best items are found without forming all products (:mod:`recprune.runtime.lists`).
 
-Named axes: n items that both catalogues have, R of them that the retriever tells apart, V numbers of
-a vector.
-
-A graph finds what is near, not what is allowed. So it is asked for more where items are left out, and
-for more again where too few are left; where that comes near to all items, the product with all R
-vectors is formed instead, which is exact.
+Named axes: n items of the ranker, R vectors of those that the retriever tells apart, V numbers of a
+vector.
 """
 
 from __future__ import annotations
@@ -19,48 +14,33 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import progress, require
 from recprune.artifact import Artifact
 from recprune.catalogue import Catalogue
 from recprune.errors import ArtifactError, DataError, InputError, RecpruneWarning
 from recprune.runtime.choice import Choice
 from recprune.runtime.heads import FirstHead, TowersHead
 from recprune.runtime.items import Items
+from recprune.runtime.lists import Lists
 from recprune.runtime.ranking import Ranking
 from recprune.runtime.tensors import F32
 from recprune.runtime.weights import Weights
-from recprune.topk import check_k, top_k
+from recprune.topk import check_k
 from recprune.users import Users
 
 __all__ = ["FirstStage"]
 
 Places = NDArray[np.intp]
-#: Neighbours of a vector in the graph, and how many are looked at while it is built.
-NEIGHBOURS, LOOKED_AT = 16, 128
-#: A graph that is asked for more than one in so many vectors takes longer than all products do:
-#: of 1,000,000 vectors of 32 numbers, for 16,000.
-WORTH = 64
-#: Vectors that are entered at once, so that a bar can move; of fewer than SOON none is shown.
-STEP, SOON = 2048, 16_384
-
-
-class _Made(NamedTuple):
-    """What is computed at first use."""
-
-    items: Items
-    vectors: F32
-    graph: Any
 
 
 class FirstStage:
     """A retriever's items by id, and the way from a user to the best of them.
 
-    Items that the retriever lacks are candidates of every request: it cannot tell their worth, and
+    The ranker's items that the retriever lacks are candidates of every request: it cannot tell their worth, and
     a new item would be shown to nobody. Those that it alone has are ignored.
 
     Args:
@@ -71,15 +51,12 @@ class FirstStage:
     Raises:
         InputError: no retriever, or one without a catalogue; or no item is in both catalogues.
         ParameterError: ``size`` is not a positive whole number.
-        MissingExtra: usearch is not installed.
     """
 
     def __init__(self, artifact: Artifact, catalogue: Catalogue, size: int) -> None:
         check_k(size, "load", "first_stage_k")
         if not artifact.catalogue:
             raise InputError(f"The first stage has no catalogue: {RETRIEVERS}")
-        # Before anything long is begun.
-        self._usearch = require("usearch.index", "retrieve")
         self.size, self.n_items = int(size), len(catalogue)
         own = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
         schema, weights = artifact.encoder.schema, Weights(artifact)
@@ -95,7 +72,7 @@ class FirstStage:
                 "Train both on tables with the same item ids."
             )
         chosen, self._place = (np.array(places, np.intp) for places in zip(*shared, strict=True))
-        lacking = np.ones(len(catalogue), bool)
+        lacking = np.ones(self.n_items, bool)
         lacking[self._place] = False
         #: Positions of the items that the retriever lacks.
         self.lacking: Places = np.flatnonzero(lacking)
@@ -116,17 +93,11 @@ class FirstStage:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the retriever's weights and, once they are made, its vectors and the graph."""
-        made = self._made
-        return self._weights_bytes + (
-            0 if made is None else made.vectors.nbytes + int(made.graph.memory_usage)
-        )
+        """Bytes of the retriever's weights and, once they are made, of its lists of vectors."""
+        return self._weights_bytes + (0 if self._made is None else self._made.nbytes)
 
     def make(self) -> None:
-        """Compute the vectors and build the graph, if that is not done: some minutes a million.
-
-        One thread enters the vectors in one order: the same answers every time.
-        """
+        """Compute the vectors and put them into lists, if that is not done: seconds a million."""
         self._ready()
 
     def record(self, users: Users, index: int) -> dict[str, Any]:
@@ -166,29 +137,19 @@ class FirstStage:
         Args:
             record: see :meth:`narrowed`.
             choice: likewise.
-            exact: whether they shall be exactly the retriever's best, or what the graph finds.
+            exact: whether they shall be exactly the retriever's best, or what the lists find.
 
         Returns:
             As many as candidates are wanted; None where no more may be returned: all of them are.
         """
-        open_ = choice.open(self.n_items)
-        left, wanted = int(np.count_nonzero(open_[self._place])), max(self.size, choice.k)
+        made, open_ = self._ready(), choice.open(self.n_items)
+        wanted = max(self.size, choice.k)
+        rows, left = made.allowed(choice, open_)
         if left <= wanted:
             return None
-        made, vector = self._ready(), self._vector(record)
-        # Were the open ones spread evenly, so many would hold as many as are wanted.
-        closed = len(self._place) - left
-        asked = min(wanted + closed, wanted * len(self._place) // left * 5 // 4)
-        while not exact and asked * WORTH <= len(made.vectors):
-            rows = made.graph.search(vector, asked, threads=1).keys.astype(np.intp)
-            found = self._place[made.items.members(rows)[0]]
-            found = found[open_[found]]
-            if len(found) >= wanted:
-                return found[:wanted]
-            asked *= 4
-        own = np.flatnonzero(open_[self._place])
-        scores = made.vectors @ vector
-        return self._place[own[top_k(scores[made.items.row_of[own]], wanted)]]
+        # A row that is allowed stands for at least one item that may be returned.
+        best = made.items(made.lists.best(self._vector(record), wanted, rows, exact=exact))
+        return best[open_[best]][:wanted]
 
     def _vector(self, record: Mapping[str, Any]) -> F32:
         """Return the user's vector, (V,)."""
@@ -204,33 +165,83 @@ class FirstStage:
         if self._made is None:
             with self._lock:
                 if self._made is None:
-                    self._made = self._make()
+                    encoder, block = self._ranking.item
+                    catalogue = self._ranking.catalogue
+                    items = Items(catalogue, encoder, block, self._to_vectors, None, near=False)
+                    self._made = _Made(items, self._place, self.n_items)
         return self._made
 
-    def _make(self) -> _Made:
-        encoder, block = self._ranking.item
-        catalogue = self._ranking.catalogue
-        items = Items(catalogue, encoder, block, self._to_vectors, None, near=False)
+
+class _Made:
+    """The vectors that differ, in lists, and the items that each stands for.
+
+    Args:
+        items: the retriever's, without the ranker's lacking ones.
+        place: the position of each among the ranker's.
+        n_items: of the ranker.
+
+    Raises:
+        ArtifactError: a vector that is not finite.
+    """
+
+    def __init__(self, items: Items, place: Places, n_items: int) -> None:
         vectors = items.kept
         assert vectors is not None
         if not np.isfinite(vectors).all():
             raise ArtifactError("The first stage gives an item a vector that is no numbers.")
-        graph = self._usearch.Index(
-            ndim=vectors.shape[1],
-            metric="ip",
-            dtype="f32",
-            connectivity=NEIGHBOURS,
-            expansion_add=LOOKED_AT,
+        # In the order of each one's first item, by which ties go.
+        first = np.full(len(vectors), n_items)
+        np.minimum.at(first, items.row_of, place)
+        order = np.argsort(first)
+        self.lists = Lists(vectors[order])
+        row = np.empty(len(vectors), np.intp)
+        row[order[self.lists.order]] = np.arange(len(vectors))
+        #: Each of the ranker's items' row, −1 where the retriever lacks it.
+        self.row_of = np.full(n_items, -1)
+        self.row_of[place] = row[items.row_of]
+        self.known = len(place)
+        self.counts = np.bincount(self.row_of[place], minlength=len(vectors))
+        self._ends = np.append(0, np.cumsum(self.counts))
+        self._items = np.argsort(self.row_of, kind="stable")[n_items - len(place) :]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the lists and of what leads from items to vectors and back."""
+        arrays = (self.row_of, self.counts, self._ends, self._items)
+        return self.lists.nbytes + sum(array.nbytes for array in arrays)
+
+    def items(self, rows: Places) -> Places:
+        """Return the ranker's items that these rows stand for, row by row."""
+        if len(self._items) == len(self.counts):
+            return self._items[rows]
+        return np.concatenate(
+            [self._items[self._ends[r] : self._ends[r + 1]] for r in rows.tolist()]
         )
-        starts = range(0, len(vectors), STEP)
-        keys = np.arange(len(vectors), dtype=np.uint64)
-        shown = len(vectors) > SOON
-        text = "first stage's graph"
-        for start in progress(starts, text, len(starts)) if shown else starts:
-            part = slice(start, start + STEP)
-            # It reads the vectors where they are.
-            graph.add(keys[part], vectors[part], copy=False, threads=1)
-        return _Made(items, vectors, graph)
+
+    def allowed(
+        self, choice: Choice, open_: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_] | None, int]:
+        """Return which rows have an item that may be returned, None = all; and count such items.
+
+        Args:
+            choice: among which items.
+            open_: the same as a mask, (n,).
+        """
+        if choice.only is not None:
+            rows = self.row_of[np.flatnonzero(open_)]
+            rows = rows[rows >= 0]
+            mask = np.zeros(len(self.counts), bool)
+            mask[rows] = True
+            return mask, len(rows)
+        rows = self.row_of[np.unique(choice.without)]
+        rows, closed = np.unique(rows[rows >= 0], return_counts=True)
+        shut = rows[closed == self.counts[rows]]
+        left = self.known - int(closed.sum())
+        if not len(shut):
+            return None, left
+        mask = np.ones(len(self.counts), bool)
+        mask[shut] = False
+        return mask, left
 
 
 RETRIEVERS = (

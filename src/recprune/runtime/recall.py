@@ -25,7 +25,7 @@ class FirstStageRecall:
     Args:
         mean: share of the exact answer's k items that two stages return too.
         standard_error: of this mean.
-        index_mean: share of the retriever's exact best candidates that its graph finds.
+        index_mean: share of the retriever's exact best candidates that its lists find.
         index_standard_error: of this mean.
         users: how many were asked; those with no item left to recommend are not counted.
 

@@ -90,14 +90,14 @@ class Scorer:
     @property
     def bytes_in_memory(self) -> int:
         """Bytes of the weights as arranged for scoring, of the cached item side, and of the first
-        stage: the retriever's weights and, after its first use, its items' vectors and graph."""
+        stage: the retriever's weights and, after its first use, its items' vectors."""
         cached = 0 if self._ranking is None else self._ranking.nbytes
         first = 0 if self._first is None else self._first.nbytes
         return self._weights.nbytes + self._fused.nbytes + cached + first
 
     def warm_up(self) -> bool:
         """Load the compiled kernels now, as a server does before its first request; and build the
-        first stage's graph, if there is a first stage.
+        first stage's lists, if there is a first stage.
 
         Without it NumPy answers the first requests, and the kernels are loaded when there have been
         so many that this pays (:class:`recprune.runtime.demand.OnDemand`). Both give the same
@@ -274,6 +274,9 @@ class Scorer:
             raise ParameterError.of("user_ids", "recommend_users", "several user ids", user_ids)
         ranking, number = self._catalogue(), self._label(label, "recommend_users")
         choice, answers = ranking.choice(k, **among), []
+        # One by one: bounds leave 2 to 3 % of the rows to be scored, others for each user. Eight at
+        # a time, which reads each row once and scores all, took 10 ms a user instead of 3 (the
+        # benchmark's planted model, 100,000 items, 200 users), and 31 ms instead of 9 (the demo's).
         for user_id in user_ids:
             index = users.index(user_id)
             own = choice.also_without(ranking.seen(users, index if exclude_seen else None))
@@ -375,7 +378,6 @@ def load(
         ArtifactError: not an artefact, or one that was changed, cut short or made by a newer
             recprune.
         InputError: the first stage is no retriever, or shares no item with this model's catalogue.
-        MissingExtra: a first stage, and usearch is not installed (extra ``retrieve``).
     """
     retriever = None if first_stage is None else read_artifact(Path(first_stage))
     artifact = read_artifact(Path(path))
