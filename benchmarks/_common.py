@@ -28,7 +28,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Claim", "PeerProcess", "Timing", "alternate", "environment", "main", "peer"]
+__all__ = [
+    "Claim",
+    "PeerProcess",
+    "Timing",
+    "alternate",
+    "environment",
+    "main",
+    "one_thread",
+    "peer",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recprune", "numpy", "numba", "torch", "polars", "scikit-learn", "lightgbm")
@@ -215,6 +224,17 @@ def main(
     for claim in result["claims"]:
         against = f"  against {claim['peer']}" if claim["peer"] else ""
         print(f"  {claim['id']:<40} {claim['value']:.4g} {claim['unit']}{against}")
+
+
+def one_thread(name: str) -> None:
+    """Start a benchmark again with one BLAS thread and the machine's own kernel, unless it is so.
+
+    These settings count where NumPy is imported.
+    """
+    alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    own = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | alone
+    if own != os.environ:
+        os.execve(sys.executable, [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], own)
 
 
 def _python(folder: str) -> str:

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._catalogue_peers import SCRIPT, write_arrays
-from benchmarks._common import Claim, PeerProcess, Timing, main
+from benchmarks._common import Claim, PeerProcess, Timing, main, one_thread
 from benchmarks._planted import trained
 from recprune import __version__
 from recprune.artifact import Artifact, folder_written_whole, read_artifact
@@ -246,11 +246,5 @@ def measure(quick: bool) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    own = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | alone
-    if own != os.environ:
-        # They count where NumPy is imported: start again.
-        os.execve(
-            sys.executable, [sys.executable, "-m", "benchmarks.catalogue", *sys.argv[1:]], own
-        )
+    one_thread("catalogue")
     main("catalogue", measure)
