@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recprune.errors import RecpruneError, RecpruneWarning
     from recprune.evaluation import verdict
     from recprune.export import export_onnx
+    from recprune.foreign import ModulePlan, dims, neurons, plan, restore, rows
     from recprune.importance import FieldRanking, rank_fields
     from recprune.layout import Layout, Plan, shrink
     from recprune.models import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         run,
         tune,
     )
-    from recprune.pruning import plan, prune
+    from recprune.pruning import prune
     from recprune.runtime import load
     from recprune.schema import Field, Schema
     from recprune.selector import FeatureSelector
@@ -88,7 +89,12 @@ _HOMES = {
     "baselines": "pipeline",
     "run": "pipeline",
     "tune": "pipeline",
-    "plan": "pruning",
+    "ModulePlan": "foreign",
+    "dims": "foreign",
+    "neurons": "foreign",
+    "plan": "foreign",
+    "restore": "foreign",
+    "rows": "foreign",
     "prune": "pruning",
     "load": "runtime",
     "Field": "schema",
@@ -114,6 +120,7 @@ __all__ = [
     "FwFM",
     "Hidden",
     "Layout",
+    "ModulePlan",
     "Negatives",
     "Penalty",
     "Plan",
@@ -128,13 +135,17 @@ __all__ = [
     "baselines",
     "compare",
     "compare_procedures",
+    "dims",
     "evaluate",
     "export_onnx",
     "load",
     "minimise",
+    "neurons",
     "plan",
     "prune",
     "rank_fields",
+    "restore",
+    "rows",
     "run",
     "shrink",
     "tune",

@@ -15,7 +15,7 @@ from recprune.errors import InputError
 
 __all__ = ["file_written_whole", "folder_written_whole"]
 
-MARKS = ("config.json", "report.json", "users.json", "data.json")
+MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json")
 
 
 @contextlib.contextmanager
