@@ -31,6 +31,8 @@ class Field:
         of: the column of dates that this field is a part of; None = a column of its own.
         part: which part: ``"hour"``, ``"weekday"``, ``"month"``, or ``"age"``, the days from the
             date to the row's time (without a time column: from 1970 to the date).
+        group: name shared by columns that tell the same, as a price in two currencies: they are
+            ranked as one, and one of them is kept; None = on its own.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Field:
     by: str | None = None
     of: str | None = None
     part: DatePart | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for attribute, allowed in (("kind", get_args(Kind)), ("source", get_args(Source))):
@@ -130,7 +133,12 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dictionary; ``from_json`` reads it back."""
-        return asdict(self)
+        plain = asdict(self)
+        for field in plain["fields"]:
+            # As it was written before there were groups, so that older versions read it.
+            if field["group"] is None:
+                del field["group"]
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schema:

@@ -25,6 +25,7 @@ RECORDS = {
     "Candidate",  # one round of the search, as it is reported
     "Catalogue",  # the arrays of catalogue.safetensors, as read
     "Field",  # one column of a schema: a name, a kind, and what is left at its default
+    "FieldRanking",  # what ranking fields found: names, scores, and where they come from
     "FieldRule",  # one field's table in schema.toml
     "Finding",  # one line of what the checks found
     "Schema",  # the columns of a table by their roles

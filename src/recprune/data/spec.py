@@ -22,7 +22,7 @@ __all__ = ["Spec", "read_spec"]
 ROLES = ("label", "user", "item", "time", "weight")
 LABELS = ("label_threshold", "negative_rate", "negatives")
 KEYS = (*ROLES, "other_labels", "drop", "fields", *RULES, *LABELS)
-PROPERTIES = ("kind", "source", "sensitive", "cost", "by", "of", "part")
+PROPERTIES = ("kind", "source", "sensitive", "cost", "by", "of", "part", "group")
 FIELD_KEYS = (*PROPERTIES, "parts", *RULES)
 
 
@@ -122,7 +122,7 @@ def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> 
         schema: a ``Schema`` (exactly these fields), a path to ``schema.toml``, or the same as a
             dictionary: ``label``, ``user``, ``item``, ``time``, ``weight``, ``other_labels``,
             ``drop``, and ``fields``, a table of
-            ``kind``, ``source``, ``sensitive``, ``cost``, ``by`` and the keys of
+            ``kind``, ``source``, ``sensitive``, ``cost``, ``by``, ``group`` and the keys of
             :class:`recprune.data.rules.FieldRule` for each named field; the rest is inferred. A
             ``kind`` of ``"date"`` is read as its ``parts`` (hour, weekday, month, age). The rules'
             keys at the top hold for all fields. ``label_threshold``, ``negative_rate`` and
@@ -208,6 +208,9 @@ def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
     Field(name, "numeric" if date else kind, source, by=stated.get("by"), of=of, part=part)
     if not isinstance(stated.get("sensitive", False), bool):
         raise SchemaError(f"{owner}, field {name!r}: 'sensitive' must be true or false.")
+    group = stated.get("group")
+    if group is not None and not (isinstance(group, str) and group):
+        raise SchemaError(f"{owner}, field {name!r}: 'group' must be a name. Got {group!r}.")
     cost = stated.get("cost")
     if cost is not None and (
         isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < math.inf

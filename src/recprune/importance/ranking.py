@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 from recprune._support import require
 from recprune.data import Dataset, Split
 from recprune.errors import ParameterError, nearest
-from recprune.importance.base import importance
+from recprune.importance.association import Groups, groups_of
+from recprune.importance.base import METHODS, importance
 from recprune.importance.evidence import Evidence
+from recprune.importance.joint import scored_jointly
 from recprune.models import Ranker
 
 __all__ = ["FieldRanking", "rank_fields"]
+
+OWNER = "FieldRanking.keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,9 @@ class FieldRanking:
         std: standard errors, shape (n_fields,).
         method: how they were scored.
         by: what each field was scored by, where the method has several ways; else empty.
+        costs: what the fields cost that state it.
+        groups: fields that were scored as one. The first of each stands for it: of the others, which
+            follow in the order in which they would take its place, none is kept beside it.
     """
 
     fields: tuple[str, ...]
@@ -35,6 +43,8 @@ class FieldRanking:
     std: NDArray[np.float64]
     method: str
     by: tuple[str, ...] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)
+    groups: tuple[tuple[str, ...], ...] = ()
 
     def keep(
         self,
@@ -42,32 +52,49 @@ class FieldRanking:
         ratio: float | None = None,
         count: int | None = None,
         threshold: float | None = None,
-        protect: tuple[str, ...] = (),
+        cost: float | None = None,
+        protect: Sequence[str] = (),
+        force: Sequence[str] = (),
     ) -> tuple[str, ...]:
-        """Return the fields to keep: a share, a count, or all scores above a threshold.
+        """Return the fields to keep, best first. Exactly one of the first four is given.
 
-        Exactly one of the three is given; ``protect`` names fields that stay in any case.
+        Args:
+            ratio: share of all fields, in (0, 1].
+            count: how many fields.
+            threshold: fields that score above it.
+            cost: most that the kept fields may cost together, by the schema's ``cost``; a field
+                that states none is free. Best first: a field that does not fit is passed over.
+                Not by importance per cost, since scores of most methods are not amounts: they do
+                not add up, and their zero means nothing.
+            protect: fields that stay in any case, also beyond the count; under ``cost`` they are
+                paid first.
+            force: fields that go in any case.
 
         Raises:
-            ParameterError: none or several are given, or one is out of range.
+            ParameterError: none or several of the four are given, or one is out of range; a name in
+                ``protect`` or ``force`` is no field, or is in both; or nothing is left.
         """
-        given = [x for x in (ratio, count, threshold) if x is not None]
+        wanted = {"ratio": ratio, "count": count, "threshold": threshold, "cost": cost}
+        given = [name for name, value in wanted.items() if value is not None]
         if len(given) != 1:
-            raise ParameterError(
-                "FieldRanking.keep needs exactly one of ratio, count and threshold."
-            )
+            constraint = "given alone: exactly one of ratio, count, threshold and cost"
+            raise ParameterError.of(" and ".join(given) or "ratio", OWNER, constraint, wanted)
+        open_ones = self.allowed(protect, force)
+        if cost is not None:
+            return self._affordable(open_ones, cost, protect)
         n = len(self.fields)
         if ratio is not None:
-            if not 0 < ratio <= 1:
-                raise ParameterError.of("ratio", "FieldRanking.keep", "a float in (0, 1]", ratio)
+            if isinstance(ratio, bool) or not 0 < ratio <= 1:
+                raise ParameterError.of("ratio", OWNER, "a float in (0, 1]", ratio)
             count = max(1, round(ratio * n))
-        if count is not None and not (isinstance(count, int) and 1 <= count <= n):
-            raise ParameterError.of("count", "FieldRanking.keep", f"an int in [1, {n}]", count)
-        for name in protect:
-            if name not in self.fields:
-                raise ParameterError(f"Cannot protect {name!r}.{nearest(name, self.fields)}")
-        above = self.scores > threshold if threshold is not None else np.arange(n) < (count or 0)
-        kept = tuple(f for f, a in zip(self.fields, above, strict=True) if a or f in protect)
+        if count is not None:
+            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= n:
+                raise ParameterError.of("count", OWNER, f"an int in [1, {n}]", count)
+            best = open_ones[:count]
+        else:
+            scores = dict(zip(self.fields, self.scores.tolist(), strict=True))
+            best = tuple(f for f in open_ones if scores[f] > threshold)
+        kept = tuple(f for f in open_ones if f in best or f in protect)
         if not kept:
             raise ParameterError(
                 f"No field scores above the threshold {threshold}; the best scores "
@@ -75,10 +102,68 @@ class FieldRanking:
             )
         return kept
 
+    def allowed(self, protect: Sequence[str] = (), force: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the fields that may be kept, best first: all but those that are forced out, and of
+        a group the first that is not, or the protected ones.
+
+        Raises:
+            ParameterError: a name is no field, or is to stay and to go; or no field is left.
+        """
+        for verb, names in (("protect", protect), ("force", force)):
+            for name in names:
+                if name not in self.fields:
+                    raise ParameterError(f"Cannot {verb} {name!r}.{nearest(name, self.fields)}")
+        if both := [name for name in protect if name in force]:
+            raise ParameterError(
+                f"Field {both[0]!r} is named in protect (stay in any case) and in force (go in any "
+                "case). Name it in one of them."
+            )
+        passed = set(force)
+        for group in self.groups:
+            open_ones = [name for name in group if name not in force]
+            stays = [name for name in open_ones if name in protect] or open_ones[:1]
+            passed |= {name for name in group if name not in stays}
+        left = tuple(name for name in self.fields if name not in passed)
+        if not left:
+            raise ParameterError("force names every field, and one at least has to stay.")
+        return left
+
+    def group_of(self, name: str) -> tuple[str, ...]:
+        """Return the fields that were scored as one with a field, itself among them."""
+        return next((group for group in self.groups if name in group), (name,))
+
+    def _affordable(
+        self, names: Sequence[str], budget: float, protect: Sequence[str]
+    ) -> tuple[str, ...]:
+        if isinstance(budget, bool) or not budget >= 0:
+            raise ParameterError.of("cost", OWNER, "a number ≥ 0", budget)
+        if not self.costs:
+            raise ParameterError(
+                "FieldRanking.keep(cost=…) needs fields that state a cost, and none does. State it "
+                "in the schema: cost = 12.5 under [fields.NAME]."
+            )
+        price = {name: self.costs.get(name, 0.0) for name in names}
+        spent = sum(price[name] for name in protect)
+        if spent > budget:
+            constraint = f"at least {spent:g}, what the protected fields cost"
+            raise ParameterError.of("cost", OWNER, constraint, budget)
+        kept = set(protect)
+        for name in names:
+            if name not in kept and spent + price[name] <= budget:
+                kept.add(name)
+                spent += price[name]
+        if not kept:
+            cheapest = min(price.values())
+            constraint = f"at least {cheapest:g}, what the cheapest field costs"
+            raise ParameterError.of("cost", OWNER, constraint, budget)
+        return tuple(name for name in names if name in kept)
+
     def to_frame(self) -> Any:
-        """Return a Polars frame with the columns field, score, std, method, and perhaps by."""
+        """Return a Polars frame with the columns field, score, std, method, and perhaps by, and group:
+        the field that stands for the field's group."""
         import polars as pl
 
+        heads = [self.group_of(name)[0] for name in self.fields]
         return pl.DataFrame(
             {
                 "field": self.fields,
@@ -86,6 +171,7 @@ class FieldRanking:
                 "std": self.std,
                 "method": [self.method] * len(self.fields),
                 **({"by": self.by} if self.by else {}),
+                **({"group": heads} if self.groups else {}),
             }
         )
 
@@ -108,6 +194,7 @@ def rank_fields(
     data: Dataset | Split,
     method: str = "permutation",
     seed: int = 0,
+    groups: Groups = "schema",
     **options: Any,
 ) -> FieldRanking:
     """Rank fields by importance.
@@ -118,16 +205,29 @@ def rank_fields(
             rows), which methods that learn halve.
         method: one of :data:`recprune.importance.METHODS`.
         seed: of the method's draws. Ties are broken by name, so column order does not matter.
+        groups: fields to score as one and keep one of: ``"schema"`` = as the schema names them
+            (``group`` of a field), ``"auto"`` = these, and fields that tell the same (see
+            :func:`recprune.importance.association.association`); name → fields; None = none.
         options: the method's own, such as ``repeats=``.
 
     Raises:
-        ParameterError: no such method, or one that needs a model where none is given.
+        ParameterError: no such method, one that needs a model where none is given, or one that
+            cannot score groups jointly; or groups that name no field, or one twice.
     """
     rows = Evidence.of(data, model)
-    scores = importance(model, rows, "fields", method, seed, **options)
+    found = groups_of(groups, rows, seed)
+    if found and method in METHODS:
+        scores, found = scored_jointly(model, rows, method, seed, found, **options)
+    else:
+        scores = importance(model, rows, "fields", method, seed, **options)
     names = np.array(rows.encoder.schema.names)
-    order = np.lexsort((names, -scores.score))
+    # Members follow their representative, each group's in its own order.
+    head = {name: group[0] for group in found for name in group}
+    place = {name: i for group in found for i, name in enumerate(group)}
+    heads = np.array([head.get(name, name) for name in names.tolist()])
+    places = np.array([place.get(name, 0) for name in names.tolist()])
+    order = np.lexsort((places, heads, -scores.score))
     by = tuple(scores.by[i] for i in order) if scores.by else ()
-    return FieldRanking(
-        tuple(names[order].tolist()), scores.score[order], scores.std[order], method, by
-    )
+    costs = {f.name: f.cost for f in rows.encoder.schema.fields if f.cost is not None}
+    ranked = tuple(names[order].tolist())
+    return FieldRanking(ranked, scores.score[order], scores.std[order], method, by, costs, found)

@@ -107,6 +107,8 @@ class RunConfig(BaseModel):
     """Share or count of fields to keep; none = chosen automatically on the gate rows."""
     protect: tuple[str, ...] = ()
     """Fields that stay in any case."""
+    force: tuple[str, ...] = ()
+    """Fields that go in any case; the full model has them still."""
     techniques: bool = True
     """Whether to compare single techniques at equal bytes."""
     ranking_users: Positive = 200
