@@ -8,7 +8,7 @@ import pytest
 from recprune.data import Dataset
 from recprune.evaluation import choose_fields
 from recprune.importance import rank_fields
-from recprune.models import DeepFM
+from recprune.models import DeepFM, Training
 from recprune.pipeline import RunConfig
 from recprune.pipeline.search import fit_reference
 from tests.planted import COPIES, PAIRS, STRONG, WEAK, planted_frame
@@ -25,7 +25,9 @@ def chosen_fields(seed: int, shuffled: bool) -> set[str]:
     full = DeepFM(config.dim, config.hidden, seed=seed, training=config.training())
     reference, _ = fit_reference(full.fit(data.train, data.tune), data, config)
     ranking = rank_fields(reference, data.tune, config.importance, seed)
-    return set(choose_fields(reference, ranking, data.tune, data.gate, config.tolerance))
+    return set(
+        choose_fields(reference, ranking, data.train, data.tune, data.gate, config.tolerance)
+    )
 
 
 @pytest.mark.slow
@@ -38,10 +40,20 @@ def test_it_keeps_what_matters_and_no_noise(seed: int, shuffled: bool) -> None:
     assert kept & {STRONG[0], *COPIES}
 
 
-def test_protected_fields_stay() -> None:
+def test_protected_fields_stay_and_forced_ones_go() -> None:
     data = Dataset.from_frame(planted_frame(6000, noise=4), label="y").split()
-    model = DeepFM(4, (8,)).fit(data.train, data.tune)
+    model = DeepFM(4, (8,), training=Training(epochs=3, batch_size=512)).fit(data.train, data.tune)
     ranking = rank_fields(model, data.tune)
-    kept = choose_fields(model, ranking, data.tune, data.gate, 0.05, protect=("noise1",))
+    kept = choose_fields(
+        model,
+        ranking,
+        data.train,
+        data.tune,
+        data.gate,
+        0.05,
+        protect=("noise1",),
+        force=("strong0",),
+    )
     assert "noise1" in kept
+    assert "strong0" not in kept
     assert len(kept) < 16

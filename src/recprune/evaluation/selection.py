@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from recprune._support import logger
 from recprune.data import Split
 from recprune.evaluation.delong import clustered_delong
+from recprune.evaluation.elimination import eliminate
+from recprune.evaluation.replaced import Replaced
 from recprune.importance import FieldRanking
 from recprune.metrics import auc
 from recprune.models import Ranker
-from recprune.models.trainer import PREDICT_BLOCK
 
 __all__ = ["choose_fields"]
 
@@ -20,17 +19,19 @@ __all__ = ["choose_fields"]
 #: sequence may go on after a set that does not pass, at half the level (Wiens 2003, "A fixed
 #: sequence Bonferroni procedure").
 QUANTILES = (1.9600, 2.2414, 2.4977, 2.7344)
-#: Most memory of the fields' values on one part of the rows.
-MOST_BYTES = 1 << 29
+#: Gate rows from which they decide alone.
+ENOUGH = 4_000
 
 
 def choose_fields(
     model: Ranker,
     ranking: FieldRanking,
+    train: Split,
     tune: Split,
     gate: Split,
     tolerance: float,
-    protect: tuple[str, ...] = (),
+    protect: Sequence[str] = (),
+    force: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the fields to keep, best first.
 
@@ -42,24 +43,47 @@ def choose_fields(
     and that gain must not pay for a useful field. The best larger set is found on the tune rows,
     so that the gate does not choose its own rival. All errors together are at most 5 %.
 
+    The fields of a group go together; of one that stays, its representative is returned.
+
+    A few gate rows cannot show that a field does *not* matter: its noise alone moves their AUC by
+    more than the tolerance. Below 4,000 of them, fields that are not shown to matter on the
+    training rows go first (:func:`recprune.evaluation.elimination.eliminate`, which trains), and
+    the sequence begins with those that are left.
+
     Args:
-        model: fitted ranker; nothing is trained here.
-        ranking: of the model's fields, on tune rows.
+        model: fitted ranker.
+        ranking: of the model's fields, without looking at gate rows.
+        train: the model's training rows, in the encoding of ``tune``: they tell where gate rows are
+            few.
         tune: rows that the ranking may have seen.
-        gate: rows of other users, never used to rank.
+        gate: rows of other users, never used to rank: they decide.
         tolerance: largest drop of AUC.
         protect: fields that stay in any case.
+        force: fields that go in any case.
+
+    Raises:
+        ParameterError: names in ``protect`` or ``force`` that are no fields, or in both; or
+            ``force`` leaves none.
     """
-    tune, gate = (model.aligned(_held(model, split)) for split in (tune, gate))
-    on_tune, on_gate = _Values(model, tune), _Values(model, gate)
-    full = best = latest = on_gate.score()
-    best_tune = auc(tune.label, on_tune.score())
-    kept = list(ranking.fields)
+    allowed = ranking.allowed(protect, force)
+    left = eliminate(model, train, tune, allowed, protect) if len(gate) < ENOUGH else allowed
+    kept = [name for name in allowed if name in left]
+    on_tune, on_gate = (Replaced(model, split) for split in (tune, gate))
+    tune, gate = on_tune.split, on_gate.split
     means, failures = on_tune.means(), 0
+    for values in (on_tune, on_gate):
+        values.replace(force, means)
+    full = on_gate.score()
+    for values in (on_tune, on_gate):
+        gone = [member for name in allowed if name not in left for member in ranking.group_of(name)]
+        values.replace(gone, means)
+    best = latest = on_gate.score()
+    best_tune = auc(tune.label, on_tune.score())
     for name in reversed(ranking.fields):
-        if name in protect or len(kept) == 1:
+        if name not in kept or name in protect or len(kept) == 1:
             continue
-        before = [values.replace(name, means) for values in (on_tune, on_gate)]
+        group = ranking.group_of(name)
+        before = [values.replace(group, means) for values in (on_tune, on_gate)]
         score, tune_auc = on_gate.score(), auc(tune.label, on_tune.score())
         bounds = [
             d - QUANTILES[failures] * se
@@ -74,48 +98,10 @@ def choose_fields(
             if failures == len(QUANTILES):
                 break
             for values, column in zip((on_tune, on_gate), before, strict=True):
-                values.restore(name, column)
+                values.restore(group, column)
             continue
         kept.remove(name)
         latest = score
         if tune_auc > best_tune:
             best, best_tune = score, tune_auc
     return tuple(kept)
-
-
-def _held(model: Ranker, split: Split) -> Split:
-    """Return the split, or as many of its rows, evenly spread, as their values may take memory."""
-    most = MOST_BYTES // (4 * len(model.net.shape.sizes) * (1 + model.net.shape.dim))
-    if len(split) <= most:
-        return split
-    return split.take(np.linspace(0, len(split) - 1, most).astype(np.int64))
-
-
-class _Values:
-    """The fields' values on some rows, some of them replaced by their means."""
-
-    def __init__(self, model: Ranker, split: Split) -> None:
-        self.net = model.net
-        self.place = {
-            model.encoder.schema.names[i]: at for at, i in enumerate(self.net.order.tolist())
-        }
-        with torch.no_grad():
-            self.value = self.net.embed(split.rows)
-
-    def means(self) -> torch.Tensor:
-        return self.value.mean(dim=0)
-
-    def replace(self, name: str, means: torch.Tensor) -> torch.Tensor:
-        at = self.place[name]
-        before = self.value[:, at].clone()
-        self.value[:, at] = means[at]
-        return before
-
-    def restore(self, name: str, before: torch.Tensor) -> None:
-        self.value[:, self.place[name]] = before
-
-    @torch.no_grad()
-    def score(self) -> NDArray[np.float32]:
-        return np.concatenate(
-            [self.net.head(p).numpy() for p in torch.split(self.value, PREDICT_BLOCK)]
-        )

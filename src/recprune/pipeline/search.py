@@ -146,10 +146,17 @@ def _first_fields(
     wanted = config.keep_fields
     if wanted is None:
         return choose_fields(
-            reference, ranking, data.tune, data.gate, config.tolerance, config.protect
+            reference,
+            ranking,
+            data.train,
+            data.tune,
+            data.gate,
+            config.tolerance,
+            config.protect,
+            config.force,
         )
     amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
-    return ranking.keep(**amount, protect=config.protect)
+    return ranking.keep(**amount, protect=config.protect, force=config.force)
 
 
 def _rows(reference: Ranker, share: float) -> int:

@@ -94,7 +94,7 @@ def smallest_fields(
     assert rows.gate is not None
     schema = rows.encoder.schema
     stay = tuple(f.name for f in schema.fields if (f.of or f.name) in protect)
-    kept = choose_fields(model, ranking, rows.tune, rows.gate, tolerance, stay)
+    kept = choose_fields(model, ranking, rows.train, rows.tune, rows.gate, tolerance, stay)
     return tuple(dict.fromkeys((*(schema[f].of or f for f in kept), *protect)))
 
 
