@@ -203,19 +203,30 @@ class PeerProcess:
 
 def main(
     name: str,
-    measure: Callable[[bool], Sequence[Claim]],
+    measure: Callable[..., Sequence[Claim]],
     arguments: Sequence[str] | None = None,
+    full: str | None = None,
 ) -> None:
-    """Run a benchmark from the command line and print its claims."""
+    """Run a benchmark from the command line and print its claims.
+
+    Args:
+        name: of the benchmark's module.
+        measure: ``measure(quick)``, or, where there is a full size, ``measure(quick, full)``.
+        arguments: of the command line; None = those typed.
+        full: what ``--full`` adds, and its hours; None = there is no such option.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="small and rough, for development")
+    if full is not None:
+        parser.add_argument("--full", action="store_true", help=full)
     options = parser.parse_args(arguments)
+    sizes = (options.quick,) if full is None else (options.quick, options.full)
     result = {
         "benchmark": name,
         "quick": options.quick,
         "environment": environment(),
-        "claims": [claim.to_json() for claim in measure(options.quick)],
+        "claims": [claim.to_json() for claim in measure(*sizes)],
     }
     if options.json:
         print(json.dumps(result, indent=1, ensure_ascii=False))

@@ -15,7 +15,7 @@ from recprune.data.history import History, cross_fields
 from recprune.data.negatives import Negatives, popularity_of, sample_negatives
 from recprune.schema import Field, Schema
 
-__all__ = ["PAIRS", "TABULAR", "pairs_task", "tabular_task"]
+__all__ = ["PAIRS", "TABULAR", "pairs_task", "read_tabular", "tabular_task"]
 
 DATA = ROOT.parent / "shared" / "data"
 ML_100K = ".venv-recbole/lib/python3*/site-packages/recbole/dataset_example/ml-100k"
@@ -61,14 +61,20 @@ def pairs_task(name: str) -> Dataset:
 
 def tabular_task(name: str, seed: int = 0) -> Dataset:
     """Return one of the tabular sets, split at random with equal label rates."""
+    frame, label, drop = read_tabular(name)
+    data = Dataset.from_frame(frame, label=label, drop=drop)
+    return data.split(by="stratified", valid=0.15, test=0.2, seed=seed)
+
+
+def read_tabular(name: str) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
+    """Return a tabular set as it was published, its label, and the columns to leave out."""
     file, label, drop = TABULAR[name]
     frame = pl.read_csv(DATA / name / file, infer_schema_length=None)
     frame = frame.rename({c: c.strip() for c in frame.columns})
     frame = frame.with_columns(pl.col(pl.String).str.strip_chars())
     if name == "adult_income":
         frame = frame.with_columns((pl.col(label) == ">50K").cast(pl.Int8))
-    data = Dataset.from_frame(frame, label=label, drop=drop)
-    return data.split(by="stratified", valid=0.15, test=0.2, seed=seed)
+    return frame, label, drop
 
 
 def _ml_100k() -> Dataset:

@@ -53,7 +53,7 @@ def small_data(n: int = 6_000, seed: int = 0, second_label: bool = False) -> Dat
     shown = np.where(draws.random(n) < 0.05, np.nan, size)
     frame = pl.DataFrame(
         {
-            "colour": np.where(draws.random(n) < 0.03, None, colour).tolist(),
+            "colour": pl.Series(colour.tolist()).set(pl.Series(draws.random(n) < 0.03), None),
             "shape": shape.tolist(),
             "size": pl.Series(shown).fill_nan(None),
             "noise": draws.normal(0, 1, n),
