@@ -182,6 +182,19 @@ def test_the_scorer_gives_the_same_lists(fitted: Retriever, data: Dataset, tmp_p
         np.testing.assert_allclose(np.ptp(served - own[0]), 0, atol=1e-4)
 
 
+def test_each_is_a_first_stage(fitted: Retriever, data: Dataset, tmp_path: Path) -> None:
+    """Its five candidates are the five best by its own scores, of as many as the ranker asks."""
+    save_model(fitted, data, tmp_path / "model")
+    exact = load(tmp_path / "model")
+    staged = load(tmp_path / "model", first_stage=tmp_path / "model", first_stage_k=5)
+    assert data.users is not None
+    for user in (*data.users.ids[:20], "nobody"):
+        for k in (3, 5, 12):
+            wanted = exact.recommend_user(data.users, user, k, exclude_seen=False).items
+            assert staged.recommend_user(data.users, user, k, exclude_seen=False).items == wanted
+    assert staged.first_stage_recall(data.users, 5).mean == 1
+
+
 def test_early_stopping_keeps_the_best_epoch(fitted: Retriever, data: Dataset) -> None:
     scores = [e.score for e in fitted.history]
     best = fitted.held_out(fitted.aligned(data.tune))()
