@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from recprune.data import Dataset
 from recprune.errors import ParameterError, PlanError
-from recprune.importance import importance, rank_fields
+from recprune.importance import METHODS, importance, rank_fields
 from recprune.metrics import auc
 from recprune.models import DeepFM, Ranker, Training
 from tests.planted import small_data
@@ -106,3 +108,20 @@ def test_a_ranking_is_a_frame_and_a_picture(model: Ranker, data: Dataset, tmp_pa
     assert frame["score"].is_sorted(descending=True)
     ranking.plot().savefig(tmp_path / "ranking.png")
     assert (tmp_path / "ranking.png").stat().st_size > 5_000
+
+
+def test_the_page_of_methods_lists_each_once_with_its_units() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "importance.md").read_text("utf-8")
+    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    table = [cells for cells in lines if len(cells) == 7]
+    listed: dict[str, tuple[bool, str]] = {}
+    for row in table:
+        for name in row[0].removeprefix("| ").replace("`", "").split(", "):
+            assert name not in listed
+            listed[name] = (row[4] == "yes", row[6].removesuffix(" |"))
+    assert set(listed) == set(METHODS)
+    for name, (asks, units) in listed.items():
+        method = METHODS[name]
+        assert method.needs_model == asks, name
+        every = {"field", "row", "dim", "neuron", "pair"}
+        assert set(method.units) == (every if units == "all" else set(units.split(", "))), name

@@ -38,11 +38,11 @@ DEVIATIONS = 2.0
 def mutual_information(
     model: Ranker | None, rows: Evidence, axis: Axis, seed: int, *, shuffles: int = 10
 ) -> Scores:
-    """I(field; label) in nats on training rows, less what chance gives (Shannon 1948, part I.12).
+    """I(field; label) in nats on training rows, less what chance gives (Shannon 1948).
 
     Counting overstates the information of a field with many values, a useless one's too. So what
     the same estimate reaches with shuffled labels, the mean and two standard deviations of it, is
-    taken off (François et al. 2007, section 4): a field that scores above 0 knows something. The
+    taken off (François et al. 2007): a field that scores above 0 knows something. The
     standard error is that deviation.
 
     Args:
@@ -144,7 +144,7 @@ def single_field_auc(model: Ranker | None, rows: Evidence, axis: Axis, seed: int
     """AUC − ½ of a field alone on held-out rows, which are scored by its value's training rate.
 
     The rate of each value is drawn towards the mean by 20 rows of it (the m-estimate; Micci-
-    Barreca 2001, eq. 3), so that a rare value promises nothing. Guyon & Elisseeff 2003, section
+    Barreca 2001), so that a rare value promises nothing. Guyon & Elisseeff 2003, section
     2.3, on single variable classifiers. The standard error is DeLong's (1988).
     """
     learnt, judged = (

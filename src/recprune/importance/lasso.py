@@ -54,7 +54,7 @@ class Lasso:
         """Return the solution for λ = ``strength`` · the least that leaves all groups zero.
 
         FISTA (Beck & Teboulle 2009, section 4), whose momentum begins anew where it points uphill
-        (O'Donoghue & Candès 2015, section 3.2).
+        (O'Donoghue & Candès 2015).
         """
         base = self.share @ self.label
         intercept, beta = float(np.log(base / (1 - base))), np.zeros(len(self.group))

@@ -37,7 +37,7 @@ def recursive_elimination(
     by: str = "gauss_newton",
     share: float = 0.25,
 ) -> Scores:
-    """The round in which a field is dropped: train, rank, drop a share, again (Guyon et al. 2002, s. 4.2).
+    """The round in which a field is dropped: train, rank, drop a share, again (Guyon et al. 2002).
 
     The fraction of a score is the place among those dropped in the same round. The first round
     asks the given model; the others train one of its class and options on the fields that are left.
