@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 
 import recprune as rp
-from recprune.errors import ParameterError
+from recprune.errors import DataError, ParameterError
 
 NAMES = [f"noise{i}" for i in range(6)] + ["strong", "weak"]
 
@@ -286,3 +287,28 @@ def test_fields_need_two_classes_and_columns(frame: pd.DataFrame, y: np.ndarray)
         selector.fit(frame, np.digitize(planted()[1], [-1, 1]))
     with pytest.raises(ParameterError, match="not a sparse matrix"):
         selector.fit(sparse.csr_matrix(frame.to_numpy()), y)
+
+
+@pytest.mark.parametrize(
+    ("x", "rows", "message"),
+    [
+        (lambda f: pl.from_pandas(f).lazy(), None, "Pass X.collect()"),
+        (lambda f: f.set_axis(["a", "a", *"bcdefg"], axis=1), None, "two columns named 'a'"),
+        (lambda f: f[:1], 1, "too few for that, 1 rows in all"),
+        (lambda f: f[:0], 0, "0 sample"),
+    ],
+    ids=["lazy", "one name twice", "one row", "no rows"],
+)
+def test_tables_that_cannot_be_used(
+    x: Any, rows: int | None, message: str, frame: pd.DataFrame, y: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        rp.FeatureSelector(LogisticRegression()).fit(x(frame), y[:rows])
+
+
+def test_one_group_cannot_be_dealt(frame: pd.DataFrame, y: np.ndarray) -> None:
+    selector = rp.FeatureSelector(LogisticRegression(), keep_count=1)
+    with pytest.raises(DataError, match="deals its groups to 2 parts"):
+        selector.fit(frame, y, groups=np.zeros(len(y)))
+    with pytest.raises(DataError, match="each with both classes"):  # one has all of one class
+        selector.fit(frame, y, groups=y == "no")

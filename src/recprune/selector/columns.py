@@ -18,7 +18,7 @@ from recprune.importance import FieldRanking, Scores
 from recprune.selector.judging import Judge, answers
 from recprune.selector.tables import columns_of, rows_of, shuffled
 
-__all__ = ["FOREIGN_METHODS", "Part", "Trial", "smallest"]
+__all__ = ["FOREIGN_METHODS", "Part", "Trial", "ranked", "smallest"]
 
 #: Draws of each column by permutation.
 REPEATS = 5
@@ -119,6 +119,13 @@ FOREIGN_METHODS: dict[str, Callable[[Trial, int], Scores]] = {
     "permutation": permutation,
     "drop_and_retrain": drop_and_retrain,
 }
+
+
+def ranked(names: Sequence[str], scores: Scores, method: str) -> FieldRanking:
+    """Return columns or fields best first, ties by name, so that their order does not matter."""
+    order = np.lexsort((np.array(names), -scores.score))
+    best = tuple(names[i] for i in order)
+    return FieldRanking(best, scores.score[order], scores.std[order], method)
 
 
 def smallest(

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier
@@ -24,14 +25,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from recprune.data.frames import check_names
 from recprune.data.split import deal
-from recprune.errors import ParameterError, nearest
-from recprune.importance import METHODS, FieldRanking, Scores
+from recprune.errors import DataError, ParameterError, nearest
+from recprune.importance import METHODS
 from recprune.models import Ranker
-from recprune.selector.columns import FOREIGN_METHODS, Part, Trial, smallest
+from recprune.selector.columns import FOREIGN_METHODS, Part, Trial, ranked, smallest
 from recprune.selector.fields import FieldRows, column_scores, smallest_fields
 from recprune.selector.judging import Judge, target_of
-from recprune.selector.tables import as_frame, columns_of, is_frame
+from recprune.selector.tables import as_frame, columns_of, is_frame, names_of
 
 __all__ = ["FeatureSelector"]
 
@@ -122,7 +124,8 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         Raises:
             ParameterError: an option out of range, a method that the estimator or the target does
                 not allow, or weights that the estimator would ignore.
-            ValueError: rows or columns that cannot be used.
+            ValueError: rows or columns that cannot be used; as DataError, where there are too few
+                rows or groups for the parts.
         """
         whole = self._checked(X, y, sample_weight, groups)
         names = self._names()
@@ -182,7 +185,7 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         else:
             rows = FieldRows.of(as_frame(whole.x, names, self.method), whole.judge, parts)
             scores = column_scores(rows.rank(None, self.method, seed), rows.encoder.schema, names)
-        self.ranking_ = _ranking(names, scores, self.method)
+        self.ranking_ = ranked(names, scores, self.method)
         kept = (
             smallest(trial, self.ranking_, gate[0], self.tolerance, self.protect)
             if gate
@@ -201,7 +204,7 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         self.estimator_ = model
         fields = rows.rank(model, self.method, seed)
         scores = column_scores(fields, rows.encoder.schema, names)
-        self.ranking_ = _ranking(names, scores, self.method)
+        self.ranking_ = ranked(names, scores, self.method)
         if model is None or not self._automatic:
             return self._wanted()
         return smallest_fields(model, fields, rows, self.tolerance, self.protect)
@@ -229,12 +232,25 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
             users = np.unique(judge.groups, return_inverse=True)[1].ravel()
             positive = judge.y if judge.target == "binary" else np.zeros(len(judge.y))
             part = deal(positive, users, shares, self._seed(), "selector")
-        return [np.flatnonzero(part == i) for i in range(len(shares))]
+        rows = [np.flatnonzero(part == i) for i in range(len(shares))]
+        # Rows are dealt class by class; groups may come with one class each.
+        both = judge.target == "binary" and judge.groups is not None
+        classes = len(np.unique(judge.y)) if both else 1
+        if not all(len(np.unique(judge.y[at])) >= classes for at in rows):
+            what = "rows" if judge.groups is None else "groups"
+            raise DataError(
+                f"{OWNER} deals its {what} to {len(shares)} parts, each with both classes if there are "
+                f"two; there are too few for that, {len(judge.y)} rows in all. Give it more."
+            )
+        return rows
 
     def _checked(self, x: Any, y: Any, weight: Any, groups: Any) -> Part:
         """Return the rows that count, with their truth."""
         tags = get_tags(self).input_tags
+        if isinstance(x, pl.LazyFrame):
+            raise DataError(f"{OWNER} needs rows in memory. Pass X.collect().")
         if is_frame(x):
+            check_names([str(n) for n in names_of(x)], "X")
             validate_data(self, x, y, skip_check_array=True)
             y = column_or_1d(y, warn=True)
             assert_all_finite(y)
@@ -249,6 +265,8 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
                 ensure_min_samples=2,
             )
         check_consistent_length(x, y, groups)
+        if not len(y):
+            raise DataError(f"{OWNER} got 0 samples.")
         classifier = self._is_ranker or is_classifier(self.estimator)
         if classifier:
             check_classification_targets(y)
@@ -333,10 +351,3 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         if isinstance(state, Integral):
             return int(state)
         return int(check_random_state(state).randint(2**31 - 1))
-
-
-def _ranking(names: tuple[str, ...], scores: Scores, method: str) -> FieldRanking:
-    """Return the columns best first, ties by name, so that column order does not matter."""
-    order = np.lexsort((np.array(names), -scores.score))
-    fields = tuple(names[i] for i in order)
-    return FieldRanking(fields, scores.score[order], scores.std[order], method)

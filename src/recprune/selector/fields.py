@@ -15,9 +15,10 @@ from recprune.data.fit import fit_encoder
 from recprune.data.parts import encoded
 from recprune.encoding import Encoder
 from recprune.evaluation import choose_fields
-from recprune.importance import Evidence, FieldRanking, Scores, rank_fields
+from recprune.importance import Evidence, FieldRanking, Scores, importance
 from recprune.models import Ranker
 from recprune.schema import Schema
+from recprune.selector.columns import ranked
 from recprune.selector.judging import Judge
 
 __all__ = ["FieldRows", "column_scores", "smallest_fields"]
@@ -66,8 +67,12 @@ class FieldRows:
 
     def rank(self, model: Ranker | None, method: str, seed: int) -> FieldRanking:
         """Return the fields' ranking by any of :data:`recprune.importance.METHODS`."""
-        evidence = Evidence(self.train, self.tune)
-        return rank_fields(model, evidence, method, seed)  # type: ignore[arg-type]
+        scores = importance(model, Evidence(self.train, self.tune), "fields", method, seed)
+        return ranked(
+            self.encoder.schema.names if model is None else model.encoder.schema.names,
+            scores,
+            method,
+        )
 
 
 def column_scores(ranking: FieldRanking, schema: Schema, names: Sequence[str]) -> Scores:

@@ -14,7 +14,7 @@ from recprune._support import require
 from recprune.data.frames import to_polars
 from recprune.errors import ParameterError
 
-__all__ = ["as_frame", "columns_of", "is_frame", "is_sparse", "rows_of", "shuffled"]
+__all__ = ["as_frame", "columns_of", "is_frame", "is_sparse", "names_of", "rows_of", "shuffled"]
 
 Index = NDArray[np.int64]
 
@@ -22,6 +22,11 @@ Index = NDArray[np.int64]
 def is_frame(x: Any) -> bool:
     """Tell whether X is a table with named columns."""
     return bool(nw.dependencies.is_into_dataframe(x))
+
+
+def names_of(x: Any) -> list[Any]:
+    """Return the column names of a table, repeated ones too."""
+    return list(x.column_names if hasattr(x, "column_names") else x.columns)
 
 
 def is_sparse(x: Any) -> bool:
