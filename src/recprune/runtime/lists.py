@@ -4,6 +4,9 @@ An inverted file (Jégou et al. 2011, section 4.1, without the codes): k-means p
 into one of about √R lists. A query goes through the lists whose centres have the largest products with
 it, and forms the products with the vectors that lie in them, list by list, side by side in memory.
 
+The same method by the library ``faiss`` 1.15 (IVF, flat) is about as good: of random vectors it
+found 52 % in 1.0 ms where these lists found 65 %, of vectors in clusters 99.7 % in 0.8 ms where these
+found 98.7 % in 0.9 ms. It would bring a thread pool of its own into every server.
 A graph of neighbours (HNSW), the usual choice, did worse here, by the library ``usearch`` 2.26 with 16
 neighbours, asked for the best 1,000 of 200,000 vectors of 32 numbers by one thread. Of the vectors of
 ``benchmarks.first_stage`` a query found 53 % in 4.7 ms and 63 % in 15 ms; by lists 92 % in 1.0 ms. Of
