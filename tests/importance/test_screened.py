@@ -30,7 +30,8 @@ def model(data: Dataset) -> Ranker:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screened, "ROWS", 80)
+    monkeypatch.setattr(screened, "ROWS", 39)
+    monkeypatch.setattr(screened, "RARE", 5)
 
 
 def kept(scores: Scores, ratio: float) -> set[int]:

@@ -40,10 +40,11 @@ F64 = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RATIOS = (0.25, 0.5, 0.75)
-#: Most chunks of all rows, and how many of them are read before all rows are.
-CHUNKS, FEW = 256, 32
+#: Most chunks of all rows, and how many of them are read before all rows are: an eighth at most,
+#: or it would not pay.
+CHUNKS, FEW = 512, 32
 #: Fewest rows of a chunk, and of each class in it.
-ROWS, RARE = 500, 10
+ROWS, RARE = 250, 10
 #: Chance that any decision of a stage is wrong.
 RISK = 0.05
 #: By what share of itself the surrogate may be wrong, beside its error over rows.
@@ -197,7 +198,7 @@ def _chunks(held: HeldOut) -> list[Ints]:
     """Deal the rows to chunks, each class evenly, and return some; none where rows are few."""
     classes = [np.flatnonzero(held.label == value) for value in (0, 1)]
     count = min(CHUNKS, len(held) // ROWS, min(map(len, classes)) // RARE)
-    if count < 2 * FEW:
+    if count < 8 * FEW:
         return []
     draws = stream(held.seed, "chunks")
     dealt = np.concatenate([np.arange(len(c)) % count for c in classes])
