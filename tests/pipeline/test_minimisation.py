@@ -88,7 +88,7 @@ def test_either_copy_may_go_but_not_both(found: Minimisation) -> None:
     for copy in ("income", "income_copy"):
         assert found[copy].verdict.outcome == "PASS"
     (kept,) = {"income", "income_copy"} - set(found.stop)
-    assert "could go by itself, but not beside" in found.why(kept)
+    assert "could go by itself; not beside" in found.why(kept)
     (last,) = [s for s in found.steps if s.column == kept]
     assert not last.passed
     assert last.removal.drops["auc"] > 0.05
@@ -185,7 +185,7 @@ def test_what_the_test_rows_do_not_confirm_is_kept(found: Minimisation) -> None:
     assert told.stop == ()
     assert not told.confirmed
     assert "the test rows say INCONCLUSIVE" in told.why("religion")
-    assert "not confirmed" in str(told)
+    assert "unconfirmed" in str(told)
     assert told.to_json()["stop"] == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -72,7 +72,9 @@ def _shown(found: Minimisation) -> Group:
     head, *rows = found.cells()
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1))
     for number, name in enumerate(head):
-        table.add_column(name, justify="left" if number in (0, 1, 4) else "right", overflow="fold")
+        words = number in (0, 4)  # names are folded, figures are not
+        side: Literal["left", "right"] = "left" if words or number == 1 else "right"
+        table.add_column(name, justify=side, no_wrap=not words, overflow="fold")
     for row in rows:
         # Text, never a string: names come from the user, and a string would be read as markup.
         table.add_row(*(Text(cell) for cell in row))

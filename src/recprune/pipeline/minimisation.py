@@ -147,11 +147,22 @@ class Minimisation:
             alarms.sort(key=lambda s: s.difference or 0.0)
             hit_most = [f"{s.slice} ({signed_text(s.difference)})" for s in alarms]
             return f"without it, {change}, and these would lose: {listed(hit_most, 3)}"
-        if own.verdict.outcome == "PASS" and self.joint is not None:
-            return f"could go by itself, but not beside {listed(self.joint.columns, 4)}"
-        needed = own.verdict.rows_needed
-        more = "" if needed is None else f"; about {needed:,} gate rows would tell"
-        return f"these rows cannot tell: {change}{more}"
+        if own.verdict.outcome == "PASS":
+            return f"could go by itself; {self._beside(column)}"
+        return f"these rows cannot tell: {change}{_more(own.verdict)}"
+
+    def _beside(self, column: str) -> str:
+        """Return what the sequence says of a column that could go by itself, in words."""
+        step = next((s for s in self.steps if s.column == column), None)
+        if step is None:
+            return "not tried beside others, since too many sets before it did not pass"
+        others, found = step.removal.columns[:-1], step.removal.verdict
+        change = f"{metric_name(found.metric)} {signed_text(found.difference)}"
+        change += f" ({interval_text(found.ci)})"
+        beside = f"beside {listed(others, 4)}" if others else "as one of several that are tried"
+        if found.outcome == "FAIL":
+            return f"not {beside}: {change}"
+        return f"{beside}, these rows cannot tell: {change}{_more(found)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -208,7 +219,7 @@ class Minimisation:
             return plots.minimisation({"minimisation": self.to_json()})
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the table for people, its head first."""
+        """Return the table for people, its head first; with costs where the schema states some."""
         name = metric_name(self.alone[0].verdict.metric)
         out: list[tuple[str, ...]] = [
             (
@@ -217,24 +228,24 @@ class Minimisation:
                 f"{name} without",
                 "90 % interval",
                 "loses most",
-                "cost",
                 "bytes",
+                "cost",
             )
         ]
-        every = [(r.columns[0], STOP if r.columns[0] in self.stop else KEEP, r) for r in self.alone]
+        every = [
+            (r.columns[0], "stop" if r.columns[0] in self.stop else KEEP, r) for r in self.alone
+        ]
         if self.joint is not None:
-            said = STOP if self.confirmed else "not confirmed"
-            every.append(
-                (f"all {len(self.joint.columns)} together, on test rows", said, self.joint)
-            )
+            decision = "stop" if self.confirmed else "unconfirmed"
+            every.append((f"{len(self.joint.columns)} together (test)", decision, self.joint))
         for label, decision, r in every:
             worst = r.worst
             hit = "" if worst is None else f"{worst.slice} {signed_text(worst.difference)}"
+            change, interval = signed_text(r.verdict.difference), interval_text(r.verdict.ci)
             cost = "" if r.cost is None else f"{r.cost:,g}"
-            difference = signed_text(r.verdict.difference)
-            interval, size = interval_text(r.verdict.ci), bytes_text(r.bytes)
-            out.append((label, decision, difference, interval, hit, cost, size))
-        return out
+            out.append((label, decision, change, interval, hit, bytes_text(r.bytes), cost))
+        stated = any(r.cost is not None for r in self.alone)
+        return out if stated else [row[:-1] for row in out]
 
     def findings(self) -> list[str]:
         """Return what was found, in plain sentences."""
@@ -267,3 +278,9 @@ class Minimisation:
 
     def __str__(self) -> str:
         return "\n".join([*aligned(self.cells(), left=(0, 1, 4)), *self.findings()])
+
+
+def _more(verdict: Verdict) -> str:
+    """Return how many gate rows would tell, if any number would."""
+    needed = verdict.rows_needed
+    return "" if needed is None else f"; about {needed:,} gate rows would tell"
