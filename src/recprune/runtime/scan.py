@@ -105,6 +105,8 @@ class Scan:
             without: positions to leave out.
         """
         items = self.items
+        if only is not None and len(only) <= max(len(items) // 64, self.batch):
+            return self._best_of(asked, k, np.setdiff1d(only, without))
         open_ = np.full(len(items.row_of), only is None)
         if only is not None:
             open_[only] = True
@@ -120,6 +122,16 @@ class Scan:
         places = np.concatenate([places[allowed], apart])
         scores = np.concatenate([scores[near][owner[allowed]], found])
         # NaN ranks last, as in top_k.
+        order = np.lexsort((places, np.negative(scores)))[:k]
+        return places[order], scores[order]
+
+    def _best_of(self, asked: Asked, k: int, few: NDArray[np.intp]) -> tuple[NDArray[np.intp], F32]:
+        """Do as :meth:`best` among few items, increasing: nothing is as long as the catalogue."""
+        apart, own, _ = np.intersect1d(asked.apart, few, assume_unique=True, return_indices=True)
+        others = np.setdiff1d(few, apart, assume_unique=True)
+        rows, at = np.unique(self.items.row_of[others], return_inverse=True)
+        places = np.concatenate([others, apart])
+        scores = np.concatenate([self._score(asked, rows)[at], self._apart(asked, own)])
         order = np.lexsort((places, np.negative(scores)))[:k]
         return places[order], scores[order]
 
