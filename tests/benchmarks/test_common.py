@@ -62,6 +62,17 @@ def test_a_quick_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "quick" not in run(capsys)
 
 
+def test_a_full_run_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(quick: bool, full: bool) -> list[Any]:
+        return [Claim("size", float(full), "share")]
+
+    for arguments, value in ((["--json"], 0.0), (["--json", "--full"], 1.0)):
+        COMMON["main"]("sizes", measure, arguments, full="everything: six hours")
+        assert json.loads(capsys.readouterr().out)["claims"][0]["value"] == value
+    with pytest.raises(SystemExit):  # a benchmark without a full size has no such option
+        run(capsys, "--full")
+
+
 def test_a_missing_peer_is_an_error() -> None:
     with pytest.raises(SystemExit, match="make bench-peers"):
         COMMON["peer"]("print(1)", folder=".venv-that-nobody-made")
