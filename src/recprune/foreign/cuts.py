@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recprune.foreign.remapped import remapped
-from recprune.foreign.tracing import TABLES, Place, leaves
+from recprune.foreign.tracing import NORMALIZED, TABLES, Place, leaves
 
 __all__ = [
     "PINNED",
@@ -96,6 +96,10 @@ class Slicer:
         if name in self.rows:
             new[0] = int(self.remap(name).max()) + 1
         return tuple(new)
+
+    def cuts_norm(self, name: str) -> bool:
+        """Tell whether a ``LayerNorm`` loses units."""
+        return f"{name}.{NORMALIZED}" in self.touched
 
     def cut(self, name: str, tensor: Tensor, fill: bool = True) -> Tensor:
         """Return what is left of a tensor, sharing nothing with it.
@@ -248,7 +252,7 @@ def _tell_modules(net: nn.Module, slicer: Slicer) -> None:
         elif isinstance(m, TABLES):
             m.embedding_dim = m.weight.shape[1]
         elif isinstance(m, nn.LayerNorm):
-            m.normalized_shape = slicer.shape(f"{name}.normalized_shape", m.normalized_shape)
+            m.normalized_shape = slicer.shape(f"{name}.{NORMALIZED}", m.normalized_shape)
 
 
 class _SurvivorNorm(nn.Module):
@@ -256,7 +260,7 @@ class _SurvivorNorm(nn.Module):
 
     def __init__(self, norm: nn.LayerNorm, slicer: Slicer, name: str) -> None:
         super().__init__()
-        self.norm, self.slicer, self.place = norm, slicer, f"{name}.normalized_shape"
+        self.norm, self.slicer, self.place = norm, slicer, f"{name}.{NORMALIZED}"
 
     def forward(self, x: Tensor) -> Tensor:
         lead = x.ndim - len(self.norm.normalized_shape)
@@ -275,5 +279,5 @@ def masked(net: nn.Module, slicer: Slicer) -> None:
     for name, parameter in net.named_parameters():
         parameter.data = slicer.zeroed(name, parameter.data)
     for name, module in list(net.named_modules()):
-        if isinstance(module, nn.LayerNorm):
+        if isinstance(module, nn.LayerNorm) and slicer.cuts_norm(name):
             _put(net, module, _SurvivorNorm(module, slicer, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,18 +45,21 @@ class Finder:
             self._protect(self.modules[name])
         self.of_root = self._blocks()
 
-    def find(self, layer: str, unit: str) -> tuple[list[UnitAxis], str]:
-        """Return the axes of a layer's units, and why some or all of them stay (or ``""``)."""
+    def find(self, layer: str, unit: str) -> tuple[dict[Hashable, UnitAxis], str]:
+        """Return the axes of a layer's units, and why some or all of them stay (or ``""``).
+
+        An axis that several layers have comes under the same key from each.
+        """
         if unit == "row":
             axis, reason = self._rows(layer)
-            return ([] if axis is None else [axis]), reason
+            return ({} if axis is None else {tuple(axis.places): axis}), reason
         weight = getattr(self.modules[layer], "weight", None)
         name = self.names.get(id(weight))
         if weight is None or name is None:
-            return [], "its weight is computed from other tensors in each pass"
+            return {}, "its weight is computed from other tensors in each pass"
         labels = self.trace.places[name, 1 if unit == "dim" else 0]
         if len(labels) < 2:
-            return [], "it has one unit only"
+            return {}, "it has one unit only"
         roots = self.trace.labels.roots(labels)
         frozen = self.trace.labels.frozen(labels)
         reasons = sorted({r for r in self.trace.labels.reasons(labels) if r})
@@ -64,7 +67,9 @@ class Finder:
         if frozen.any() and not frozen.all():
             reason = f"{int(frozen.sum())} of {len(labels)} units stay: {reason}"
         blocks = list(dict.fromkeys(self.of_root[int(r)] for r in roots[~frozen]))
-        return [self._axis(b, f"{unit}s.{layer}", unit, roots) for b in blocks], reason
+        several = [f"/{i}" if len(blocks) > 1 else "" for i in range(len(blocks))]
+        named = zip(blocks, several, strict=True)
+        return {b: self._axis(b, f"{unit}s.{layer}{n}", unit, roots) for b, n in named}, reason
 
     def _protect(self, module: Any) -> None:
         unit_dim = 1 if isinstance(module, TABLES) else 0

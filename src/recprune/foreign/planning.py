@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from recprune.foreign.scoring import (
     slopes,
 )
 from recprune.foreign.storing import Inventory, inventory
-from recprune.foreign.tracing import Forward, Place, leaves, trace
+from recprune.foreign.tracing import Forward, leaves, trace
 from recprune.foreign.wanted import Share, matched, wanted_layers
 
 __all__ = ["plan_module"]
@@ -99,20 +99,19 @@ def _asked(
     finder: Finder, layers: Mapping[tuple[str, str], Share]
 ) -> tuple[list[tuple[UnitAxis, Share]], dict[str, str]]:
     """Return each axis once with what to keep of it, and the layers of which none is cut."""
-    axes: dict[tuple[Place, ...], tuple[str, UnitAxis, Share]] = {}
+    axes: dict[Hashable, tuple[str, UnitAxis, Share]] = {}
     skipped: dict[str, str] = {}
     for (layer, unit), share in layers.items():
         found, reason = finder.find(layer, unit)
         if reason:
             skipped[f"{WORDS[unit]}.{layer}"] = reason
         if len(found) > 1 and isinstance(share.keep, int):
-            skipped[f"{WORDS[unit]}.{layer}"] = (
-                f"its units belong to {len(found)} axes, so a count is ambiguous; give a share"
+            raise PlanError(
+                f"The {WORDS[unit]} of {layer!r} are cut with {len(found)} other layers, some with "
+                "each, so that a count says too little. Ask for a share (float)."
             )
-            continue
-        for axis in found:
-            places = tuple(axis.places)
-            first, _, other = axes.setdefault(places, (layer, axis, share))
+        for key, axis in found.items():
+            first, _, other = axes.setdefault(key, (layer, axis, share))
             if (other.keep, other.min_keep) != (share.keep, share.min_keep):
                 raise PlanError(
                     f"Layers {first!r} and {layer!r} are cut together, but 'keep' asks for "

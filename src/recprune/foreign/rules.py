@@ -113,7 +113,7 @@ def _broadcast(tape: Tape, parts: Sequence[Dims], shape: Sequence[int], where: s
 
 @_rule("clone", "detach", "alias", "_to_copy", "contiguous", "lift_fresh", "copy_", "zeros_like")
 @_rule("ones_like", "full_like", "empty_like", "rand_like", "native_dropout", "bernoulli", "fill_")
-@_rule("_prelu_kernel")
+@_rule("_prelu_kernel", "hardswish", "log_sigmoid_forward")
 def _elementwise(tape: Tape, call: Call) -> None:
     parts = [tape.of(t) for t in call.tensors]
     for result in call.results:

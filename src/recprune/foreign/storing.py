@@ -27,7 +27,7 @@ from recprune import __version__
 from recprune.errors import ArtifactError, PlanError, nearest
 from recprune.folders import folder_written_whole
 from recprune.foreign.cuts import Cut, Slicer, UnitAxis
-from recprune.foreign.tracing import TABLES, leaves
+from recprune.foreign.tracing import NORMALIZED, TABLES, leaves
 
 __all__ = ["Inventory", "Stored", "inventory", "read", "save"]
 
@@ -209,7 +209,7 @@ def _checked(cut: Cut, tensors: Inventory) -> Cut:
         raise ValueError(f"axis {axis.name!r} has no such units")
     for (name, dim), units in axis.places.items():
         inside = units.dtype == np.int32 and units.ndim == 1 and (units < axis.size).all()
-        norm = name.endswith(".normalized_shape")  # not a tensor: a size that a module remembers
+        norm = name.endswith(f".{NORMALIZED}")
         if not inside or not (norm or len(units) == tensors.shapes[name][dim]):
             raise ValueError(f"axis {axis.name!r} does not fit tensor {name!r}")
     return cut

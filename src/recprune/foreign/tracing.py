@@ -27,6 +27,7 @@ from recprune.foreign.labels import Dims, Labels
 from recprune.foreign.rules import Call, Tape, apply_rule, aten, tensors_in
 
 __all__ = [
+    "NORMALIZED",
     "TABLES",
     "Forward",
     "Place",
@@ -41,8 +42,9 @@ __all__ = [
 #: ``forward(net, inputs)``: how to run a module whose call is more than ``net(inputs)``.
 Forward = Callable[[nn.Module, Any], Any]
 
-#: A dimension of a named tensor; a ``LayerNorm``'s ``normalized_shape`` counts as one.
+#: A dimension of a named tensor. What a ``LayerNorm`` remembers counts as one: it may have none.
 Place = tuple[str, int]
+NORMALIZED = "normalized_shape"
 
 TABLES = (nn.Embedding, nn.EmbeddingBag)
 
@@ -144,7 +146,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.names = {id(t): name for name, t in self.leaf.items()}
         self.memory = {t.untyped_storage().data_ptr(): n for n, t in self.leaf.items() if t.numel()}
         tables = {id(m.weight) for m in net.modules() if isinstance(m, TABLES)}
-        self.tables = {self.names[i] for i in tables}
+        self.tables = {self.names[i] for i in tables if i in self.names}
         for name, tensor in self.leaf.items():
             dims = [
                 np.zeros(n, np.int64) if name in self.tables and d == 0 else self.labels.fresh(n)
@@ -211,7 +213,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ):
                 dims = self.of(given[0])[-len(module.normalized_shape) :]
                 for i, new in enumerate(dims):
-                    place = (f"{name}.normalized_shape", i)
+                    place = (f"{name}.{NORMALIZED}", i)
                     old = self.trace.places.get(place)
                     self.trace.places[place] = (
                         new if old is None else self.labels.unite([old, new], name)
