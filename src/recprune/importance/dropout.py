@@ -33,7 +33,7 @@ def variational_dropout(
     steps: int = 300,
     train_weights: bool = False,
 ) -> Scores:
-    """How rarely a unit is dropped (dropout feature ranking: Chang et al. 2017, eqs 4 and 5).
+    """How rarely a unit is dropped (dropout feature ranking: Chang et al. 2017, arXiv 1712.08645).
 
     Every unit has a learned rate of dropout p. Its value x becomes m + z·(x − m), with m its mean,
     which is what a cut leaves behind, and z = 1 − σ((logit p + log u − log(1 − u)) / t) a relaxed

@@ -30,7 +30,7 @@ def autofield(
     steps: int = 300,
     train_weights: bool = False,
 ) -> Scores:
-    """How likely a unit is to be kept (AutoField: Wang et al. 2022, eqs 6 to 8).
+    """How likely a unit is to be kept (AutoField: Wang et al. 2022).
 
     A unit's value x becomes m + p·(x − m), with m its mean, which is what a cut leaves behind, and p
     the first part of the Gumbel-softmax of a keep and a drop logit, drawn for every row. Of two

@@ -40,7 +40,7 @@ def lpfs(
     steps: int = 300,
     train_weights: bool = False,
 ) -> Scores:
-    """How long a unit's gate withstands a proximal L1 step (LPFS: Guo et al. 2022, eqs 7 to 9).
+    """How long a unit's gate withstands a proximal L1 step (LPFS: Guo et al. 2022, arXiv 2206.00267).
 
     A unit's value v becomes m + g·(v − m), with m its mean, which is what a cut leaves behind, and
     g = x²/(x² + ε), as a share of what it is at x = 1, where gates start. A step along the gradient
@@ -79,7 +79,7 @@ def lpfs_plus(
     steps: int = 300,
     train_weights: bool = False,
 ) -> Scores:
-    """As :func:`lpfs`, but closed gates may open again (LPFS++: Guo et al. 2022, eq. 12).
+    """As :func:`lpfs`, but closed gates may open again (LPFS++: Guo et al. 2022).
 
     g = sign(x)·x²/(x² + ε) + a·√ε·atan(x): at x = 0 it has the slope a·√ε.
 
