@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_a_remapped_table_exports() -> None:
     program = torch.export.export(small, (), dict(case.inputs)).module()
     other = {"user": ids(40).flip(0), "item": ids(60).flip(0)}
     torch.testing.assert_close(program(**other), small(**other))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    "name", ["ModuleDict, concatenation", "FM sums, stack and flatten, sparse"]
+)
+def test_onnx_runtime_gives_what_the_cut_module_gives(name: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    case = CASES[name]
+    net = made(case)
+    small = plan_module(net, case.inputs, case.keep).apply(net).eval()
+    given = case.inputs if isinstance(case.inputs, dict) else {"x": case.inputs}
+    file = io.BytesIO()
+    torch.onnx.export(small, tuple(given.values()), file, dynamo=False, input_names=list(given))
+    session = runtime.InferenceSession(file.getvalue())
+    (found,) = session.run(None, {k: v.numpy() for k, v in given.items()})
+    torch.testing.assert_close(torch.from_numpy(found), small(*given.values()).detach())
 
 
 def test_groups_are_those_of_torch_pruning_where_it_is_right() -> None:

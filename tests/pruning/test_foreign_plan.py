@@ -187,6 +187,27 @@ def test_ids_read_the_mean_of_the_cut_rows_by_their_counts() -> None:
     assert not small[0].weight.grad[small[0].padding_idx].any()
 
 
+def test_padding_counts_in_no_bag_before_or_after() -> None:
+    net = nn.Sequential(nn.EmbeddingBag(30, 8, mode="mean", padding_idx=20))
+    bags = torch.stack([torch.full((BATCH,), 20), ids(9), ids(9)], 1)
+    plan = planned(net, bags, {"0": rp.rows(9)}, importance=lambda axis, _: -np.arange(axis.size))
+    small = plan.apply(net)
+    assert plan.cuts[0].kept.tolist() == list(range(9))
+    torch.testing.assert_close(small(bags), net(bags))
+    torch.testing.assert_close(small(bags), net[0].weight[ids(9)])
+
+
+def test_the_row_of_cut_ids_is_trained_by_all_of_them() -> None:
+    net = nn.Sequential(nn.Embedding(30, 8))
+    small = planned(net, ids(30), {"0": rp.rows(9)}).apply(net)
+    cut = [i for i in range(30) if small[0].remap[i] == 9]
+    assert len(cut) == 21
+    small(torch.tensor(cut)).sum().backward()
+    gradient = small[0].weight.grad
+    assert torch.equal(gradient[9], torch.full((8,), 21.0))
+    assert not gradient[:9].any()
+
+
 @pytest.mark.parametrize("bad", [-1, 30])
 def test_an_id_that_was_an_error_stays_one(bad: int) -> None:
     net = nn.Sequential(nn.Embedding(30, 8))
@@ -194,77 +215,6 @@ def test_an_id_that_was_an_error_stays_one(bad: int) -> None:
     for module in (net, small):
         with pytest.raises((IndexError, RuntimeError)):
             module(torch.tensor([bad]))
-
-
-def test_look_ups_are_counted_in_batches() -> None:
-    net = Fm().eval()
-    seen = torch.tensor([[0, 3, 7], [1, 3, 8], [1, 4, 9]])
-    plan = planned(net, ids(50, 3), {"emb": rp.rows(2)}, importance="frequency", batches=[seen])
-    kept = {c.axis.name: c.kept.tolist() for c in plan.cuts}
-    assert kept == {"rows.emb.0": [0, 1], "rows.emb.1": [3, 4], "rows.emb.2": [7, 8]}
-
-
-def test_norm_count_is_the_norm_times_the_root_of_the_count() -> None:
-    net = nn.Sequential(nn.Embedding(4, 4))
-    with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([1.0, 2.0, 3.0, 9.0])[:, None].expand(4, 4))
-    counts = {"0": [16, 5, 1, 0]}  # 4, 4.47, 3 and unseen
-    plan = planned(net, torch.tensor([0, 1]), {"0": rp.rows(1)}, counts=counts)
-    assert plan.cuts[0].kept.tolist() == [1]
-
-
-def test_taylor_is_the_change_that_a_cut_makes_in_a_linear_loss() -> None:
-    """With a loss linear in the units, |Σ w·g| over a unit is exactly what cutting it changes."""
-    torch.manual_seed(3)
-    net = nn.Sequential(nn.Linear(5, 6, bias=False), nn.Linear(6, 1, bias=False)).double()
-    x = torch.randn(7, 5, dtype=torch.float64)
-    plan = planned(
-        net, x, {"0": rp.neurons(2)}, importance="taylor", loss=lambda n, batch: n(batch).sum()
-    )
-    moved = (net[0](x) * net[1].weight[0]).sum(0).abs()
-    assert plan.cuts[0].kept.tolist() == sorted(moved.topk(2).indices.tolist())
-    assert all(p.grad is None for p in net.parameters())
-
-
-def test_norms_are_over_the_coupled_group() -> None:
-    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-    with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]]))
-        net[0].bias.zero_()
-        net[1].weight.copy_(torch.tensor([[1.0, 0.5, 2.3]]))
-    by = {m: planned(net, WIDE[:, :2], {"0": rp.neurons(1)}, importance=m) for m in ("l1", "l2")}
-    assert by["l1"].cuts[0].kept.tolist() == [0]  # 3 > 2.5 > 2.3
-    assert by["l2"].cuts[0].kept.tolist() == [2]  # 3 < 4.25 < 5.29
-
-
-def test_importance_by_unit_and_by_a_function_of_ones_own() -> None:
-    def last(axis: Any, tensors: Any) -> Any:
-        assert "emb.item.weight" in tensors
-        return np.arange(axis.size)
-
-    keep = {"emb": [rp.rows(2), rp.dims(2)]}
-    plan = planned(towers(), SIDES, keep, importance={"dims": last, "rows": "l1"})
-    kept = {c.axis.name: c.kept.tolist() for c in plan.cuts}
-    assert kept["dims.emb.user"] == [4, 5]
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ({"importance": "l3"}, "no importance 'l3'"),
-        ({"importance": {"row": "l1"}}, "no unit 'row'.*'rows'"),
-        ({"importance": {"neurons": "frequency"}}, "'frequency' is of rows"),
-        ({"importance": "taylor"}, "'loss' parameter"),
-        ({"importance": {"rows": "frequency"}}, "'batches' parameter"),
-        ({"importance": lambda axis, tensors: [1.0]}, "finite numbers for axis"),
-        ({"counts": {"emb.user": [1, 2]}}, "40 numbers"),
-        ({"counts": {"emb.usr": [1] * 40}}, r"Did you mean 'emb\.user'"),
-    ],
-)
-def test_methods_say_what_they_lack(options: dict[str, Any], words: str) -> None:
-    keep = {"emb": [rp.rows(0.5), rp.dims(0.5)]}
-    with pytest.raises((ParameterError, PlanError), match=words):
-        planned(towers(), SIDES, keep, **options)
 
 
 def test_inputs_that_the_module_does_not_take_are_told() -> None:
@@ -281,66 +231,6 @@ def test_a_forward_of_ones_own_runs_more_than_the_call() -> None:
     plan = planned(net, SIDES, {"emb": rp.rows(0.5)}, forward=run)
     assert "rows.emb.item" in plan.skipped
     assert [c.axis.name for c in plan.cuts] == ["rows.emb.user"]
-
-
-def test_the_optimiser_does_not_hold_stale_parameters() -> None:
-    net = Mlp().train()
-    optimizer = torch.optim.Adam(
-        [{"params": net.tower.parameters()}, {"params": net.head.parameters(), "lr": 1e-4}], lr=0.01
-    )
-    for _ in range(3):
-        optimizer.zero_grad()
-        net(WIDE).square().sum().backward()
-        optimizer.step()
-    plan = planned(net, WIDE, {"tower": rp.neurons(0.5)})
-    small = plan.apply(net)
-    follower = plan.follow(optimizer, net, small)
-    trained = {id(p) for group in follower.param_groups for p in group["params"]}
-    assert trained == {id(p) for p in small.parameters()}
-    assert [g["lr"] for g in follower.param_groups] == [0.01, 1e-4]
-    kept = next(c for c in plan.cuts if c.axis.name == "neurons.tower.0").kept
-    for key in ("exp_avg", "exp_avg_sq"):
-        old, new = optimizer.state[net.tower[0].weight], follower.state[small.tower[0].weight]
-        assert torch.equal(new[key], old[key][kept])
-    small.train()(WIDE).square().sum().backward()
-    follower.step()
-    assert optimizer.state[net.tower[0].weight]["step"] == 3
-    with pytest.raises(PlanError, match="trains parameters that the module does not have"):
-        plan.follow(torch.optim.SGD(small.parameters(), 0.1), net, small)
-
-
-def test_zeros_do_not_revive_after_a_momentum_step() -> None:
-    """What was cut does not exist: no momentum can bring it back, and sizes stay."""
-    net = Fm().train()
-    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
-    net.emb.apply(lambda m: setattr(m, "sparse", False))
-    net(ids(50, 3)).sum().backward()
-    optimizer.step()
-    plan = planned(net, ids(50, 3), {"emb": [rp.rows(0.5), rp.dims(0.5)], "deep": rp.neurons(0.5)})
-    small = plan.apply(net)
-    follower = plan.follow(optimizer, net, small)
-    table = follower.state[small.emb[0].weight]["momentum_buffer"]
-    assert table.shape == small.emb[0].weight.shape
-    assert not table[-1].any()  # the row of the cut ids starts without momentum
-    for _ in range(3):
-        follower.zero_grad()
-        small(ids(50, 3)).sum().backward()
-        follower.step()
-    assert sum(t.nbytes for t in small.state_dict().values()) == plan.predicted_bytes
-
-
-def test_optimisers_and_lists_that_a_module_holds_follow_it() -> None:
-    net = Residual()
-    net.optimizer = torch.optim.Adam(net.parameters())  # type: ignore[assignment]
-    net.penalised = [net.first.weight]  # type: ignore[assignment]
-    net(WIDE).sum().backward()
-    net.optimizer.step()
-    small = planned(net, WIDE, {"blocks": rp.neurons(0.5)}).apply(net)
-    assert small.penalised[0] is small.first.weight
-    small(WIDE).sum().backward()
-    small.optimizer.step()
-    assert small.optimizer.state[small.first.weight]["exp_avg"].shape == (4, 5)
-    assert net.optimizer.state[net.first.weight]["exp_avg"].shape == (8, 5)
 
 
 def test_a_plan_of_another_module_is_refused() -> None:

@@ -74,13 +74,16 @@ def apply_rule(tape: Tape, call: Call) -> None:
         d.any() for t in call.tensors for d in tape.of(t)
     ):
         return  # ids, constants: what comes out is fixed too
-    if rule := RULES.get(call.packet):
+    rule = RULES.get(call.packet, _elementwise if call.pointwise else _unknown)
+    try:
         rule(tape, call)
-    elif call.pointwise:
-        _elementwise(tape, call)
-    else:
-        for tensor in call.tensors:
-            _freeze_all(tape, tensor, f"no rule for {call.where}")
+    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError):
+        _unknown(tape, call)  # arguments of a form that the rule does not foresee
+
+
+def _unknown(tape: Tape, call: Call) -> None:
+    for tensor in call.tensors:
+        _freeze_all(tape, tensor, f"no rule for {call.where}")
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:
@@ -318,16 +321,14 @@ def _renormed(tape: Tape, call: Call) -> None:
 @_rule("convolution")
 def _convolution(tape: Tape, call: Call) -> None:
     if call.given["groups"] != 1 or call.given["transposed"]:
-        for tensor in call.tensors:
-            _freeze_all(tape, tensor, f"no rule for groups or transposed in {call.where}")
-        return
+        return _unknown(tape, call)
     x, weight, *bias = map(tape.of, call.tensors)
     for d in (*x[2:], *weight[2:]):
         tape.labels.freeze(d, f"{call.where} slides over it")
     tape.labels.unite([x[1], weight[1]], call.where)
     out = tape.labels.unite([weight[0], *(b[0] for b in bias)], call.where)
     result = call.results[0]
-    tape.put(result, [x[0], out, *map(_zeros, result.shape[2:])])
+    return tape.put(result, [x[0], out, *map(_zeros, result.shape[2:])])
 
 
 @_rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training")
