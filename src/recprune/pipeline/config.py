@@ -109,6 +109,9 @@ class RunConfig(BaseModel):
     """Fields that stay in any case."""
     force: tuple[str, ...] = ()
     """Fields that go in any case; the full model has them still."""
+    groups: Literal["schema", "auto", "none"] = "schema"
+    """Fields that are ranked as one, and one of them kept: those that the schema groups, also those
+    found to tell the same, or none."""
     techniques: bool = True
     """Whether to compare single techniques at equal bytes."""
     ranking_users: Positive = 200

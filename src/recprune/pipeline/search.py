@@ -95,7 +95,8 @@ def search(full: Ranker, data: Dataset, config: RunConfig) -> Search:
     a fixed sequence of nested models needs no further correction (design of the verdict).
     """
     reference, tuning = fit_reference(full, data, config)
-    ranking = rank_fields(reference, data.tune, config.importance, config.seed)
+    groups = None if config.groups == "none" else config.groups
+    ranking = rank_fields(reference, data.tune, config.importance, config.seed, groups)
     judge = _Judge(reference, data, config)
     candidates = [judge(reference, "full", 1.0)]
     chosen = 0
