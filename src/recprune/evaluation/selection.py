@@ -20,7 +20,7 @@ __all__ = ["choose_fields"]
 #: sequence Bonferroni procedure").
 QUANTILES = (1.9600, 2.2414, 2.4977, 2.7344)
 #: Gate rows from which they decide alone.
-ENOUGH = 4_000
+ENOUGH = 20_000
 
 
 def choose_fields(
@@ -46,7 +46,7 @@ def choose_fields(
     The fields of a group go together; of one that stays, its representative is returned.
 
     A few gate rows cannot show that a field does *not* matter: its noise alone moves their AUC by
-    more than the tolerance. Below 4,000 of them, fields that are not shown to matter on the
+    more than the tolerance. Below 20,000 of them, fields that are not shown to matter on the
     training rows go first (:func:`recprune.evaluation.elimination.eliminate`, which trains), and
     the sequence begins with those that are left.
 
