@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from recprune.data import Dataset, Split
 from recprune.data.extras import Extras
 from recprune.errors import ParameterError
-from recprune.importance import importance, sensitivity
+from recprune.importance import importance, walk
 from recprune.models import LR, DeepFM, FwFM, Ranker, SharedBottom, Training
 from tests.planted import small_data
 
@@ -156,7 +156,7 @@ def test_a_weight_of_two_is_a_row_twice(method: str, model: Ranker, data: Datase
 @pytest.mark.parametrize("method", SLOPES)
 def test_blocks_and_samples_of_rows(method: str, model: Ranker, data: Dataset, monkeypatch) -> None:
     whole = importance(model, data.tune, "fields", method)
-    monkeypatch.setattr(sensitivity, "BLOCK", 64)
+    monkeypatch.setattr(walk, "BLOCK", 64)
     np.testing.assert_allclose(
         importance(model, data.tune, "fields", method).score, whole.score, rtol=1e-3, atol=1e-6
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.models import Ranker
 
-__all__ = ["METHODS", "Method", "Scores", "field_axis", "importance", "method"]
+__all__ = ["METHODS", "Method", "Scores", "field_axis", "importance", "importances", "method"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,9 @@ class Scores:
         return cls(score.astype(np.float64), np.zeros(len(score)))
 
 
+Together = Callable[[Ranker, Evidence, Sequence[Axis], int], Mapping[str, Scores]]
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to score units.
@@ -49,6 +52,8 @@ class Method:
         passes: its cost, in passes over the rows, in words.
         score: ``score(model, rows, axis, seed, **options) -> Scores``.
         needs_model: whether it asks a fitted ranker; else ``model`` may be None.
+        together: ``together(model, rows, axes, seed)`` → axis name → scores, where several axes cost
+            no more than one (all tables, by one pass); None = axis by axis.
     """
 
     name: str
@@ -56,18 +61,23 @@ class Method:
     passes: str
     score: Callable[..., Scores] = field(repr=False)
     needs_model: bool = True
+    together: Together | None = field(default=None, repr=False)
 
 
 METHODS: dict[str, Method] = {}
 
 
 def method(
-    name: str, units: tuple[str, ...], passes: str, needs_model: bool = True
+    name: str,
+    units: tuple[str, ...],
+    passes: str,
+    needs_model: bool = True,
+    together: Together | None = None,
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
     """Register a function as a method."""
 
     def register(score: Callable[..., Scores]) -> Callable[..., Scores]:
-        METHODS[name] = Method(name, units, passes, score, needs_model)
+        METHODS[name] = Method(name, units, passes, score, needs_model, together)
         return score
 
     return register
@@ -102,12 +112,7 @@ def importance(
         ParameterError: no such method, it cannot score units of this axis, or it needs a model.
         PlanError: no such axis.
     """
-    if method not in METHODS:
-        raise ParameterError(
-            f"There is no importance method {method!r}.{nearest(method, METHODS)} "
-            f"Methods: {', '.join(sorted(METHODS))}."
-        )
-    chosen, rows = METHODS[method], Evidence.of(data, model)
+    chosen, rows = _known(method), Evidence.of(data, model)
     if model is None:
         if chosen.needs_model:
             able = [m.name for m in METHODS.values() if not m.needs_model]
@@ -118,16 +123,54 @@ def importance(
         axis = field_axis(rows.encoder)
     elif isinstance(axis, str):
         axis = model.layout.axis(axis)
+    _check_unit(chosen, axis)
+    return _checked(chosen, axis, chosen.score(model, rows, axis, seed, **options))
+
+
+def importances(
+    model: Ranker,
+    data: Dataset | Split | Evidence,
+    axes: Sequence[Axis],
+    method: str,
+    seed: int = 0,
+) -> dict[str, Scores]:
+    """Score the units of several axes, at once where the method can; else as :func:`importance`.
+
+    Returns:
+        Axis name → scores.
+    """
+    chosen, rows = _known(method), Evidence.of(data, model)
+    for axis in axes:
+        _check_unit(chosen, axis)
+    if chosen.together is not None and axes:
+        found = chosen.together(model, rows, axes, seed)
+    else:
+        found = {axis.name: chosen.score(model, rows, axis, seed) for axis in axes}
+    return {axis.name: _checked(chosen, axis, found[axis.name]) for axis in axes}
+
+
+def _known(name: str) -> Method:
+    if name not in METHODS:
+        raise ParameterError(
+            f"There is no importance method {name!r}.{nearest(name, METHODS)} "
+            f"Methods: {', '.join(sorted(METHODS))}."
+        )
+    return METHODS[name]
+
+
+def _check_unit(chosen: Method, axis: Axis) -> None:
     if axis.unit not in chosen.units:
         able = [m.name for m in METHODS.values() if axis.unit in m.units]
         raise ParameterError(
-            f"Method {method!r} scores {' and '.join(chosen.units)} units, not {axis.unit} units "
-            f"(axis {axis.name!r}). Methods that do: {', '.join(able)}."
+            f"Method {chosen.name!r} scores {' and '.join(chosen.units)} units, not {axis.unit} "
+            f"units (axis {axis.name!r}). Methods that do: {', '.join(able)}."
         )
-    scores = chosen.score(model, rows, axis, seed, **options)
+
+
+def _checked(chosen: Method, axis: Axis, scores: Scores) -> Scores:
     if scores.score.shape != (axis.size,):
         raise ParameterError(
-            f"Method {method!r} returned shape {scores.score.shape} for axis {axis.name!r} of "
+            f"Method {chosen.name!r} returned shape {scores.score.shape} for axis {axis.name!r} of "
             f"{axis.size} units."
         )
     return scores

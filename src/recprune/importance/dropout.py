@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor
 
-from recprune.data import Split
 from recprune.errors import ParameterError
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import PASSES, UNITS, Law, logistic
-from recprune.importance.gates.learning import learn_gates
+from recprune.importance.gates.learning import beside, learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
-__all__ = ["DropoutLaw", "learned_rates", "variational_dropout"]
+__all__ = ["DropoutLaw", "variational_dropout"]
 
 
-@method("dropout", UNITS, PASSES)
+@method("dropout", UNITS, PASSES, together=beside(lambda: DropoutLaw()))
 def variational_dropout(
     model: Ranker,
     rows: Evidence,
@@ -56,13 +53,6 @@ def variational_dropout(
     """
     course = Course(strength, anneal, steps, train_weights)
     return learn_gates(model, rows, [axis], DropoutLaw(temperature), course, seed)[axis.name]
-
-
-def learned_rates(
-    model: Ranker, split: Split, axes: Sequence[Axis], seed: int
-) -> Mapping[str, Scores]:
-    """Learn the rates of several axes at once; see :func:`variational_dropout`."""
-    return learn_gates(model, Evidence.of(split, model), axes, DropoutLaw(), Course(), seed)
 
 
 class DropoutLaw(Law):

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.data import Split
+from recprune.data import Dataset, Split
 from recprune.errors import ParameterError, PlanError, nearest
-from recprune.importance import importance
-from recprune.importance.dropout import learned_rates
+from recprune.importance import Evidence, importances
 from recprune.layout import Axis, Plan, Unit
 from recprune.models import Ranker
 
 __all__ = [
     "DEFAULT_METHODS",
+    "PER_FIELD",
     "UNITS",
     "Keep",
     "UnitScores",
@@ -45,29 +45,36 @@ UNITS: dict[str, Unit] = {
 DEFAULT_METHODS = {
     "fields": "permutation",
     "rows": "norm_count",
-    "dims": "l2",
-    "neurons": "l2",
+    "dims": "svd",
+    "neurons": "omp",
     "pairs": "l2",
 }
+#: Methods for dims whose scores count across fields, so that each field keeps dims of its own.
+PER_FIELD = frozenset({"mixed_dims", "sseds"})
 
 
 def plan(
     model: Ranker,
-    split: Split,
+    data: Dataset | Split | Evidence,
     keep: Keep,
     methods: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Plan:
     """Make a plan that keeps the most important units.
 
+    Fields are chosen first. The rows, pairs and, where they compete, dims of fields that go are out
+    of the running, so that as many are left as were asked for.
+
     Args:
         model: fitted ranker, cut or not.
-        split: rows that the methods score on, in any encoding that the model descends from.
+        data: rows to learn from and to score on, as :func:`recprune.importance.importance` takes
+            them, in any encoding that the model descends from.
         keep: by kind of unit (``"fields"``, ``"rows"``, ``"dims"``, ``"neurons"``, ``"pairs"``). A float is
             the share kept of the units that are left now, an int the count, a list of names the
             fields themselves, a list of ints the neurons of each layer. Rows compete across all
-            fields; dims are the same in every field; neurons compete within their layer. Numeric
-            fields' knots are never cut one by one.
+            fields; dims are the same in every field, or, by the methods ``sseds`` and
+            ``mixed_dims``, compete across fields (an int is then the mean count a field); neurons
+            compete within their layer. Numeric fields' knots are never cut one by one.
         methods: kind of unit → method; the rest by ``DEFAULT_METHODS``.
         seed: of the methods' draws.
 
@@ -76,42 +83,52 @@ def plan(
         PlanError: the model has no such axis.
     """
     scored = [k for k, wanted in keep.items() if not (_whole(wanted) or _names_fields(k, wanted))]
-    return plan_from_scores(model, keep, score_units(model, split, scored, methods, seed))
+    scores = score_units(model, data, scored, methods, seed)
+    return plan_from_scores(model, keep, scores, (methods or {}).get("dims") in PER_FIELD)
 
 
 def score_units(
     model: Ranker,
-    split: Split,
+    data: Dataset | Split | Evidence,
     kinds: Sequence[str],
     methods: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> UnitScores:
     """Score every unit of these kinds once; plans of any size can be made from the scores.
 
+    Kinds that share a method which learns (gates) are scored in one run, beside each other.
+
     Returns:
         Axis name → importance, shape (n_units,).
     """
     methods = {**DEFAULT_METHODS, **(methods or {})}
-    for kind in methods:
+    for kind in (*methods, *kinds):
         _unit(kind)
-    axes = {kind: cuttable(model, kind) for kind in kinds}
-    split = model.aligned(split)
-    scores: dict[str, NDArray[np.float64]] = {}
-    learned = [a for kind in kinds if methods[kind] == "dropout" for a in axes[kind]]
-    if learned:  # one training run serves all axes
-        rates = learned_rates(model, split, learned, seed)
-        scores.update({name: s.score for name, s in rates.items()})
+    rows = Evidence.of(data, model)
+    axes: dict[str, list[Axis]] = {}
     for kind in kinds:
-        for axis in axes[kind]:
-            if axis.name not in scores:
-                scores[axis.name] = importance(model, split, axis, methods[kind], seed).score
-    return scores
+        axes.setdefault(methods[kind], []).extend(cuttable(model, kind))
+    return {
+        name: found.score
+        for method, here in axes.items()
+        for name, found in importances(model, rows, here, method, seed).items()
+    }
 
 
-def plan_from_scores(model: Ranker, keep: Keep, scores: UnitScores) -> Plan:
-    """Make the plan that :func:`plan` makes, from scores that are there already."""
+def plan_from_scores(
+    model: Ranker, keep: Keep, scores: UnitScores, dims_per_field: bool = False
+) -> Plan:
+    """Make the plan that :func:`plan` makes, from scores that are there already.
+
+    Args:
+        model: whose units were scored.
+        keep: see :func:`plan`.
+        scores: by axis.
+        dims_per_field: whether dims compete across fields.
+    """
     kept: dict[str, NDArray[np.int32]] = {}
-    for kind, wanted in keep.items():
+    for kind in sorted(keep, key=lambda kind: kind != "fields"):  # what fields take along is out
+        wanted = keep[kind]
         axes = cuttable(model, kind)
         if _whole(wanted):
             continue
@@ -120,14 +137,35 @@ def plan_from_scores(model: Ranker, keep: Keep, scores: UnitScores) -> Plan:
             continue
         each = _each(axes, wanted, kind)
         here = [scores[a.name] for a in axes]
-        if kind == "rows":
-            kept.update(_best_of_all(axes, here, each[0]))
+        out = [_gone(model, a, kept.get("fields")) for a in axes]
+        if kind in ("rows", "pairs") or (kind == "dims" and dims_per_field):
+            kept.update(_best_of_all(axes, here, out, each[0], kind))
             continue
         if kind == "dims":
-            here = [np.sum(here, axis=0)] * len(axes)
+            here = _shared(axes, here)
         for axis, score, share in zip(axes, here, each, strict=True):
             kept[axis.name] = _best(axis, score, share, kind)
     return Plan(model.layout.hash, kept)
+
+
+def _shared(axes: list[Axis], scores: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Return the sums over the fields that have a dim."""
+    total = np.zeros(max((int(a.units.max(initial=-1)) for a in axes), default=-1) + 1)
+    for axis, score in zip(axes, scores, strict=True):
+        total[axis.units] += score
+    return [total[axis.units] for axis in axes]
+
+
+def _gone(model: Ranker, axis: Axis, fields: NDArray[np.int32] | None) -> NDArray[np.bool_]:
+    """Return which units go with fields, shape (n_units,)."""
+    gone = np.zeros(axis.size, bool)
+    if fields is None:
+        return gone
+    if axis.parent is not None:
+        gone[:] = axis.parent[1] not in fields
+    for _, needed in axis.members:
+        gone |= (needed >= 0) & ~np.isin(needed, fields)
+    return gone
 
 
 def _unit(kind: str) -> Unit:
@@ -139,7 +177,9 @@ def _unit(kind: str) -> Unit:
 def cuttable(model: Ranker, kind: str) -> list[Axis]:
     """Return the axes of a kind of unit that can lose units on their own."""
     return [
-        a for a in model.layout.of_unit(_unit(kind)) if a.min_keep < a.size or a.unit == "field"
+        a
+        for a in model.layout.of_unit(_unit(kind))
+        if a.min_keep < a.size or a.unit in ("field", "dim")
     ]
 
 
@@ -192,19 +232,39 @@ def _best(
 
 
 def _best_of_all(
-    axes: list[Axis], scores: list[NDArray[np.float64]], wanted: float | int
+    axes: list[Axis],
+    scores: list[NDArray[np.float64]],
+    gone: list[NDArray[np.bool_]],
+    wanted: float | int,
+    kind: str,
 ) -> dict[str, NDArray[np.int32]]:
-    free = [np.arange(a.size) >= a.pinned for a in axes]
+    """Let the units of all axes compete, but for those that are pinned or go anyway.
+
+    Of each axis the best ``min_keep`` stay in any case.
+    """
+    free = [(np.arange(a.size) >= a.pinned) & ~g for a, g in zip(axes, gone, strict=True)]
     every = np.concatenate([s[f] for s, f in zip(scores, free, strict=True)])
-    count = unit_count(wanted, len(every), "rows") if len(every) else 0
+    total = sum(a.size - a.pinned for a in axes)
+    if kind == "dims" and isinstance(wanted, int) and not isinstance(wanted, bool):
+        unit_count(wanted, total, kind)
+        wanted *= len({a.name for a, f in zip(axes, free, strict=True) if f.any()})
+    count = min(unit_count(wanted, total, kind), len(every)) if total else 0
+    first = [np.zeros(n.sum(), bool) for n in free]
+    if kind == "dims":
+        for axis, score, mask, sure in zip(axes, scores, free, first, strict=True):
+            sure[np.argsort(-score[mask], kind="stable")[: axis.min_keep]] = True
+    sure = np.concatenate(first)
+    order = np.lexsort((np.arange(len(every)), -every, ~sure))
     stays = np.zeros(len(every), bool)
-    stays[np.argsort(-every, kind="stable")[:count]] = True
+    stays[order[: max(count, int(sure.sum()))]] = True
     out, start = {}, 0
-    for axis, mask in zip(axes, free, strict=True):
-        here = np.ones(axis.size, bool)
+    for axis, mask, lost in zip(axes, free, gone, strict=True):
+        here = ~lost
         here[mask] = stays[start : start + mask.sum()]
         start += int(mask.sum())
-        out[axis.name] = axis.units[here]
+        # A field that goes takes the axis along; naming its units would say nothing.
+        if not lost.all():
+            out[axis.name] = axis.units[here]
     return out
 
 

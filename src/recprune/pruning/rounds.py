@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset, Split
+from recprune.importance import Evidence
 from recprune.models import Ranker, Training
 from recprune.pruning.planning import Keep, Wanted, cuttable, plan, unit_count
 from recprune.pruning.repair import repair
@@ -53,7 +54,7 @@ def cut(
         scored_on: held-out rows for methods that look at labels; the default is ``split``.
         seed: of the methods' draws.
     """
-    made = plan(model, scored_on or split, keep, methods, seed)
+    made = plan(model, Evidence(split, scored_on or split), keep, methods, seed)
     return model.apply(made, repair(model, split, made, seed))
 
 
@@ -125,6 +126,8 @@ def stage(
     sizes = [a.size for a in axes] if kind == "neurons" else [axes[0].size]
     if kind == "rows":
         sizes = [sum(a.size - a.pinned for a in axes)]
+    if kind == "dims":  # the same in all fields, or in the mean
+        sizes = [round(sum(a.size for a in axes) / len(axes))]
     each = tuple(wanted) if not isinstance(wanted, float | int) else (wanted,) * len(sizes)
     ends = [unit_count(w, n, kind) for w, n in zip(each, sizes, strict=True)]  # type: ignore[arg-type]
     counts = tuple(

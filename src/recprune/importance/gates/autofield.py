@@ -10,14 +10,14 @@ from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import PASSES, UNITS, Law, logistic
-from recprune.importance.gates.learning import learn_gates
+from recprune.importance.gates.learning import beside, learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
 __all__ = ["AutoFieldLaw", "autofield"]
 
 
-@method("autofield", UNITS, PASSES)
+@method("autofield", UNITS, PASSES, together=beside(lambda: AutoFieldLaw()))
 def autofield(
     model: Ranker,
     rows: Evidence,

@@ -12,7 +12,7 @@ from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import PASSES, UNITS, Law, logistic
-from recprune.importance.gates.learning import learn_gates
+from recprune.importance.gates.learning import beside, learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -22,7 +22,7 @@ __all__ = ["HardConcreteLaw", "hard_concrete"]
 LOW, HIGH = -0.1, 1.1
 
 
-@method("hard_concrete", UNITS, PASSES)
+@method("hard_concrete", UNITS, PASSES, together=beside(lambda: HardConcreteLaw()))
 def hard_concrete(
     model: Ranker,
     rows: Evidence,

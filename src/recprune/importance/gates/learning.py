@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from recprune._support import stream
 from recprune.data import Split
 from recprune.encoding import Rows
-from recprune.importance.base import Scores
+from recprune.importance.base import Scores, Together
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import Law
@@ -26,7 +26,7 @@ from recprune.models.batches import batches_of, shuffled
 from recprune.models.step import Outputs, tensors
 from recprune.models.taps import Tap
 
-__all__ = ["learn_gates"]
+__all__ = ["beside", "learn_gates"]
 
 #: Fewest rows of a batch: a gate's gradient is a mean over them.
 LEAST_BATCH = 128
@@ -69,6 +69,17 @@ def learn_gates(
         for _ in range(course.steps):
             pupil.step(lambda given, taps: twin.net(*tensors(given), taps))
     return {name: Scores.exact(score) for name, score in pupil.scores().items()}
+
+
+def beside(law: Callable[[], Law]) -> Together:
+    """Return what learns the gates of several axes in one run, with the default options."""
+
+    def together(
+        model: Ranker, rows: Evidence, axes: Sequence[Axis], seed: int
+    ) -> Mapping[str, Scores]:
+        return learn_gates(model, rows, axes, law(), Course(), seed)
+
+    return together
 
 
 class Pupil:

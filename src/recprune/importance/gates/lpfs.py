@@ -12,7 +12,7 @@ from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import PASSES, UNITS, Law, StepOf
-from recprune.importance.gates.learning import learn_gates
+from recprune.importance.gates.learning import beside, learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -27,7 +27,7 @@ EPSILON = 0.1
 RECENT, FURTHEST = 0.1, 3.0
 
 
-@method("lpfs", UNITS, PASSES)
+@method("lpfs", UNITS, PASSES, together=beside(lambda: SmoothedLaw()))
 def lpfs(
     model: Ranker,
     rows: Evidence,
@@ -65,7 +65,7 @@ def lpfs(
     return learn_gates(model, rows, [axis], SmoothedLaw(epsilon), course, seed)[axis.name]
 
 
-@method("lpfs++", UNITS, PASSES)
+@method("lpfs++", UNITS, PASSES, together=beside(lambda: SmoothedLaw(slope=1.0)))
 def lpfs_plus(
     model: Ranker,
     rows: Evidence,

@@ -10,7 +10,7 @@ from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.gates.course import Course
 from recprune.importance.gates.law import PASSES, UNITS, Law
-from recprune.importance.gates.learning import learn_gates
+from recprune.importance.gates.learning import beside, learn_gates
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -20,7 +20,7 @@ __all__ = ["ShuffleLaw", "shuffle_gate"]
 REACH = 75.0
 
 
-@method("shuffle_gate", UNITS, PASSES)
+@method("shuffle_gate", UNITS, PASSES, together=beside(lambda: ShuffleLaw()))
 def shuffle_gate(
     model: Ranker,
     rows: Evidence,
