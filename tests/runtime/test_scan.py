@@ -76,6 +76,11 @@ def test_equals_a_full_sort(kind: Any, ties: bool) -> None:
     for user in range(len(shop.users)):
         for k in (1, 10, 200):
             check(shop, scorer, user, k, draws)
+    plain = [scorer.catalogue_logits(shop.users, user) for user in range(len(shop.users))]
+    assert scorer.warm_up()
+    for user in range(len(shop.users)):
+        check(shop, scorer, user, 10, draws)
+        np.testing.assert_array_equal(scorer.catalogue_logits(shop.users, user), plain[user])
 
 
 @settings(max_examples=25, deadline=None)
@@ -85,13 +90,18 @@ def test_equals_a_full_sort(kind: Any, ties: bool) -> None:
     n=st.integers(1, 700),
     k=st.integers(1, 40),
     ties=st.booleans(),
+    compiled=st.booleans(),
 )
-def test_equals_a_full_sort_on_any_shop(kind: Any, seed: int, n: int, k: int, ties: bool) -> None:
+def test_equals_a_full_sort_on_any_shop(
+    kind: Any, seed: int, n: int, k: int, ties: bool, compiled: bool
+) -> None:
     draws = np.random.default_rng(seed)
     shop = random_shop(kind, seed, n_items=n, cut=True)
     if ties:
         shop = flattened(shop, draws)
     scorer = Scorer(shop.artifact)
+    if compiled:
+        scorer.warm_up()
     for user in range(3):
         check(shop, scorer, user, k, draws)
 
@@ -122,6 +132,9 @@ def test_bounds_hold_and_skip(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
             some = np.arange(0, len(most), 3)
             again = bound(asked.shift, asked.reach, some) + np.float32(asked.add)
             np.testing.assert_allclose(again, most[some], rtol=1e-5, atol=1e-5)
+            by_kernels = bound(asked.shift, asked.reach, some, compiled=True)
+            np.testing.assert_allclose(by_kernels, again - asked.add, rtol=1e-5, atol=1e-5)
+            assert (highest[some] <= by_kernels + np.float32(asked.add)).all()
         assert np.median(most - highest) < 1
         scans.append(self)
         return rows(self, asked, *rest)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.runtime.box_kernels import box_ends
 from recprune.runtime.heads import FirstHead, Head, TowersHead
 from recprune.runtime.tensors import F32, F64
 
@@ -43,13 +44,13 @@ class Bound:
     """
 
     def __init__(self, head: FirstHead, middle: F32, half: F32, group: IntArray) -> None:
-        self.head, self.group = head, group
-        #: Both ends of each box's neurons, then of the other sums: (B, H) and (B, K − H) each.
-        parts = slice(0, head.hidden), slice(head.linear, head.inputs)
-        high, low = middle + half + head.start, middle - half + head.start
-        self.ends = [
-            (np.ascontiguousarray(high[:, p]), np.ascontiguousarray(low[:, p])) for p in parts
-        ]
+        self.head, self.group = head, group.astype(np.intp)
+        self._every, self._alone = np.arange(len(group)), np.zeros(len(group), np.intp)
+        both = middle + half + head.start, middle - half + head.start
+        #: Upper and lower ends of each box's neurons, (B, H) each.
+        self.neurons = _columns(both, slice(0, head.hidden))
+        #: Likewise of its first order and of its dims' sums, (B, K − H) each.
+        self.sums = _columns(both, slice(head.linear, head.inputs))
         layers = head.later_layers()
         #: For rounding: absolute weights and biases.
         self.sizes = [(np.abs(weight), np.abs(bias)) for weight, bias in layers]
@@ -74,44 +75,57 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the boxes."""
-        return sum(end.nbytes for ends in self.ends for end in ends)
+        return sum(end.nbytes for end in (*self.neurons, *self.sums))
 
-    def __call__(self, shift: F32, reach: F32, some: IntArray | None = None) -> F32:
+    def __call__(
+        self, shift: F32, reach: F32, some: IntArray | None = None, *, compiled: bool = False
+    ) -> F32:
         """Return the bounds, (B,).
 
         Args:
             shift: what is added to all boxes, (K,), or to those of each group, (G, K).
             reach: the largest absolute value of each column that comes into it, (K,).
             some: positions of the boxes that are asked for; None = all.
+            compiled: whether numba is there to form ends and squares in one pass.
         """
-        count = len(self.group) if some is None else len(some)
-        bound = np.empty(count, np.float32)
-        for start in range(0, count, self.batch):
-            part = slice(start, min(start + self.batch, count))
-            places: slice | IntArray = part if some is None else some[part]
-            bound[part] = self._of(
-                places, shift if shift.ndim == 1 else shift.take(self.group[places], axis=0)
-            )
+        asked = self._every if some is None else some.astype(np.intp, copy=False)
+        group = self.group if shift.ndim > 1 else self._alone
+        shift, linear = np.atleast_2d(shift), self.head.linear
+        bound = np.empty(len(asked), np.float32)
+        for start in range(0, len(asked), self.batch):
+            part = slice(start, min(start + self.batch, len(asked)))
+            if compiled:
+                value = box_ends(
+                    self.neurons, self.sums, shift, asked[part], group, linear, bound[part]
+                )
+            else:
+                # Of neighbours NumPy makes no copy.
+                boxes = part if some is None else asked[part]
+                value = self._ends(boxes, shift.take(group[boxes], axis=0), bound[part])
+            if not self.layers:
+                continue
+            *inner, (matrix, bias) = self.layers
+            for weight, add in inner:
+                value = value @ weight
+                value += add
+                np.maximum(value, 0, out=value)
+            bound[part] += value @ matrix[:, 0] + bias[0]
         return bound + np.float32(self._rounding(reach))
 
-    def _of(self, places: slice | IntArray, shift: F32) -> F32:
-        head, hidden = self.head, self.head.hidden
-        high, low = (end[places] for end in self.ends[1])
-        rest = shift[..., head.linear : head.inputs]
-        bound: F32 = high[:, 0] + rest[..., 0]
-        if head.pairs:
-            sums = np.maximum(high[:, 1:] + rest[..., 1:], -(low[:, 1:] + rest[..., 1:]))
+    def _ends(self, boxes: slice | IntArray, shift: F32, bound: F32) -> F32:
+        """Do as :func:`recprune.runtime.box_kernels.box_ends`; ``shift`` is each box's own."""
+        high, low = (end[boxes] for end in self.sums)
+        rest = shift[:, self.head.linear : self.head.inputs]
+        bound[:] = high[:, 0] + rest[:, 0]
+        if self.head.pairs:
+            sums = np.maximum(high[:, 1:] + rest[:, 1:], -(low[:, 1:] + rest[:, 1:]))
             bound += np.float32(0.5) * np.einsum("bk,bk->b", sums, sums)
-        if self.layers:
-            high, low = (end[places] for end in self.ends[0])
-            value = np.empty((len(high), 2 * hidden), np.float32)
-            np.add(high, shift[..., :hidden], out=value[:, :hidden])
-            np.add(low, shift[..., :hidden], out=value[:, hidden:])
-            for matrix, bias in self.layers:
-                value = np.maximum(value, 0, out=value) @ matrix
-                value += bias
-            bound += value[:, 0]
-        return bound
+        high, low = (end[boxes] for end in self.neurons)
+        hidden = self.head.hidden
+        value = np.empty((len(high), 2 * hidden), np.float32)
+        np.add(high, shift[:, :hidden], out=value[:, :hidden])
+        np.add(low, shift[:, :hidden], out=value[:, hidden:])
+        return np.maximum(value, 0, out=value)
 
     def _rounding(self, reach: F32) -> float:
         """Return what rounding may add up to, in the bound and in the score together."""
@@ -148,18 +162,26 @@ class DotBound:
         """Bytes of the boxes."""
         return self.middle.nbytes + self.half.nbytes
 
-    def __call__(self, shift: F32, reach: F32, some: IntArray | None = None) -> F32:
+    def __call__(
+        self, shift: F32, reach: F32, some: IntArray | None = None, *, compiled: bool = False
+    ) -> F32:
         """Return the bounds, (B,), of the products with a vector, (V,), and its absolute values.
 
         Args:
             shift: the vector.
             reach: its absolute values.
             some: see :class:`Bound`.
+            compiled: likewise; these are plain products, and NumPy's always.
         """
         off = _gamma(len(shift) + 8) * (self.reach @ reach)
         places = slice(None) if some is None else some
         bound: F32 = self.middle[places] @ shift + self.half[places] @ reach
         return bound + np.float32(4 * off)
+
+
+def _columns(both: tuple[F32, F32], part: slice) -> tuple[F32, F32]:
+    high, low = (np.ascontiguousarray(end[:, part]) for end in both)
+    return high, low
 
 
 def bound_of(head: Head, middle: F32, half: F32, group: IntArray) -> Bound | DotBound | None:

@@ -52,6 +52,10 @@ class OnDemand:
                     self._lock.release()
         return self._made
 
+    def ready(self, rows: int) -> bool:
+        """Return whether it is there, or so many rows more make it pay: numba is loaded then."""
+        return self.after(rows) is not None
+
     def load(self) -> bool:
         """Make the pass now; return whether it is there, which it never is without numba."""
         with self._lock:

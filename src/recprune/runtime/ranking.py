@@ -9,7 +9,7 @@ value. Of two towers, the item's vector is cached instead, and a request is one 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.errors import DataError, ParameterError
+from recprune.runtime import box_kernels
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.choice import Choice
 from recprune.runtime.filters import passing
@@ -69,12 +70,19 @@ class Ranking:
         weights: the model's.
         limit: bytes of the item side that may be kept. A larger one is computed a batch at a time
             for each request. None = no limit.
+        compiled: whether numba is loaded, given so many rows of work more; else NumPy does all.
     """
 
     def __init__(
-        self, encoder: Encoder, catalogue: Catalogue, weights: Weights, limit: int | None = None
+        self,
+        encoder: Encoder,
+        catalogue: Catalogue,
+        weights: Weights,
+        limit: int | None = None,
+        compiled: Callable[[int], bool] = lambda rows: False,
     ) -> None:
         self.catalogue, self.heads, self.limit = catalogue, weights.heads, limit
+        self._compiled = compiled
         whole, fields = encoder, encoder.schema.fields
 
         def side(names: Sequence[str]) -> tuple[Encoder, FieldBlock]:
@@ -101,6 +109,13 @@ class Ranking:
         """Bytes of the item side that is kept and of its bounds; 0 before their first use."""
         made = self._made
         return made[0].items.nbytes + sum(scan.nbytes for scan in made) if made else 0
+
+    def warm_up(self) -> None:
+        """Compute the item side and its bounds now, and load the kernels, if numba is there."""
+        for label in range(len(self.heads)):
+            _ = self._scan(label).bounds
+        if self._compiled(0):
+            box_kernels.load()
 
     def logits(
         self, record: Mapping[str, Any], histories: Mapping[str, History], label: int = 0
@@ -197,7 +212,7 @@ class Ranking:
                     then = head.items if isinstance(head, TowersHead) else None
                     near = isinstance(head, FirstHead | TowersHead)
                     items = Items(self.catalogue, encoder, block, then, self.limit, near)
-                    self._made = tuple(Scan(items, head) for head in self.heads)
+                    self._made = tuple(Scan(items, head, self._compiled) for head in self.heads)
         return self._made[label]
 
     def _asked(
@@ -248,6 +263,9 @@ class Ranking:
         """Add to each row of sums what the user's history with its value of a column adds."""
         entry = np.full(len(self.catalogue.key_values[by]) + 1, -1, np.intp)
         entry[history.keys] = np.arange(len(history.keys))
+        if self._compiled(0):
+            box_kernels.add_entries(sums, table, entry, keys)
+            return
         chosen = entry[keys]
         places = np.flatnonzero(chosen >= 0)
         sums[places] += table[chosen[places]]

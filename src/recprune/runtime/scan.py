@@ -61,10 +61,11 @@ class Scan:
     Args:
         items: the catalogue's distinct rows.
         head: what makes logits of their sums.
+        compiled: whether numba is loaded, given so many rows of work more.
     """
 
-    def __init__(self, items: Items, head: Head) -> None:
-        self.items, self.head = items, head
+    def __init__(self, items: Items, head: Head, compiled: Callable[[int], bool]) -> None:
+        self.items, self.head, self.compiled = items, head, compiled
         rows = BATCH_BYTES // max(4 * items.width, 1)
         #: Rows of a batch: a multiple of what any BLAS takes at once.
         self.batch = min(max(rows // FEWEST_ROWS * FEWEST_ROWS, FEWEST_ROWS), MOST_ROWS)
@@ -187,7 +188,8 @@ class Scan:
         """Do as :meth:`_rows` by bounds."""
         large, small = self.items.blocks
         add, count = np.float32(asked.add), len(large.group)
-        most = self.bounds[0](asked.shift, asked.reach) + add
+        compiled = self.compiled(count)
+        most = self.bounds[0](asked.shift, asked.reach, compiled=compiled) + add
         some = min(max(self.batch, 2 * k) * count // len(self.items) + 1, count)
         first = np.argpartition(-most, some - 1)[:some]
         rows = _among(large.rows(first), left)
@@ -195,7 +197,8 @@ class Scan:
         edge = _edge(np.concatenate([found, logits]), k)
         most[first] = -np.inf
         near = small.of(np.flatnonzero(~(most < edge) & (most != -np.inf)))
-        near = near[~(self.bounds[1](asked.shift, asked.reach, near) + add < edge)]
+        bound = self.bounds[1](asked.shift, asked.reach, near, compiled=compiled)
+        near = near[~(bound + add < edge)]
         more = _among(small.rows(near), left)
         self.tried, self.scored = self.tried + 1, self.scored + len(rows) + len(more)
         return np.append(rows, more), np.append(logits, self._score(asked, more))

@@ -67,7 +67,9 @@ class Scorer:
         if artifact.catalogue:
             catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
             limit = None if cache is None else byte_count(cache, "load", "cache")
-            self._ranking = Ranking(artifact.encoder, catalogue, self._weights, limit)
+            self._ranking = Ranking(
+                artifact.encoder, catalogue, self._weights, limit, self._fused.ready
+            )
         self._first: FirstStage | None = None
         if first_stage is not None:
             self._first = FirstStage(first_stage, self._catalogue().catalogue, first_stage_k)
@@ -96,8 +98,8 @@ class Scorer:
         return self._weights.nbytes + self._fused.nbytes + cached + first
 
     def warm_up(self) -> bool:
-        """Load the compiled kernels now, as a server does before its first request; and build the
-        first stage's lists, if there is a first stage.
+        """Load the compiled kernels now, as a server does before its first request; and compute
+        the items' side and the first stage's lists, as far as there are such.
 
         Without it NumPy answers the first requests, and the kernels are loaded when there have been
         so many that this pays (:class:`recprune.runtime.demand.OnDemand`). Both give the same
@@ -108,7 +110,10 @@ class Scorer:
         """
         if self._first is not None:
             self._first.make()
-        return self._fused.load()
+        loaded = self._fused.load()
+        if self._ranking is not None:
+            self._ranking.warm_up()
+        return loaded
 
     def logits(self, rows: Rows, *, label: str | None = None) -> F32:
         """Return the logit of each encoded row, shape ``(n,)``.
