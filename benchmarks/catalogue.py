@@ -12,8 +12,9 @@ it is filled up to 100,000 by new ones: a product drawn at random lends departme
 and three others of the same type lend product row, price and popularity. A user has seen what is in
 the history of single products.
 
-Before anything is timed, our answers, by NumPy and by the kernels that are timed, are held against brute force, a full sort of every item's
-logit with ties by catalogue order, and the peers' answers against our scorer with the full model.
+Before anything is timed, our answers, by NumPy and by the kernels that are timed, are held against
+brute force, a full sort of every item's logit with ties by catalogue order, and the peers' answers
+against our scorer with the full model.
 A claim is the smaller of both models' ratios.
 """
 
