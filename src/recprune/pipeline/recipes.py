@@ -16,6 +16,7 @@ from recprune.lookups import FIRST
 from recprune.models import Hidden, Ranker
 from recprune.pruning import encoded_size
 from recprune.pruning.planning import cuttable
+from recprune.pruning.weights import kept_weights
 from recprune.report.wording import listed
 
 __all__ = ["Recipe", "int8_alone", "magnitude", "minimum_count", "narrower", "random_fields"]
@@ -172,22 +173,14 @@ def magnitude(full: Ranker, budget: int) -> Recipe:
     Values and positions are counted (:func:`recprune.sparse.without_zeros`).
     """
     state = full.state
-    names = [name for name, shape in full.layout.shapes.items() if len(shape) > 1]
-    sizes = np.sort(np.concatenate([np.abs(state[name]).ravel() for name in names]))
-
-    def masks(share: float) -> dict[str, np.ndarray]:
-        cut = len(sizes) - round(share * len(sizes))
-        # Weights equal to the last one cut go too.
-        bar = sizes[cut - 1] if cut else np.float32(0)
-        return {name: np.abs(state[name]) > bar for name in names}
 
     def size(share: float) -> int:
         # Of ones: that rounding to int8 turns some values to zero is no promise for later values.
-        ones = {name: mask.astype(np.float32) for name, mask in masks(share).items()}
+        ones = {name: mask.astype(np.float32) for name, mask in kept_weights(full, share).items()}
         return encoded_size(full.with_state({**state, **ones}), zeros=False)
 
     share = _largest(lambda s: size(s) <= budget)
-    cut = {name: state[name] * mask for name, mask in masks(share).items()}
+    cut = {name: state[name] * mask for name, mask in kept_weights(full, share).items()}
     start = full.with_state({**state, **cut})
     words = f"{share:.2%} of the weights"
     return Recipe("global magnitude", words, start, "trained", size(share), zeros=False)

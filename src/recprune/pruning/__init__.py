@@ -1,21 +1,28 @@
 """Make a ranker smaller: plan, repair, apply, fine-tune, encode."""
 
+from recprune.pruning import weights
+from recprune.pruning.dead import alive
 from recprune.pruning.encode import encode, encoded_size
 from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
 from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune
+from recprune.pruning.schedules import gradual, rewind
 
 __all__ = [
     "FineTuning",
     "Keep",
     "Wanted",
+    "alive",
     "cut",
     "encode",
     "encoded_size",
     "fine_tune",
+    "gradual",
     "plan",
     "prune",
     "repair",
+    "rewind",
     "rotate",
+    "weights",
 ]

@@ -163,9 +163,11 @@ def _refit_layers(cut: _Cut) -> None:
             full = cut.seen.inputs[name]
             target = full @ cut.model.state[f"{name}.weight"].T
             assert stay is not None
-            fitted, constant = _ridge(value[:, stay], target)
+            # Towards the weights as they are, so that a cut that loses nothing changes nothing.
+            own = cut.model.state[f"{name}.weight"][:, stay].astype(np.float64)
+            fitted, constant = _ridge(value[:, stay], target - value[:, stay] @ own.T)
             weight = np.zeros_like(cut.tensors[f"{name}.weight"])
-            weight[:, stay] = fitted.T
+            weight[:, stay] = own + fitted.T
             cut.tensors[f"{name}.weight"] = weight
             cut.add(name, constant)
 

@@ -114,11 +114,12 @@ def prune(
 
 
 def stage(
-    model: Ranker, kind: str, wanted: Wanted, progress: float
+    model: Ranker, kind: str, wanted: Wanted, progress: float, *, cubic: bool = False
 ) -> int | tuple[int, ...] | Sequence[str]:
     """Return how many units stay after a share of the way from all of them to ``wanted``.
 
-    Counts are of the model given, so that rounding never adds up over rounds.
+    Counts are of the model given, so that rounding never adds up over rounds. They shrink
+    geometrically, or with 1 − (1 − t)³ of what goes gone at a share t of the way.
     """
     if not isinstance(wanted, float | int) and not all(isinstance(w, int) for w in wanted):
         return wanted  # type: ignore[return-value]
@@ -131,6 +132,7 @@ def stage(
     each = tuple(wanted) if not isinstance(wanted, float | int) else (wanted,) * len(sizes)
     ends = [unit_count(w, n, kind) for w, n in zip(each, sizes, strict=True)]  # type: ignore[arg-type]
     counts = tuple(
-        max(1, round(n * (end / n) ** progress)) for n, end in zip(sizes, ends, strict=True)
+        max(1, round(end + (n - end) * (1 - progress) ** 3 if cubic else n * (end / n) ** progress))
+        for n, end in zip(sizes, ends, strict=True)
     )
     return counts if kind == "neurons" else counts[0]
