@@ -187,7 +187,7 @@ def _check_plan(plan: Plan, layout: Layout) -> None:
     if layout.hash != plan.layout_hash and (plan.keep or plan.encoding):
         raise ArtifactError("The plan was made for another layout than that of config.json.")
     for name, units in plan.keep.items():
-        size = layout.axis(name).size
+        size = 0 if name in layout.gone else layout.axis(name).size
         if (
             units.shape != (size,)
             or units.dtype != np.int32
@@ -235,7 +235,11 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     """Return weights, vocabulary and kept indices as stored: what *bytes* means everywhere."""
     # Pinned units stay without being named, and axes go with their parents: store what is left.
     axes = artifact.layout.axes
-    keep = {name: axes[name].units for name in artifact.plan.keep if name in axes}
+    keep = {
+        name: axes[name].units if name in axes else units
+        for name, units in artifact.plan.keep.items()
+        if name in axes or not len(units)  # pairs that went altogether
+    }
     return {
         "model.safetensors": stored_weights(artifact),
         "vocab.safetensors": format_tensors(artifact.encoder.tensors()),

@@ -214,7 +214,8 @@ def shrink(
         )
     shapes = {name: array.shape for name, array in cut.items()}
     lost = [n for n in (*layout.axes, *layout.shapes) if n not in axes and n not in cut]
-    return cut, Layout(axes, shapes, layout.vocab_hash, layout.hash, (*layout.gone, *lost))
+    gone = tuple(sorted((*layout.gone, *lost)))  # the same, whatever was cut first
+    return cut, Layout(axes, shapes, layout.vocab_hash, layout.hash, gone)
 
 
 def state_hash(state: State) -> str:

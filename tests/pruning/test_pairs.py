@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
+from recprune.artifact import read_artifact
 from recprune.data import Dataset
 from recprune.importance import importance
+from recprune.layout import Plan
 from recprune.metrics import auc
-from recprune.models import DLRM, FwFM, Ranker, Training
+from recprune.models import DLRM, FwFM, Ranker, Training, ranker_of
 from recprune.pruning import cut, plan, prune, repair
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -68,6 +72,18 @@ def test_fields_take_their_pairs_along(model: Ranker, data: Dataset) -> None:
     alone = small.apply(plan(small, data.tune, {"fields": ("b",)}))
     assert "pairs" not in alone.parts
     assert np.isfinite(alone.logits(alone.aligned(data.test).rows)).all()
+
+
+def test_that_no_pair_is_left_is_remembered(model: Ranker, data: Dataset, tmp_path: Path) -> None:
+    none = Plan(model.layout.hash, {"pairs": np.empty(0, np.int32)})
+    small = model.apply(none)
+    small.save(tmp_path / "small")
+    back = ranker_of(read_artifact(tmp_path / "small"))
+    for plan_of_it in (small.plan, back.plan, small.apply(small.plan).plan, (small.plan | none)):
+        assert "pairs" not in model.apply(plan_of_it).parts
+        assert plan_of_it.predicted_bytes(model.layout) == sum(
+            a.nbytes for a in back.state.values()
+        )
 
 
 def test_pairs_are_pruned_in_rounds_with_the_rest(data: Dataset) -> None:

@@ -308,6 +308,10 @@ class Ranker:
         # Units that went with their members are named too: nothing else says which are left.
         named = {*both.keep, *(n for n, a in layout.axes.items() if a.members)}
         kept = {n: a.units for n, a in layout.axes.items() if n in named}
+        # Pairs that went altogether leave no axis behind; other axes that do go with a field.
+        lone = [n for n, a in self.layout.axes.items() if a.members and n not in layout.axes]
+        lone += [n for n, units in self.plan.keep.items() if not len(units)]
+        kept |= {n: np.empty(0, np.int32) for n in lone}
         smaller.plan = Plan(both.layout_hash, kept, both.encoding)
         return smaller
 
