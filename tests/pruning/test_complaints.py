@@ -110,7 +110,7 @@ def test_whole_layers_are_removed_silently(model: Ranker, data: Dataset) -> None
 
 
 def test_zeros_revive_after_a_momentum_step(model: Ranker, data: Dataset) -> None:
-    holes = zeroed(model, 0.8)
+    holes = zeroed(model, 0.8, "layer")
     zero = {n: a == 0 for n, a in holes.state.items() if a.ndim == 2}
     training = replace(model.training, epochs=2, keep_zeros=True)
     holes.train_on(data.train, training=training)

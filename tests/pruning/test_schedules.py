@@ -7,7 +7,7 @@ import pytest
 
 from recprune.artifact import stored_size
 from recprune.data import Dataset
-from recprune.errors import ParameterError, PlanError
+from recprune.errors import ParameterError, PlanError, RecpruneWarning
 from recprune.metrics import auc
 from recprune.models import DeepFM, Ranker, Training
 from recprune.pruning import alive, cut, encode, gradual, plan, repair, rewind
@@ -127,6 +127,13 @@ def test_the_smallest_weights_become_zero(scope: str, model: Ranker) -> None:
             assert np.abs(before[~kept]).max() <= np.abs(before[kept]).min()
         if scope == "layer":
             assert abs((~kept).sum() - 0.7 * kept.size) <= 1
+
+
+def test_a_tensor_does_not_go_in_silence(model: Ranker) -> None:
+    with pytest.warns(RecpruneWarning, match=r"No weight is left of .*table\.noise.*scope='layer'"):
+        zeroed(model, 0.97)
+    left = zeroed(model, 0.9, "layer").state
+    assert all(a.any() for a in left.values())
 
 
 @pytest.mark.parametrize("course", ["once", "cubic", "deeplight", "l1"])

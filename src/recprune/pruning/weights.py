@@ -8,6 +8,8 @@ on that :func:`break_even` tells; artefacts do not use such forms. Whole units
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from recprune.artifact import stored_size
 from recprune.data import Dataset
-from recprune.errors import ParameterError
+from recprune.errors import ParameterError, RecpruneWarning
 from recprune.models import Penalty, Ranker
 from recprune.pruning.encode import encode, encoded_size
 
@@ -76,13 +78,15 @@ def zeroed(model: Ranker, sparsity: float, scope: Scope = "global") -> Ranker:
         sparsity: share of the weights of tables and matrices that become zero, in [0, 1).
         scope: see :func:`kept_weights`.
 
+    Warns:
+        RecpruneWarning: nothing is left of a tensor, as happens to tables of small values where all
+            tensors compete.
+
     Raises:
         ParameterError: an option out of range.
     """
     _check(sparsity, scope)
-    masks = kept_weights(model, 1 - sparsity, scope)
-    state = model.state
-    return model.with_state({**state, **{name: state[name] * m for name, m in masks.items()}})
+    return _masked(model, kept_weights(model, 1 - sparsity, scope))
 
 
 def sparsify(
@@ -160,7 +164,21 @@ def _cut(model: Ranker, sparsity: float, scope: Scope, course: Course) -> Ranker
     tables = {n: np.abs(state[n]).ravel() for n in apart if n.startswith("table.")}
     bar = _bar(np.concatenate(list(tables.values())), 1 - sparsity)
     masks = {n: np.abs(state[n]) > bar if n in tables else m for n, m in apart.items()}
-    return model.with_state({**state, **{name: state[name] * m for name, m in masks.items()}})
+    return _masked(model, masks)
+
+
+def _masked(model: Ranker, masks: Mapping[str, NDArray[np.bool_]]) -> Ranker:
+    """Return the ranker without the weights of the masks; whole tensors do not go in silence."""
+    state = model.state
+    cut = {name: state[name] * mask for name, mask in masks.items()}
+    if empty := [name for name, array in cut.items() if state[name].any() and not array.any()]:
+        warnings.warn(
+            f"No weight is left of {', '.join(empty)}: all of them are small beside those of other "
+            "tensors. Use scope='layer', or a lower sparsity.",
+            RecpruneWarning,
+            stacklevel=3,
+        )
+    return model.with_state({**state, **cut})
 
 
 def sparsity_of(model: Ranker) -> float:
