@@ -13,6 +13,7 @@ from recprune.data import Dataset, Split
 from recprune.encoding import Encoder
 from recprune.errors import ParameterError, nearest
 from recprune.importance.evidence import Evidence
+from recprune.importance.options import check_options
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -109,7 +110,8 @@ def importance(
         options: the method's own.
 
     Raises:
-        ParameterError: no such method, it cannot score units of this axis, or it needs a model.
+        ParameterError: no such method or option, it cannot score units of this axis, it needs a
+            model, or no row counts.
         PlanError: no such axis.
     """
     chosen, rows = _known(method), Evidence.of(data, model)
@@ -124,6 +126,7 @@ def importance(
     elif isinstance(axis, str):
         axis = model.layout.axis(axis)
     _check_unit(chosen, axis)
+    check_options(method, chosen.score, options)
     return _checked(chosen, axis, chosen.score(model, rows, axis, seed, **options))
 
 

@@ -84,6 +84,10 @@ class Evidence:
 
     def _aligned(self, split: Split) -> Split:
         weight = split.extras.weight
+        if not (len(split) if weight is None else weight.any()):
+            raise ParameterError(
+                "Importance needs rows that count: of these, none does. Give others."
+            )
         if weight is not None and not weight.all():
             split = split.take(np.flatnonzero(weight))
             weight = weight[weight > 0]

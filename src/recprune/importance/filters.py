@@ -165,7 +165,7 @@ def single_field_auc(model: Ranker | None, rows: Evidence, axis: Axis, seed: int
 
 
 def _check_shuffles(owner: str, shuffles: Any) -> None:
-    if not (isinstance(shuffles, int) and shuffles >= 2):
+    if shuffles < 2:
         raise ParameterError.of("shuffles", owner, "an int ≥ 2", shuffles)
 
 

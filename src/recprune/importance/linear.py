@@ -99,10 +99,12 @@ def _design(
     """Return the design matrix of some training rows, its columns' fields, labels and weights."""
     if not 0 < strength <= 1:
         raise ParameterError.of("strength", owner, "a float in (0, 1]", strength)
-    if not (isinstance(steps, int) and steps >= 1):
+    if steps < 1:
         raise ParameterError.of("steps", owner, "an int ≥ 1", steps)
     encoder = rows.encoder
     width = sum(s.stop - s.start for s in encoder.slots) + len(encoder.numeric)
     most = max(1000, min(MAX_ROWS, MAX_NUMBERS // width))
     split = some_rows(rows.train, most, seed, "linear rows")
+    if (split.label > 0.5).all() or (split.label < 0.5).all():
+        raise ParameterError.of("data", owner, "rows of both classes", "rows of one")
     return *one_hot(encoder, split.rows), split.label, row_weights(split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -84,14 +85,16 @@ class FieldRanking:
             return self._affordable(open_ones, cost, protect)
         n = len(self.fields)
         if ratio is not None:
-            if isinstance(ratio, bool) or not 0 < ratio <= 1:
+            if not (_number(ratio) and 0 < ratio <= 1):
                 raise ParameterError.of("ratio", OWNER, "a float in (0, 1]", ratio)
             count = max(1, round(ratio * n))
         if count is not None:
-            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= n:
+            if not (_number(count) and isinstance(count, Integral) and 1 <= count <= n):
                 raise ParameterError.of("count", OWNER, f"an int in [1, {n}]", count)
             best = open_ones[:count]
         else:
+            if not _number(threshold):
+                raise ParameterError.of("threshold", OWNER, "a number", threshold)
             scores = dict(zip(self.fields, self.scores.tolist(), strict=True))
             best = tuple(f for f in open_ones if scores[f] > threshold)
         kept = tuple(f for f in open_ones if f in best or f in protect)
@@ -110,6 +113,8 @@ class FieldRanking:
             ParameterError: a name is no field, or is to stay and to go; or no field is left.
         """
         for verb, names in (("protect", protect), ("force", force)):
+            if isinstance(names, str):
+                raise ParameterError.of(verb, OWNER, "a list of fields", names)
             for name in names:
                 if name not in self.fields:
                     raise ParameterError(f"Cannot {verb} {name!r}.{nearest(name, self.fields)}")
@@ -135,7 +140,7 @@ class FieldRanking:
     def _affordable(
         self, names: Sequence[str], budget: float, protect: Sequence[str]
     ) -> tuple[str, ...]:
-        if isinstance(budget, bool) or not budget >= 0:
+        if not (_number(budget) and budget >= 0):
             raise ParameterError.of("cost", OWNER, "a number ≥ 0", budget)
         if not self.costs:
             raise ParameterError(
@@ -187,6 +192,10 @@ class FieldRanking:
         axes.set_xlabel(f"importance ({self.method})")
         axes.set_title(f"{self.fields[0]} matters most")
         return figure
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def rank_fields(

@@ -71,7 +71,7 @@ def drop_and_retrain(
         seeds: trainings a field.
         workers: processes that train; the result does not depend on how many.
     """
-    if not (isinstance(seeds, int) and seeds >= 1):
+    if seeds < 1:
         raise ParameterError.of("seeds", "drop_and_retrain", "an int ≥ 1", seeds)
     own = [int(stream(seed, "retraining", s).integers(2**31)) for s in range(seeds)]
     parts: list[tuple[int | None, int]] = [(f, s) for f in (None, *range(axis.size)) for s in own]

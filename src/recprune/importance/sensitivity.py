@@ -129,7 +129,7 @@ def sfs(model: Ranker, rows: Evidence, axis: Axis, seed: int, *, batches: int = 
         batches: how many batches all rows are dealt to, as in the authors' code; at least 16 rows
             make a batch.
     """
-    if not (isinstance(batches, int) and batches >= 2):
+    if batches < 2:
         raise ParameterError.of("batches", "sfs", "an int ≥ 2", batches)
     return _mask_slopes(model, rows, [axis], seed, batches)[axis.name]
 
@@ -195,7 +195,7 @@ def integrated_gradients(
         steps: points on the line.
         max_rows: most rows to score; None = all.
     """
-    if not (isinstance(steps, int) and steps >= 1):
+    if steps < 1:
         raise ParameterError.of("steps", "integrated_gradients", "an int ≥ 1", steps)
     walk = Walk.over(model, rows, [axis], seed, max_rows)
     moments = walk.moments()

@@ -106,7 +106,7 @@ def lightgbm_permutation(
         repeats: shuffles of each field.
     """
     _check_trees("lightgbm_permutation", trees)
-    if not (isinstance(repeats, int) and repeats >= 2):
+    if repeats < 2:
         raise ParameterError.of("repeats", "lightgbm_permutation", "an int ≥ 2", repeats)
     learnt, judged = (TreeRows.of(part, MAX_ROWS, seed) for part in rows.apart(seed))
     grown = boosted(learnt, seed, trees, judged)
@@ -198,5 +198,5 @@ def boosted(learnt: TreeRows, seed: int, trees: int, judged: TreeRows | None = N
 
 
 def _check_trees(owner: str, trees: int) -> None:
-    if not (isinstance(trees, int) and trees >= 2):
+    if trees < 2:
         raise ParameterError.of("trees", owner, "an int ≥ 2", trees)

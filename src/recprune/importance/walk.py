@@ -20,6 +20,7 @@ from torch import Tensor
 
 from recprune._support import stream
 from recprune.data import Split
+from recprune.errors import ParameterError
 from recprune.importance.base import Scores
 from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
@@ -86,7 +87,13 @@ class Walk:
     def over(
         cls, model: Ranker, rows: Evidence, axes: Sequence[Axis], seed: int, max_rows: int | None
     ) -> Walk:
-        """Return the walk over all held-out rows, or ``max_rows`` of them."""
+        """Return the walk over all held-out rows, or ``max_rows`` of them.
+
+        Raises:
+            ParameterError: ``max_rows`` below 1.
+        """
+        if max_rows is not None and max_rows < 1:
+            raise ParameterError.of("max_rows", "importance", "an int ≥ 1, or None", max_rows)
         split = rows.held_out
         if max_rows is not None and max_rows < len(split):
             draws = stream(seed, "sensitivity rows")

@@ -103,7 +103,7 @@ def boruta(
         trees: of each round.
     """
     for name, value in (("rounds", rounds), ("trees", trees)):
-        if not (isinstance(value, int) and value >= 1):
+        if value < 1:
             raise ParameterError.of(name, "boruta", "an int ≥ 1", value)
     known = TreeRows.of(rows.train, MAX_ROWS, seed)
     names, n = rows.encoder.schema.names, len(known.label)
