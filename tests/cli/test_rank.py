@@ -59,6 +59,14 @@ def test_what_stays_and_goes_in_any_case(saved: tuple[Path, Path]) -> None:
         assert "strong1" not in kept
 
 
+def test_what_decided_each_field_is_told(saved: tuple[Path, Path]) -> None:
+    _, fields = rank(saved, "--method", "screened", "--keep", "3")
+    assert all(row["by"].startswith("permutation, ") for row in fields)
+    shown = CliRunner().invoke(app, ["rank", *map(str, saved), "--method", "screened"])
+    assert shown.exit_code == 0
+    assert "scored by" in shown.stdout
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -66,6 +74,7 @@ def test_what_stays_and_goes_in_any_case(saved: tuple[Path, Path]) -> None:
         (["--keep", "price=3"], "Got 'price=3' instead"),
         (["--force", "strong1"], "--protect and --force go with --keep"),
         (["--keep", "2", "--protect", "strong9"], "Cannot protect 'strong9'."),
+        (["--keep", "auto", "--tolerance", "0"], "'tolerance' parameter of choose_fields must be"),
         (["--groups", "found"], "must be 'schema', 'auto'"),
     ],
 )

@@ -69,6 +69,19 @@ def test_against_plain_versions(table: list[tuple]) -> None:
         assert clustered_delong(label, first, second, users) == pytest.approx(expected, abs=1e-7)
 
 
+@given(rows, st.integers(0, 9))
+def test_a_row_of_weight_w_is_w_rows_of_one_cluster(table: list[tuple], seed: int) -> None:
+    label, first, second, users = (np.array(c) for c in zip(*table, strict=True))
+    if min(label.sum(), (1 - label).sum()) < 1:
+        return
+    weight = np.random.default_rng(seed).integers(1, 4, len(label))
+    again = np.repeat(np.arange(len(label)), weight)
+    for clusters in (users, np.arange(len(label))):
+        found = clustered_delong(label, first, second, clusters, weight / weight.mean())
+        expected = clustered_delong(label[again], first[again], second[again], clusters[again])
+        assert found == pytest.approx(expected, abs=1e-7, nan_ok=True)
+
+
 def test_one_class_is_an_error() -> None:
     with pytest.raises(ParameterError, match="both classes"):
         clustered_delong(np.ones(4), np.arange(4.0), np.arange(4.0))

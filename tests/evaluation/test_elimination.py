@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,8 +13,8 @@ from recprune.data import Dataset
 from recprune.errors import ParameterError
 from recprune.evaluation import choose_fields
 from recprune.evaluation.elimination import eliminate
-from recprune.evaluation.replaced import Replaced
 from recprune.importance import FieldRanking
+from recprune.importance.replaced import Replaced
 from recprune.models import DeepFM, Ranker, Training
 
 N = 2400
@@ -79,19 +80,48 @@ def test_replacing_is_undone(model: Ranker, data: Dataset) -> None:
     np.testing.assert_array_equal(values.score(), full)
 
 
+def test_rows_count_by_their_weights(model: Ranker, data: Dataset) -> None:
+    """Oracle: a row of weight 3 is three rows, one of weight 0 none."""
+    weight = np.random.default_rng(0).integers(0, 4, len(data.gate)).astype(np.float32)
+    again = data.gate.take(np.repeat(np.arange(len(data.gate)), weight.astype(int)))
+    weighted = replace(data.gate, extras=replace(data.gate.extras, weight=weight))
+    one, many = Replaced(model, weighted), Replaced(model, again)
+    assert len(one.split) == np.count_nonzero(weight)
+    np.testing.assert_allclose(one.means(), many.means(), atol=1e-5)
+    assert one.auc() == pytest.approx(many.auc(), abs=1e-6)
+
+
+def test_weights_decide_what_stays(model: Ranker, data: Dataset) -> None:
+    """On the gate's rows where size and label disagree, dropping size does no harm."""
+    gate = data.gate
+    size = gate.columns["size"].to_numpy()
+    agrees = (size > 0) == (gate.label > 0.5)
+    ranking = ranked("colour", "farbe", "size", "few", "many", "number")
+    kept = []
+    for heavy in (agrees, ~agrees):
+        weight = np.where(heavy, 1.0, 0.02).astype(np.float32)
+        rows = replace(gate, extras=replace(gate.extras, weight=weight))
+        kept.append(choose_fields(model, ranking, data.train, data.tune, rows, 0.002))
+    assert "size" in kept[0]
+    assert "size" not in kept[1]
+
+
 @pytest.mark.parametrize(
     "choice, message",
     [
         ({"protect": ("sise",)}, "Cannot protect 'sise'. Did you mean 'size'?"),
         ({"protect": ("size",), "force": ("size",)}, "is named in protect"),
+        ({"tolerance": 0}, "The 'tolerance' parameter of choose_fields must be a float in (0, 1)."),
+        ({"ranking": ("size",)}, "The 'ranking' parameter of choose_fields must be of the model's"),
     ],
 )
-def test_names_that_cannot_be_are_told(
-    choice: dict[str, tuple[str, ...]], message: str, model: Ranker, data: Dataset
+def test_what_cannot_be_is_told(
+    choice: dict[str, Any], message: str, model: Ranker, data: Dataset
 ) -> None:
-    ranking = ranked(*data.schema.names)
+    choice = {"tolerance": 0.002, **choice}
+    ranking = ranked(*choice.pop("ranking", data.schema.names))
     with pytest.raises(ParameterError) as told:
-        choose_fields(model, ranking, data.train, data.tune, data.gate, 0.002, **choice)
+        choose_fields(model, ranking, data.train, data.tune, data.gate, **choice)
     assert message in str(told.value)
 
 

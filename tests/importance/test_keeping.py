@@ -80,6 +80,12 @@ def test_no_budget_is_overspent(
             "must be at least 1, what the cheapest field costs. Got 0.5",
         ),
         ({"count": True}, "The 'count' parameter of FieldRanking.keep must be an int in [1, 5]"),
+        ({"ratio": "half"}, "must be a float in (0, 1]. Got 'half'"),
+        ({"threshold": "low"}, "The 'threshold' parameter of FieldRanking.keep must be a number"),
+        (
+            {"count": 1, "protect": "ab"},
+            "The 'protect' parameter of FieldRanking.keep must be a list",
+        ),
         ({"count": 1, "force": ("ab",)}, "Cannot force 'ab'."),
         (
             {"count": 1, "protect": ("a", "b"), "force": ("b",)},

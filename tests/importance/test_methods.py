@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from recprune.data import Dataset
 from recprune.errors import ParameterError, PlanError
 from recprune.importance import METHODS, importance, rank_fields
+from recprune.importance.options import check_options
 from recprune.metrics import auc
-from recprune.models import DeepFM, Ranker, Training
+from recprune.models import MF, DeepFM, Ranker, Training
 from tests.planted import small_data
 
 
@@ -84,6 +90,67 @@ def test_a_method_refuses_units_it_cannot_score(model: Ranker, data: Dataset) ->
         rank_fields(model, data.tune, "permutaton")
     with pytest.raises(PlanError, match=r"no axis 'neurons\.9'"):
         importance(model, data.tune, "neurons.9", "l1")
+
+
+@pytest.mark.parametrize(
+    "method, options, message",
+    [
+        (
+            "shark",
+            {"max_row": 5},
+            "Method 'shark' has no option 'max_row'. Did you mean 'max_rows'?",
+        ),
+        ("random", {"seeds": 5}, "Method 'random' has no option 'seeds'. It has none."),
+        ("drift", {"penalty": "1"}, "The 'penalty' parameter of drift must be a float. Got '1'"),
+        ("drop_and_retrain", {"seeds": True}, "must be an int. Got True instead."),
+        ("screened", {"keep_ratios": 0.5}, "must be a tuple. Got 0.5 instead."),
+        ("gauss_newton", {"max_rows": 0}, "must be an int ≥ 1, or None. Got 0 instead."),
+        ("sfs", {"batches": None}, "must be an int. Got None instead."),
+    ],
+)
+def test_options_are_checked(
+    method: str, options: dict[str, Any], message: str, model: Ranker, data: Dataset
+) -> None:
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        rank_fields(model, data.tune, method, **options)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_defaults_of_all_options_pass_the_check(method: str) -> None:
+    known = inspect.signature(METHODS[method].score).parameters.values()
+    defaults = {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+    check_options(method, METHODS[method].score, defaults)
+
+
+def test_rows_that_cannot_tell_are_told(model: Ranker, data: Dataset) -> None:
+    none = data.tune.take(np.arange(0))
+    weightless = replace(
+        data.tune, extras=replace(data.tune.extras, weight=np.zeros(len(data.tune), np.float32))
+    )
+    for rows in (none, weightless):
+        with pytest.raises(ParameterError, match="needs rows that count"):
+            rank_fields(model, rows, "shark")
+    ones = data.tune.take(np.flatnonzero(data.tune.label))
+    with pytest.raises(ParameterError, match="of l1_logistic must be rows of both classes"):
+        rank_fields(None, ones, "l1_logistic")
+
+
+def test_a_retriever_cannot_do_without_its_ids() -> None:
+    draws = np.random.default_rng(0)
+    n = 600
+    frame = pl.DataFrame(
+        {
+            "user_id": [f"u{i % 60}" for i in range(n)],
+            "item_id": [f"i{i}" for i in draws.integers(0, 20, n)],
+            "y": draws.integers(0, 2, n),
+        }
+    )
+    rows = Dataset.from_frame(frame, label="y", user="user_id", item="item_id").split()
+    model = MF(2, training=Training(epochs=1)).fit(rows.train, rows.tune)
+    with pytest.raises(
+        ParameterError, match=r"MF has to be trained on .*_id alone here, and cannot"
+    ):
+        rank_fields(model, rows, "drop_and_retrain", seeds=1)
 
 
 def test_keep_by_share_count_and_threshold(model: Ranker, data: Dataset) -> None:

@@ -65,6 +65,8 @@ def command(
         ],
         **counted(bad),
     }
+    for row, by in zip(result["fields"], ranking.by, strict=False):  # few methods have several ways
+        row["by"] = by
     if ranking.groups:
         result["groups"] = [list(group) for group in ranking.groups]
     if amount == "auto":
@@ -93,11 +95,15 @@ def _amount(keep: str | None) -> dict[str, Any] | Literal["auto"] | None:
 
 def _table(result: dict[str, Any]) -> Any:
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     kept = result.get("keep")
-    columns = ("field", "importance", "± standard error", *(["keep"] if kept else []))
-    table = RichTable(*columns, title=result["method"])
+    several = "by" in result["fields"][0]
+    further = [*(["scored by"] if several else []), *(["keep"] if kept else [])]
+    table = RichTable("field", "importance", "± standard error", *further, title=result["method"])
     for row in result["fields"]:
-        mark = ["yes" if row["field"] in kept else ""] if kept else []
-        table.add_row(row["field"], f"{row['score']:.5f}", f"{row['std']:.5f}", *mark)
+        mark = [row["by"]] if several else []
+        mark += ["yes" if row["field"] in kept else ""] if kept else []
+        # Text, never a string: names come from the user, and a string would be read as markup.
+        table.add_row(Text(row["field"]), f"{row['score']:.5f}", f"{row['std']:.5f}", *mark)
     return table

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
 from recprune.evaluation.bootstrap import Clusters, PairedAuc
+from recprune.metrics.areas import placements
 
 __all__ = ["clustered_delong", "delong_error"]
 
@@ -20,6 +21,7 @@ def clustered_delong(
     first: NDArray[Any],
     second: NDArray[Any],
     clusters: NDArray[Any] | None = None,
+    weight: NDArray[Any] | None = None,
 ) -> tuple[float, float]:
     """Return AUC(second) − AUC(first) on the same rows, and its standard error.
 
@@ -33,12 +35,14 @@ def clustered_delong(
     - S11 = I / (I − 1) · Σ (V10 − m d)(V01 − n d)  over all I clusters,
     - variance = S10 / M + S01 / N + 2 S11 / (M N).
 
-    With one row a cluster it is DeLong's to the letter.
+    With one row a cluster it is DeLong's to the letter. A row of weight w stands for w rows of one
+    cluster.
 
     Args:
         label: 0 or 1, shape ``(n_rows,)``, both present.
         first, second: scores, shape ``(n_rows,)``.
         clusters: each row's user, shape ``(n_rows,)``; None = every row by itself.
+        weight: how much each row counts, > 0, shape ``(n_rows,)``; None = alike.
 
     Returns:
         The difference and its standard error: NaN where one class lies in a single cluster, so
@@ -55,11 +59,18 @@ def clustered_delong(
     if not positive.any() or positive.all():
         raise ParameterError("clustered_delong needs rows of both classes; all labels are equal.")
     owner = Clusters(len(positive), None if clusters is None else np.asarray(clusters))
-    pair = PairedAuc(positive, np.asarray(first)[None], np.asarray(second)[None], owner)
-    return float(pair.observed[0]), delong_error(positive, pair.gain[0], owner)
+    if weight is None:
+        pair = PairedAuc(positive, np.asarray(first)[None], np.asarray(second)[None], owner)
+        return float(pair.observed[0]), delong_error(positive, pair.gain[0], owner)
+    w = np.asarray(weight, np.float64)
+    gain = placements(positive, second, w) - placements(positive, first, w)
+    difference = float(np.average(gain[positive], weights=w[positive]))
+    return difference, delong_error(positive, gain, owner, w)
 
 
-def delong_error(positive: NDArray[np.bool_], gain: Array, clusters: Clusters) -> float:
+def delong_error(
+    positive: NDArray[np.bool_], gain: Array, clusters: Clusters, weight: Array | None = None
+) -> float:
     """Return the standard error of :func:`clustered_delong`, whose formula and terms these are.
 
     Args:
@@ -67,13 +78,14 @@ def delong_error(positive: NDArray[np.bool_], gain: Array, clusters: Clusters) -
         gain: V10 of a positive row and V01 of a negative one, ``(n_rows,)``; see
             :class:`recprune.evaluation.bootstrap.PairedAuc`.
         clusters: each row's user.
+        weight: how much each row counts, > 0; None = alike.
     """
     code, size = clusters.code, clusters.size
-    excess = gain - gain[positive].mean()
+    w = np.ones(len(gain)) if weight is None else weight
+    excess = w * (gain - np.average(gain[positive], weights=w[positive]))
     up, down = (np.bincount(code[here], excess[here], size) for here in (positive, ~positive))
-    rows = np.bincount(code[positive], minlength=size)
-    others = np.bincount(code[~positive], minlength=size)
-    ones, zeros = int(rows.sum()), int(others.sum())
+    rows, others = (np.bincount(code[here], w[here], size) for here in (positive, ~positive))
+    ones, zeros = rows.sum(), others.sum()
     with_ones, with_zeros = np.count_nonzero(rows), np.count_nonzero(others)
     if min(with_ones, with_zeros) < 2:
         return float("nan")

@@ -13,7 +13,8 @@ from recprune._support import logger, stream
 from recprune.data import Split
 from recprune.evaluation.cross_fitting import folds_of
 from recprune.evaluation.delong import clustered_delong
-from recprune.evaluation.replaced import Replaced
+from recprune.importance.replaced import Replaced
+from recprune.importance.retraining import Rows
 from recprune.models import Ranker, Training
 
 __all__ = ["eliminate"]
@@ -92,8 +93,8 @@ class _Evidence:
         for fold in folds_of(train.label, train.users, FOLDS, 1, model.seed):
             seed = int(stream(model.seed, "elimination", number, fold.number).integers(2**31))
             rows = train.take(fold.train)
-            fitted = model.like(seed=seed, training=_quick(model.training, len(rows)))
-            fitted.fit(rows, tune)
+            blank = model.like(seed=seed, training=_quick(model.training, len(rows)))
+            fitted = Rows(rows, tune).fitted(blank)
             held.append(Replaced(fitted, train.take(fold.test)))
         full = tuple(fold.score() for fold in held)
         pairs = np.array([_worth(held, full, [name]) for name in names])
@@ -124,11 +125,11 @@ def _worth(
     """Return the mean fall of the folds' AUCs without these fields, and its standard error."""
     falls, errors = [], []
     for fold, score in zip(folds, full, strict=True):
-        means = fold.means()
+        means, rows = fold.means(), fold.split
         before = fold.replace(names, means)
         less = fold.score()
         fold.restore(names, before)
-        fall, error = clustered_delong(fold.split.label, less, score, fold.split.users)
+        fall, error = clustered_delong(rows.label, less, score, rows.users, rows.extras.weight)
         falls.append(fall)
         errors.append(error)
     return float(np.mean(falls)), float(np.sqrt(np.square(errors).sum()) / len(errors))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from recprune._support import logger
 from recprune.data import Split
+from recprune.errors import ParameterError
 from recprune.evaluation.delong import clustered_delong
 from recprune.evaluation.elimination import eliminate
-from recprune.evaluation.replaced import Replaced
 from recprune.importance import FieldRanking
-from recprune.metrics import auc
+from recprune.importance.replaced import Replaced
 from recprune.models import Ranker
 
 __all__ = ["choose_fields"]
@@ -43,6 +43,8 @@ def choose_fields(
     and that gain must not pay for a useful field. The best larger set is found on the tune rows,
     so that the gate does not choose its own rival. All errors together are at most 5 %.
 
+    Rows count by their weights.
+
     The fields of a group go together; of one that stays, its representative is returned.
 
     A few gate rows cannot show that a field does *not* matter: its noise alone moves their AUC by
@@ -62,14 +64,19 @@ def choose_fields(
         force: fields that go in any case.
 
     Raises:
-        ParameterError: names in ``protect`` or ``force`` that are no fields, or in both; or
-            ``force`` leaves none.
+        ParameterError: a tolerance out of range; a ranking of other fields; names in ``protect`` or
+            ``force`` that are no fields, or in both; ``force`` leaves none; or gate rows are few and
+            the model cannot be trained without fields that it needs (a retriever's ids).
     """
+    if not 0 < tolerance < 1:
+        raise ParameterError.of("tolerance", "choose_fields", "a float in (0, 1)", tolerance)
+    if set(ranking.fields) != set(model.encoder.schema.names):
+        raise ParameterError.of("ranking", "choose_fields", "of the model's fields", ranking.fields)
     allowed = ranking.allowed(protect, force)
     left = eliminate(model, train, tune, allowed, protect) if len(gate) < ENOUGH else allowed
     kept = [name for name in allowed if name in left]
     on_tune, on_gate = (Replaced(model, split) for split in (tune, gate))
-    tune, gate = on_tune.split, on_gate.split
+    gate = on_gate.split
     means, failures = on_tune.means(), 0
     for values in (on_tune, on_gate):
         values.replace(force, means)
@@ -78,17 +85,17 @@ def choose_fields(
         gone = [member for name in allowed if name not in left for member in ranking.group_of(name)]
         values.replace(gone, means)
     best = latest = on_gate.score()
-    best_tune = auc(tune.label, on_tune.score())
+    best_tune = on_tune.auc()
     for name in reversed(ranking.fields):
         if name not in kept or name in protect or len(kept) == 1:
             continue
         group = ranking.group_of(name)
         before = [values.replace(group, means) for values in (on_tune, on_gate)]
-        score, tune_auc = on_gate.score(), auc(tune.label, on_tune.score())
+        score, tune_auc = on_gate.score(), on_tune.auc()
         bounds = [
             d - QUANTILES[failures] * se
             for d, se in (
-                clustered_delong(gate.label, rival, score, gate.users)
+                clustered_delong(gate.label, rival, score, gate.users, gate.extras.weight)
                 for rival in (full, best, latest)
             )
         ]

@@ -18,6 +18,7 @@ from recprune.importance.design import Cells, row_weights, some_rows
 from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.metrics import auc
+from recprune.metrics.areas import placements
 from recprune.models import Ranker
 
 __all__ = ["chi_square", "drift", "mutual_information", "single_field_auc"]
@@ -210,14 +211,9 @@ def _nats(table: Floats) -> float:
 
 def _auc_error(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> float:
     """Return DeLong's standard error of an AUC: what the rows of each class add to it."""
-    total = 0.0
+    place, total = placements(positive, score, weight), 0.0
     for one in (positive, ~positive):
-        among = np.argsort(score[~one], kind="stable")
-        other = score[~one][among]
-        below = np.concatenate([[0.0], np.cumsum(weight[~one][among])])
-        place = below[np.searchsorted(other, score[one], "left")]
-        place = (place + below[np.searchsorted(other, score[one], "right")]) / (2 * below[-1])
-        share = weight[one] / weight[one].sum()
-        spread = (share**2 * (place - share @ place) ** 2).sum()
+        share, own = weight[one] / weight[one].sum(), place[one]
+        spread = (share**2 * (own - share @ own) ** 2).sum()
         total += spread * len(share) / max(len(share) - 1, 1)
     return float(np.sqrt(total))

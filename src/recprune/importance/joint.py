@@ -15,14 +15,14 @@ from recprune.data import Split
 from recprune.errors import ParameterError
 from recprune.importance.base import METHODS, Scores, importance
 from recprune.importance.evidence import Evidence
-from recprune.metrics import auc
+from recprune.importance.replaced import Replaced
 from recprune.models import Ranker
 
 __all__ = ["scored_jointly"]
 
 #: Methods whose scores are falls of AUC under shuffles.
 PERMUTATIONS = ("permutation", "screened")
-MAX_ROWS, BLOCK = 50_000, 8192
+MAX_ROWS = 50_000
 
 Group = tuple[str, ...]
 
@@ -82,25 +82,23 @@ def _permuted(
     model: Ranker, split: Split, seed: int, groups: Sequence[Group], single: Scores, repeats: int
 ) -> tuple[Scores, tuple[Group, ...]]:
     chosen = np.sort(stream(seed, "permutation rows").permutation(len(split))[:MAX_ROWS])
-    split, net, schema = split.take(chosen), model.net, model.encoder.schema
-    place = {schema.names[i]: at for at, i in enumerate(net.order.tolist())}
-    with torch.no_grad():
-        value = net.embed(split.rows)
+    values, schema = Replaced(model, split.take(chosen)), model.encoder.schema
+    base = values.auc()
 
     def fall(members: Sequence[str], order: torch.Tensor) -> float:
         """Return how much AUC falls when these are shuffled together."""
-        shuffled, at = value.clone(), [place[name] for name in members]
-        shuffled[:, at] = value[order][:, at]
-        return base - auc(split.label, _score(net, shuffled), split.extras.weight)
+        before = values.shuffle(members, order)
+        shuffled = values.auc()
+        values.restore(members, before)
+        return base - shuffled
 
-    base = auc(split.label, _score(net, value), split.extras.weight)
     score, std, ordered = single.score.copy(), single.std.copy(), []
     for group in groups:
         falls = np.empty((1 + len(group), repeats))
         for r in range(repeats):
             # Counted by the group's names: neither column order nor other groups move the draws.
             draws = stream(seed, "joint permutation", *sorted(group), r)
-            order = torch.from_numpy(draws.permutation(len(split)))
+            order = torch.from_numpy(draws.permutation(len(values.split)))
             falls[0, r] = fall(group, order)
             for i, name in enumerate(group):
                 falls[1 + i, r] = fall([other for other in group if other != name], order)
@@ -140,8 +138,3 @@ def _only(rows: Evidence, names: Sequence[str]) -> Evidence:
     return replace(
         rows, given_train=train, given_held_out=train if same else rows.given_held_out.only(part)
     )
-
-
-@torch.no_grad()
-def _score(net: Any, value: torch.Tensor) -> NDArray[np.float32]:
-    return np.concatenate([net.head(part).numpy() for part in torch.split(value, BLOCK)])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.encoding import Rows
 from recprune.importance.permutation import HeldOut
+from recprune.importance.walk import first_label
 from recprune.models.network import FieldNet
 
 __all__ = ["linearised_drops"]
@@ -56,8 +57,7 @@ def _moved(net: FieldNet, rows: Rows, order: NDArray[np.int64]) -> NDArray[np.fl
     with torch.no_grad():
         value = net.embed(rows)
     leaf = value.requires_grad_()
-    logit = net.head(leaf)
-    (slope,) = torch.autograd.grad((logit if logit.dim() == 1 else logit[:, 0]).sum(), leaf)
+    (slope,) = torch.autograd.grad(first_label(net.head(leaf)).sum(), leaf)
     value = value.detach()
     change = torch.linalg.vecdot(slope, value[torch.from_numpy(order)] - value)
     moved: NDArray[np.float32] = change.numpy().T

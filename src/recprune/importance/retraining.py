@@ -8,7 +8,7 @@ import numpy as np
 
 from recprune._support import stream
 from recprune.data import Split
-from recprune.errors import ParameterError
+from recprune.errors import DataError, ParameterError
 from recprune.executor import Executor
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
@@ -37,8 +37,19 @@ class Rows:
         return Rows(self.learnt.only(encoder), self.judged.only(encoder))
 
     def fitted(self, blank: Ranker) -> Ranker:
-        """Return the ranker, trained."""
-        return blank.fit(self.learnt, self.judged)
+        """Return the ranker, trained.
+
+        Raises:
+            ParameterError: one that needs other fields.
+        """
+        try:
+            return blank.fit(self.learnt, self.judged)
+        except DataError as error:
+            kind, left = type(blank).__name__, ", ".join(self.learnt.encoder.schema.names)
+            raise ParameterError(
+                f"{kind} has to be trained on {left} alone here, and cannot be: {error} Take a "
+                "method that trains no model again, such as permutation, or another model."
+            ) from error
 
     def auc(self, model: Ranker) -> float:
         """Return the AUC of a ranker on the held-out rows, by their weights."""

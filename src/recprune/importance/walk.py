@@ -28,7 +28,7 @@ from recprune.lookups import UNKNOWN
 from recprune.models import Ranker
 from recprune.models.step import tensors
 
-__all__ = ["Look", "Moments", "Walk", "by_tap"]
+__all__ = ["Look", "Moments", "Walk", "by_tap", "first_label"]
 
 #: Rows at a time, and numbers at a tap at a time: 3,000 fields take no more memory than 39.
 BLOCK, NUMBERS = 8192, 1 << 23
@@ -136,7 +136,7 @@ class Walk:
             return leaf
 
         net = self.model.net
-        logit = _first(net(*tensors(block), {by_tap(self.axes[0]): watch}))
+        logit = first_label(net(*tensors(block), {by_tap(self.axes[0]): watch}))
         x, leaf = seen
         (slope,) = torch.autograd.grad(logit.sum(), leaf)
         return Look(self, at, x, slope, indices[0], logit.detach())
@@ -227,6 +227,6 @@ def by_tap(axis: Axis) -> str:
     return SHARED.get(axis.unit, axis.name)
 
 
-def _first(output: Tensor) -> Tensor:
+def first_label(output: Tensor) -> Tensor:
     """Return the logits of the first label, shape (B,)."""
     return output if output.dim() == 1 else output[:, 0]

@@ -11,7 +11,7 @@ from recprune._support import compiled
 from recprune.errors import ParameterError
 from recprune.metrics._checks import Array, binary, both_classes, matched, numbers, weights
 
-__all__ = ["auc", "average_precision", "gauc", "group_auc"]
+__all__ = ["auc", "average_precision", "gauc", "group_auc", "placements"]
 
 #: Rows from which one walk over both classes pays for the time that numba takes to load.
 MANY = 1 << 20
@@ -88,6 +88,31 @@ def _weighted(positive: NDArray[np.bool_], x: Array, w: NDArray[np.float64]) -> 
     high = x[positive]
     left, right = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
     return float(above @ (below[left] + below[right]) / (2 * above.sum() * below[-1]))
+
+
+def placements(
+    positive: NDArray[np.bool_], score: Array, weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return each positive's weighted share of negatives below it (ties one half), and each
+    negative's of positives above it: V10 and V01 of DeLong et al. 1988, whose means are the AUC.
+
+    Args:
+        positive: which rows are, shape ``(n_rows,)``.
+        score: shape ``(n_rows,)``.
+        weight: of each row, some above 0 in each class, shape ``(n_rows,)``.
+
+    >>> placements(np.array([False, False, True]), np.array([1, 2, 2]), np.ones(3)).tolist()
+    [1.0, 0.5, 0.75]
+    """
+    out = np.empty(len(score))
+    for here, sign in ((positive, 1.0), (~positive, -1.0)):
+        order = np.argsort(sign * score[~here], kind="stable")
+        others = (sign * score[~here])[order]
+        below = np.concatenate([[0.0], np.cumsum(weight[~here][order])])
+        mine = sign * score[here]
+        left = below[np.searchsorted(others, mine, "left")]
+        out[here] = (left + below[np.searchsorted(others, mine, "right")]) / (2 * below[-1])
+    return out
 
 
 def group_auc(

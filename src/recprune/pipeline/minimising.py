@@ -20,6 +20,7 @@ from recprune.metrics import auc
 from recprune.metrics import metric as named
 from recprune.models import Ranker
 from recprune.models.held_out import held_out_score
+from recprune.models.retrieval import Retriever
 from recprune.pipeline.minimisation import Minimisation, Removal, Step
 from recprune.pruning import FineTuning, cut, fine_tune
 from recprune.schema import Field
@@ -77,7 +78,7 @@ def minimise(
 
     Raises:
         ParameterError: no column is sensitive, one that the model does not read, all that it reads,
-            or an option out of range.
+            an option out of range, a retriever, or no data set.
 
     Warns:
         RecpruneWarning: the test rows have judged more than one model.
@@ -86,6 +87,13 @@ def minimise(
         raise ParameterError.of("epochs", "minimise", "an int ≥ 1", epochs)
     if not 0 < tolerance < 1:
         raise ParameterError.of("tolerance", "minimise", "a float in (0, 1)", tolerance)
+    if not isinstance(data, Dataset):
+        raise ParameterError.of("data", "minimise", "a split Dataset", data)
+    if isinstance(full, Retriever):
+        kind = type(full).__name__
+        raise ParameterError.of(
+            "full", "minimise", "a ranker, such as DeepFM", f"the retriever {kind}"
+        )
     asked = _asked(full, columns)
     options: dict[str, Any] = {"tolerance": tolerance, "metric": metric, "seed": seed}
     bench = _Bench(full, data, retrain, epochs, tuple(asked), options)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.evaluation.bootstrap import Clusters
+from recprune.evaluation.delong import clustered_delong
 from recprune.metrics import auc
 
 __all__ = ["Judge", "Target", "answers", "target_of"]
@@ -73,24 +74,21 @@ class Judge:
     def difference(self, first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float]:
         """Return quality(second) − quality(first) and its standard error, NaN where none is known.
 
-        The error is the root of the summed squares of what each group adds to the difference, by
-        n / (n − 1) of n groups; of the AUC that is DeLong's but for a few parts in n.
+        The error of the AUC is DeLong's (:func:`recprune.evaluation.clustered_delong`); of the others
+        the root of the summed squares of what each group adds to the difference, by n / (n − 1) of
+        n groups.
         """
-        if self.target == "binary" and not 0 < self._ones < len(self.y):
-            return 0.0, float("nan")
-        weight = np.ones(len(self.y)) if self.weight is None else self.weight.astype(np.float64)
         if self.target == "binary":
-            positive = self.y == 1
-            gain = _placements(positive, second, weight) - _placements(positive, first, weight)
-            whole = np.where(positive, weight[positive].sum(), weight[~positive].sum())
-            d = float(np.average(gain[positive], weights=weight[positive]))
-        else:
-            gain, whole = self._gain(second) - self._gain(first), np.asarray(weight.sum())
-            d = float(np.average(gain, weights=weight))
+            if not 0 < self._ones < len(self.y):
+                return 0.0, float("nan")
+            return clustered_delong(self.y, first, second, self.groups, self.weight)
+        weight = np.ones(len(self.y)) if self.weight is None else self.weight.astype(np.float64)
+        gain = self._gain(second) - self._gain(first)
+        d = float(np.average(gain, weights=weight))
         owner = Clusters(len(self.y), self.groups)
         if owner.size < 2:
             return d, float("nan")
-        part = np.bincount(owner.code, weight * (gain - d) / whole, owner.size)
+        part = np.bincount(owner.code, weight * (gain - d) / weight.sum(), owner.size)
         return d, float(np.sqrt(part @ part * owner.size / (owner.size - 1)))
 
     @property
@@ -106,17 +104,3 @@ class Judge:
         )
         gain: Array = 1 - (self.y - answer.astype(np.float64)) ** 2 / (spread or 1.0)
         return gain
-
-
-def _placements(positive: NDArray[np.bool_], score: NDArray[Any], weight: Array) -> Array:
-    """Return each positive's weighted share of negatives below it (ties one half), and each
-    negative's of positives above it, shape ``(n_rows,)``: V10 and V01 of DeLong et al. 1988."""
-    out = np.empty(len(score))
-    for here, sign in ((positive, 1.0), (~positive, -1.0)):
-        order = np.argsort(sign * score[~here], kind="stable")
-        others = (sign * score[~here])[order]
-        below = np.concatenate([[0.0], np.cumsum(weight[~here][order])])
-        mine = sign * score[here]
-        left = below[np.searchsorted(others, mine, "left")]
-        out[here] = (left + below[np.searchsorted(others, mine, "right")]) / (2 * below[-1])
-    return out

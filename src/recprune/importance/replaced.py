@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from recprune.data import Split
+from recprune.importance.evidence import Evidence
+from recprune.importance.walk import first_label
+from recprune.metrics import auc
 from recprune.models import Ranker
 from recprune.models.trainer import PREDICT_BLOCK
 
@@ -23,13 +26,13 @@ class Replaced:
 
     Args:
         model: fitted ranker.
-        split: rows, in any encoding that the model descends from; of more than memory is lent for,
-            as many as fit, evenly spread.
+        split: rows, in any encoding that the model descends from; those of weight 0 are left out.
+            Of more than memory is lent for, as many as fit, evenly spread.
     """
 
     def __init__(self, model: Ranker, split: Split) -> None:
         self.net = model.net
-        self.split = model.aligned(_held(model, split))
+        self.split = Evidence.of(_held(model, split), model).held_out
         self.place = {
             model.encoder.schema.names[i]: at for at, i in enumerate(self.net.order.tolist())
         }
@@ -37,14 +40,25 @@ class Replaced:
             self.value = self.net.embed(self.split.rows)
 
     def means(self) -> torch.Tensor:
-        """Return the mean of every field's value, shape (n_fields, width)."""
-        return self.value.mean(dim=0)
+        """Return the rows' weighted mean of every field's value, shape (n_fields, width)."""
+        weight = self.split.extras.weight
+        if weight is None:
+            return self.value.mean(dim=0)
+        return torch.tensordot(torch.from_numpy(weight), self.value, dims=1) / float(weight.sum())
 
     def replace(self, names: Sequence[str], means: torch.Tensor) -> torch.Tensor:
         """Put the means of some fields in their values' places; return these, for :meth:`restore`."""
         at = [self.place[name] for name in names]
-        before = self.value[:, at].clone()
+        before = self.value[:, at]  # a copy
         self.value[:, at] = means[at]
+        return before
+
+    def shuffle(self, names: Sequence[str], order: torch.Tensor) -> torch.Tensor:
+        """Let some fields together read other rows' values, at the places ``order``, shape
+        (n_rows,); return their own, for :meth:`restore`."""
+        at = [self.place[name] for name in names]
+        before = self.value[:, at]
+        self.value[:, at] = before[order]
         return before
 
     def restore(self, names: Sequence[str], before: torch.Tensor) -> None:
@@ -53,10 +67,13 @@ class Replaced:
 
     @torch.no_grad()
     def score(self) -> NDArray[np.float32]:
-        """Return the logits, shape (n_rows,)."""
-        return np.concatenate(
-            [self.net.head(p).numpy() for p in torch.split(self.value, PREDICT_BLOCK)]
-        )
+        """Return the logits of the first label, shape (n_rows,)."""
+        parts = torch.split(self.value, PREDICT_BLOCK)
+        return np.concatenate([first_label(self.net.head(part)).numpy() for part in parts])
+
+    def auc(self) -> float:
+        """Return the AUC on these rows, by their weights."""
+        return auc(self.split.label, self.score(), self.split.extras.weight)
 
 
 def _held(model: Ranker, split: Split) -> Split:
