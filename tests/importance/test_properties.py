@@ -23,6 +23,11 @@ REAL = [m for m in FIELD_METHODS if m != "random"]
 
 #: Options that make a method quick enough for small tables.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "autofield": {"steps": 100},
+    "dropout": {"steps": 100},
+    "lpfs": {"steps": 100},
+    "lpfs++": {"steps": 100},
+    "shuffle_gate": {"steps": 100},
     "boruta": {"rounds": 8},
     "drop_and_retrain": {"seeds": 1},
     "integrated_gradients": {"steps": 4},

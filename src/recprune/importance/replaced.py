@@ -44,7 +44,9 @@ class Replaced:
         weight = self.split.extras.weight
         if weight is None:
             return self.value.mean(dim=0)
-        return torch.tensordot(torch.from_numpy(weight), self.value, dims=1) / float(weight.sum())
+        counted = torch.from_numpy(weight)
+        mean: torch.Tensor = torch.tensordot(counted, self.value, dims=1) / counted.sum()
+        return mean
 
     def replace(self, names: Sequence[str], means: torch.Tensor) -> torch.Tensor:
         """Put the means of some fields in their values' places; return these, for :meth:`restore`."""
