@@ -79,7 +79,8 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     assert {r["field"] for r in ranked["fields"]} == set(trained["fields"])
     planned = ok("prune", full, csv, "--keep", "neurons=0.5", "--dry-run")
     assert [p["axis"] for p in planned["plan"]] == ["neurons.0", "neurons.1"]
-    pruned = ok("prune", full, csv, "--keep", "neurons=0.5", "--keep", "rows=0.5", "-o", small)
+    keep = ("--keep", "neurons=0.5", "--keep", "rows=0.5", "--keep", "dims=0.5")
+    pruned = ok("prune", full, csv, *keep, "--method", "dims=sseds", "-o", small)
     assert pruned["bytes"]["after"] < pruned["bytes"]["before"]
     assert 0 < ok("evaluate", small, csv)["metrics"]["auc"] < 1
     compared = ok("compare", full, small, csv, codes=(0, 3))

@@ -44,7 +44,7 @@ def command(
     methods = dict(pairs(method or [], "--method"))
     ranker, data, bad = trained.opened(model)
     if dry_run:
-        made = pruning.plan(ranker, data.tune, wanted, methods, trained.seed or 0)
+        made = pruning.plan(ranker, data, wanted, methods, trained.seed or 0)
         result: dict[str, Any] = {
             "plan": made.summary(ranker.layout),
             "tensor_bytes": made.predicted_bytes(ranker.layout),

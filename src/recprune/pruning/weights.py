@@ -106,7 +106,7 @@ def sparsify(
     - ``"deeplight"``: s(1 − 0.99^(300t)), over all tables together and in each layer apart; between
       the rounds weights may come back (DeepLight: Deng et al. 2021);
     - ``"l1"``: the epochs are under an L1 penalty by proximal steps, whose zeros are exact
-      (Parikh & Boyd 2014, section 6.5.2), then one cut takes what is missing.
+      (Parikh & Boyd 2014), then one cut takes what is missing.
 
     All end in ``sparsity``, or more where weights tie or the penalty took more, and in an epoch under
     which zeros stay.
