@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,12 @@ def _fitted(data: Dataset, seed: int) -> Ranker:
     return model.fit(data.train, data.tune)
 
 
+@cache
 def _version() -> str:
-    """Return a hash of the code that results come from, and of what is planted."""
+    """Return a hash of the code that results come from, and of what is planted.
+
+    Once a process: files that change while it runs are not what it runs.
+    """
     here = Path(__file__).parent
     source = ROOT / "src" / "recprune"
     files = sorted(source.glob("*.py"))

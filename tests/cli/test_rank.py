@@ -74,7 +74,12 @@ def test_what_decided_each_field_is_told(saved: tuple[Path, Path]) -> None:
         (["--keep", "price=3"], "Got 'price=3' instead"),
         (["--force", "strong1"], "--protect and --force go with --keep"),
         (["--keep", "2", "--protect", "strong9"], "Cannot protect 'strong9'."),
-        (["--keep", "auto", "--tolerance", "0"], "'tolerance' parameter of choose_fields must be"),
+        # before anything is ranked: such a method would not even start
+        (["--keep", "2", "--force", "strong9", "--method", "l1"], "Cannot force 'strong9'."),
+        (
+            ["--keep", "auto", "--tolerance", "0"],
+            "'--tolerance' parameter of recprune rank must be",
+        ),
         (["--groups", "found"], "must be 'schema', 'auto'"),
     ],
 )

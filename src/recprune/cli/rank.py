@@ -48,13 +48,21 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Rank a saved model's fields by importance on held-out rows of the table."""
-    from recprune.importance import rank_fields
+    import numpy as np
+
+    from recprune.importance import FieldRanking, rank_fields
 
     stay, go = tuple(protect or ()), tuple(force or ())
     amount = _amount(keep)
+    if not 0 < tolerance < 1:
+        raise ParameterError.of("--tolerance", "recprune rank", "a float in (0, 1)", tolerance)
     if amount is None and (stay or go):
         raise ParameterError("--protect and --force go with --keep, which is not given.")
     ranker, data, bad = trained.opened(model)
+    names = ranker.encoder.schema.names
+    nothing = np.zeros(len(names))
+    # Names that cannot be are told before the work.
+    FieldRanking(names, nothing, nothing, method).allowed(stay, go)
     grouped = None if groups == "none" else groups
     ranking = rank_fields(ranker, data, method, trained.seed or 0, grouped)
     result: dict[str, Any] = {

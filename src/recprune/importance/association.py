@@ -105,7 +105,9 @@ def association(split: Split, names: Sequence[str], seed: int = 0) -> NDArray[np
     at = [encoder.schema.names.index(name) for name in names]
     code = [_one_code(rows.codes[:, encoder.slots[i]]) for i in at]
     rank = {
-        p: rows.codes[:, encoder.slots[i]].ravel() + rows.shares[:, encoder.share_slots[i]].ravel()
+        p: _Ranked(
+            rows.codes[:, encoder.slots[i]].ravel() + rows.shares[:, encoder.share_slots[i]].ravel()
+        )
         for p, i in enumerate(at)
         if i in encoder.numeric
     }
@@ -163,13 +165,28 @@ def _entropy(code: NDArray[np.int64]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def _rank_share(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+class _Ranked:
+    """A number's values with their ranks, which serve every pair of fields that are always known."""
+
+    def __init__(self, value: NDArray[np.floating]) -> None:
+        self.value, self.known = value, value > UNKNOWN
+        self.whole = _ranks(value) if self.known.all() else None
+
+
+def _rank_share(a: _Ranked, b: _Ranked) -> float:
     """Return the square of Spearman's correlation where both are known."""
-    known = (a > UNKNOWN) & (b > UNKNOWN)
+    known = a.known & b.known
     if known.sum() < 3:
         return 0.0
-    rankdata = require("scipy.stats", "train").rankdata
-    one, two = rankdata(a[known]), rankdata(b[known])
-    if one.std() == 0 or two.std() == 0:
-        return 0.0
-    return float(np.corrcoef(one, two)[0, 1] ** 2)
+    one, two = a.whole, b.whole
+    if one is None or two is None:
+        one, two = _ranks(a.value[known]), _ranks(b.value[known])
+    return float(one @ two) ** 2
+
+
+def _ranks(value: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return ranks, centred and of length 1, or zeros where all values are equal."""
+    rank = require("scipy.stats", "train").rankdata(value)
+    rank -= rank.mean()
+    out: NDArray[np.float64] = rank / max(np.linalg.norm(rank), 1e-300)
+    return out

@@ -165,7 +165,7 @@ def _check_unit(chosen: Method, axis: Axis) -> None:
     if axis.unit not in chosen.units:
         able = [m.name for m in METHODS.values() if axis.unit in m.units]
         raise ParameterError(
-            f"Method {chosen.name!r} scores {' and '.join(chosen.units)} units, not {axis.unit} "
+            f"Method {chosen.name!r} scores {', '.join(chosen.units)} units, not {axis.unit} "
             f"units (axis {axis.name!r}). Methods that do: {', '.join(able)}."
         )
 

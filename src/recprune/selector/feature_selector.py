@@ -51,6 +51,9 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
     ``tolerance``; see :func:`recprune.selector.columns.smallest` and, of rankers,
     :func:`recprune.evaluation.choose_fields`. Rows of weight 0 are left out.
 
+    A column is scored by itself: groups of columns, costs, and columns that go in any case are
+    :func:`recprune.rank_fields`'s.
+
     What is held: of two classes the AUC, of several the share of rows that are right, of numbers
     R².
 
@@ -302,6 +305,8 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         whole = isinstance(count, Integral) and not isinstance(count, bool)
         if count is not None and not (whole and 1 <= count <= len(names)):
             raise ParameterError.of("keep_count", OWNER, f"an int in [1, {len(names)}]", count)
+        if self.threshold is not None and not isinstance(self.threshold, Real):
+            raise ParameterError.of("threshold", OWNER, "a number", self.threshold)
         if not (isinstance(self.tolerance, Real) and 0 < self.tolerance < 1):
             raise ParameterError.of("tolerance", OWNER, "a float in (0, 1)", self.tolerance)
         if isinstance(self.protect, str):
