@@ -142,7 +142,7 @@ def test_it_prints_tells_and_draws(found: Minimisation) -> None:
 
 
 def test_pages_and_pictures(found: Minimisation, tmp_path: Path) -> None:
-    page = write_minimisation(tmp_path / "page.html", found.to_json(), "a <b>shop</b>")
+    page = write_minimisation(tmp_path / "new" / "page.html", found.to_json(), "a <b>shop</b>")
     text = page.read_text("utf-8")
     assert "Which personal columns need not be collected" in text
     assert "a &lt;b&gt;shop" in text
@@ -226,6 +226,12 @@ def test_nothing_to_ask_about_and_nothing_left(full: Ranker, data: rp.Dataset) -
         rp.minimise(model, alone)
     with pytest.raises(ParameterError, match="reads nothing but these columns"):
         rp.minimise(full, data, columns=data.schema.names)
+    with pytest.raises(
+        ParameterError, match="'data' parameter of minimise must be a split Dataset"
+    ):
+        rp.minimise(full, data.train)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="'full' parameter of minimise must be a ranker"):
+        rp.minimise(rp.TwoTower(), data)
 
 
 def test_adult_income(shared_data: Path) -> None:

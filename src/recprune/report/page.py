@@ -55,7 +55,7 @@ def write_minimisation(path: Path, found: Report, name: str = "") -> Path:
     """Write what :func:`recprune.minimise` found as a page (.html) or as its picture (.png).
 
     Args:
-        path: the file, replaced if it is there.
+        path: the file, replaced if it is there; folders on the way are made.
         found: as :meth:`recprune.pipeline.Minimisation.to_json` gives it.
         name: of the data, for the page's head.
 
@@ -66,6 +66,7 @@ def write_minimisation(path: Path, found: Report, name: str = "") -> Path:
     path, verdict = Path(path), at(found, "joint", "verdict")
     report: dict[str, Any] = {"dataset": {"name": name}, "verdict": verdict, "minimisation": found}
     made = pictures(report)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
         path.write_bytes(made["minimisation"].png)
     else:
