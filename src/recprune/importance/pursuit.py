@@ -97,7 +97,10 @@ def covariance(
 
 
 def _readers(model: Ranker, axis: Axis) -> NDArray[np.float64]:
-    """Return the weights by which others read the neurons, shape (H, outputs)."""
+    """Return the weights by which others read the neurons, shape (H, outputs).
+
+    What no weights read, the numbers of a tower's vector, is read as it is.
+    """
     own = {
         u.tensor.removesuffix("bias") + "weight" for u in axis.uses if u.tensor.endswith(".bias")
     }
@@ -108,7 +111,7 @@ def _readers(model: Ranker, axis: Axis) -> NDArray[np.float64]:
             continue
         units = np.moveaxis(weight, use.dim, 0)[use.offset : use.offset + axis.size]
         read.append(units.reshape(axis.size, -1).astype(np.float64))
-    return np.concatenate(read, axis=1)
+    return np.concatenate(read, axis=1) if read else np.eye(axis.size)
 
 
 def _left_when_taken(gram: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
