@@ -126,7 +126,9 @@ class FirstStage:
         best = self.candidates(record, choice)
         if best is None:
             return choice
-        new = self.lacking[choice.open(self.n_items)[self.lacking]]
+        new = self.lacking
+        if len(new):
+            new = new[choice.open(self.n_items)[new]]
         return Choice(choice.k, np.concatenate([best, new]), np.empty(0, np.int64))
 
     def candidates(

@@ -7,10 +7,10 @@ A field is *folded* where its table rows have been multiplied beforehand: its fo
 is that product and then the table row itself, and a sum over such fields needs no product any more.
 The other fields' rows are written side by side, as inputs of one.
 
-Each of ``fields``, shape (F, 9), has: its first slot, how many there are, its first row of the
+Each of ``fields``, shape (F, 10), has: its first slot, how many there are, its first row of the
 table, its rows, kind (0 = one row, 1 = number, 2 = bag), its first column of the shares, its first
-folded row or −1, and from which to which of the table's columns it is an input. Folded ones of kind
-0 stand first.
+folded row or −1, from which to which of the table's columns it is an input, and its first column
+among the inputs. Folded ones of kind 0 stand first.
 """
 
 from __future__ import annotations
