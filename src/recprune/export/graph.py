@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,25 @@ Array = NDArray[Any]
 OPSET, IR_VERSION = 17, 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Value:
-    """A matrix in the graph, shape (n, width). One without columns has no name and no node."""
+    """A matrix in the graph, shape (n, width). One without columns has no name and no node.
+
+    Args:
+        name: of the node's output.
+        width: columns.
+        at: where the columns that count stand, shape (size,); all others are zeros. None = they are
+            all, in order.
+    """
 
     name: str
     width: int
+    at: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """The columns that count."""
+        return self.width if self.at is None else len(self.at)
 
 
 NOTHING = Value("", 0)
@@ -55,17 +68,6 @@ class Graph:
         self._nodes.append(self.onnx.helper.make_node(kind, inputs, [stem], stem, **attributes))
         return stem
 
-    def split(self, x: Value, count: int) -> list[Value]:
-        """Return so many even pieces of a matrix's columns."""
-        if count == 1:
-            return [x]
-        stem, each = f"split.{len(self._nodes)}", x.width // count
-        names = [f"{stem}.{i}" for i in range(count)]
-        sizes = self.ints(*[each] * count)
-        node = self.onnx.helper.make_node("Split", [x.name, sizes], names, stem, axis=1)
-        self._nodes.append(node)
-        return [Value(name, each) for name in names]
-
     def constant(self, array: Array, name: str = "") -> str:
         """Add a weight, once if it has no name of its own; return its name."""
         if name:
@@ -88,26 +90,43 @@ class Graph:
             self._zeros = self.op("ConstantOfShape", shape)
         return self._zeros
 
-    def affine(self, x: Value, weight: Array, bias: Array) -> Value:
+    def affine(self, x: Value, weight: Array, bias: Array, like: Value | None = None) -> Value:
         """Return W·x + b for every row.
 
         Args:
-            x: shape (n, inputs).
-            weight: shape (outputs, inputs).
+            x: shape (n, width).
+            weight: shape (outputs, inputs), of the columns of x that count.
             bias: shape (outputs,).
+            like: where the outputs shall stand among columns; None = they are all.
         """
         outputs = len(weight)
         if not outputs:
             return NOTHING
-        add = self.constant(bias.astype(np.float32))
+        out = like or Value("", outputs)
+        add = self._spread(self.constant(bias.astype(np.float32)), out, 0, rank=1)
         if not x.width:
-            return Value(self.op("Add", self.zeros(), add), outputs)
-        matrix = self.constant(weight.astype(np.float32))
-        return Value(self.op("Gemm", x.name, matrix, add, transB=1), outputs)
+            return replace(out, name=self.op("Add", self.zeros(), add))
+        matrix = self._spread(self.constant(weight.astype(np.float32)), out, 0)
+        matrix = self._spread(matrix, x, 1)
+        return replace(out, name=self.op("Gemm", x.name, matrix, add, transB=1))
+
+    def _spread(self, constant: str, over: Value, dim: int, rank: int = 2) -> str:
+        """Let a constant's dim, which runs over the columns that count, run over all columns.
+
+        This is done by nodes, and so when a file is loaded: in it stand no zeros.
+        """
+        if over.at is None:
+            return constant
+        place = np.full(over.width, over.size, np.int64)
+        place[over.at] = np.arange(over.size)
+        if over.width > over.size:
+            ends = [0] * rank + [int(d == dim) for d in range(rank)]
+            constant = self.op("Pad", constant, self.ints(*ends))
+        return self.op("Gather", constant, self.constant(place), axis=dim)
 
     def relu(self, x: Value) -> Value:
         """Return max(x, 0)."""
-        return Value(self.op("Relu", x.name), x.width) if x.width else x
+        return replace(x, name=self.op("Relu", x.name)) if x.width else x
 
     def concat(self, values: Sequence[Value]) -> Value:
         """Return matrices side by side."""
@@ -118,12 +137,14 @@ class Graph:
         return Value(joined, sum(v.width for v in some))
 
     def columns(self, x: Value, columns: Array) -> Value:
-        """Return some columns of a matrix, in this order."""
+        """Return some of the columns that count, in this order."""
         width = len(columns)
         if not width:
             return NOTHING
+        if x.at is not None:
+            columns = x.at[columns]
         if width == x.width and (columns == np.arange(width)).all():
-            return x
+            return Value(x.name, width)
         if (np.diff(columns) == 1).all():
             start, end = int(columns[0]), int(columns[-1]) + 1
             return Value(
@@ -133,8 +154,8 @@ class Graph:
         return Value(self.op("Gather", x.name, places, axis=1), width)
 
     def product(self, x: Value, y: Value) -> Value:
-        """Return x ⊙ y, both shape (n, width)."""
-        return Value(self.op("Mul", x.name, y.name), x.width) if x.width else x
+        """Return x ⊙ y, both shape (n, width), of the same columns."""
+        return replace(x, name=self.op("Mul", x.name, y.name)) if x.width else x
 
     def total(self, x: Value) -> Value:
         """Return each row's sum, shape (n, 1)."""

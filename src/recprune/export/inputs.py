@@ -1,19 +1,26 @@
 """From codes and shares to the fields' embeddings, side by side, and first-order weights.
 
 Named axes: n rows, S slots, G fields of one group, W columns of a table (first-order weight, dims).
-Fields whose tables have the same columns and the same encoding share one table and one gather.
+Fields of one kind whose tables have the same encoding share one table and one gather. Where they
+have different numbers of columns, few groups of similar ones are made, in which narrow tables are
+filled up with zeros: by nodes on constants, which runtimes compute once when they load the file, so
+that the file holds every table as it is.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.axes import Layout
 from recprune.encoding import Encoder
 from recprune.export.graph import Graph, Value
+from recprune.export.groups import by_width, costs
 from recprune.lookups import UNKNOWN
 
 __all__ = ["CODES", "SHARES", "Fields"]
@@ -32,31 +39,45 @@ class Fields:
         stored: the artefact's tensors as stored: ``table.<field>``, and ``scale.table.<field>`` of
             int8 ones, which stay int8 in the graph.
         wide: whether column 0 of a table is a first-order weight.
+        layout: says what a dim more costs.
     """
 
     def __init__(
-        self, graph: Graph, encoder: Encoder, stored: Mapping[str, Array], wide: bool
+        self,
+        graph: Graph,
+        encoder: Encoder,
+        stored: Mapping[str, Array],
+        wide: bool,
+        layout: Layout,
     ) -> None:
         self.graph, self.encoder, self.stored, self.wide = graph, encoder, stored, int(wide)
         self.names = encoder.schema.names
+        self.costs = costs(layout, self.names)
         self.codes = self._known_codes()
         first: list[Value] = []
-        pieces: list[tuple[list[int], Value]] = []
+        pieces: list[Value] = []
+        starts, column = [0] * len(self.names), 0
         for number, members in enumerate(self._groups()):
-            gathered = self._gathered(members, f"table.{number}")
-            width = self._table(members[0]).shape[1]
+            gathered, width = self._gathered(members, f"table.{number}"), self._width(members)
             if self.wide:
                 start = self._cut(gathered, 0, 1)
                 first.append(Value(graph.op("ReduceSum", start, graph.ints(1), keepdims=0), 1))
                 gathered = self._cut(gathered, 1, width) if width > 1 else ""
             dims = width - self.wide
+            for place, i in enumerate(members):
+                starts[i] = column + place * dims
             if dims:
                 flat = graph.op("Reshape", gathered, graph.ints(0, len(members) * dims))
-                pieces.append((members, Value(flat, len(members) * dims)))
+                pieces.append(Value(flat, len(members) * dims))
+            column += len(members) * dims
         #: The sum of all first-order weights, shape (n, 1); nothing in a narrow model.
         self.first = graph.plus(first)
-        #: The embeddings side by side in the schema's order, shape (n, I).
-        self.embeddings = self._in_order(pieces)
+        own = [starts[i] + np.arange(self._columns_of(i)) for i in range(len(self.names))]
+        at = np.concatenate([*own, np.empty(0, np.int64)]).astype(np.int64)
+        joined = graph.concat(pieces)
+        same = np.array_equal(at, np.arange(joined.width))
+        #: The embeddings side by side, shape (n, I or more); those that count in the schema's order.
+        self.embeddings = joined if same else replace(joined, at=at)
 
     def _known_codes(self) -> str:
         """Return the codes, (n, S); one outside its field's table reads as the unknown row."""
@@ -70,30 +91,55 @@ class Fields:
 
     def _groups(self) -> list[list[int]]:
         """Return the positions of the fields that share a gather; a bag stands alone."""
-        groups: dict[Any, list[int]] = {}
+        alike: dict[Any, list[int]] = {}
         for i, name in enumerate(self.names):
-            table = self._table(i)
             scaled = f"scale.table.{name}" in self.stored
             own = i if i in self.encoder.bags else -1
-            key = (own, i in self.encoder.numeric, table.shape[1], table.dtype.str, scaled)
-            groups.setdefault(key, []).append(i)
-        return list(groups.values())
+            key = (own, i in self.encoder.numeric, self._table(i).dtype.str, scaled)
+            alike.setdefault(key, []).append(i)
+        widths = {i: self._columns_of(i) for i in range(len(self.names))}
+        return [
+            group
+            for members in alike.values()
+            for group in by_width({i: widths[i] for i in members}, self.costs)
+        ]
 
     def _table(self, field: int) -> Array:
         return self.stored[f"table.{self.names[field]}"]
 
+    def _columns_of(self, field: int) -> int:
+        return int(self._table(field).shape[1]) - self.wide
+
+    def _width(self, members: list[int]) -> int:
+        return self.wide + max(map(self._columns_of, members))
+
+    def _joined(self, members: list[int], name: str) -> str:
+        """Return the tables one after the other, narrow ones (they come first) with zeros."""
+        graph, parts = self.graph, []
+        for width, group in itertools.groupby(members, self._columns_of):
+            tables = np.concatenate([self._table(i) for i in group])
+            lacks = self._width(members) - self.wide - width
+            stem = f"{name}.{width}" if lacks else name
+            part = graph.constant(np.ascontiguousarray(tables), stem)
+            if lacks:
+                zero = graph.onnx.numpy_helper.from_array(np.zeros(1, tables.dtype))
+                zeros = graph.op("ConstantOfShape", graph.ints(len(tables), lacks), value=zero)
+                part = graph.op("Concat", part, zeros, axis=1)
+            parts.append(part)
+        return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+
     def _gathered(self, members: list[int], name: str) -> str:
         """Return the values of a group's fields, shape (n, G, W)."""
         graph, encoder = self.graph, self.encoder
-        tables = [self._table(i) for i in members]
-        table = graph.constant(np.ascontiguousarray(np.concatenate(tables)), name)
-        starts = np.cumsum([0, *map(len, tables)])[:-1]
+        rows = [len(self._table(i)) for i in members]
+        table = self._joined(members, name)
+        starts = np.cumsum([0, *rows])[:-1]
         widths = [encoder.slots[i].stop - encoder.slots[i].start for i in members]
         offsets = np.repeat(starts, widths).astype(np.int32)
         code = self._columns(self.codes, [encoder.slots[i] for i in members])
         low = self._rows(table, code, offsets, members)
         if members[0] in encoder.numeric:
-            last = graph.constant(np.array([len(t) - 1 for t in tables], np.int32))
+            last = graph.constant(np.array(rows, np.int32) - 1)
             after = graph.op("Add", code, graph.constant(np.ones(1, np.int32)))
             high = self._rows(table, graph.op("Min", after, last), offsets, members)
             step = graph.op("Mul", self._shares(members), graph.op("Sub", high, low))
@@ -110,9 +156,12 @@ class Fields:
         rows = graph.op("Gather", table, index, axis=0)
         if self._table(members[0]).dtype != np.float32:
             rows = graph.op("Cast", rows, to=graph.onnx.TensorProto.FLOAT)
-        scales = [self.stored.get(f"scale.table.{self.names[i]}") for i in members]
-        if scales[0] is not None:
-            rows = graph.op("Mul", rows, graph.constant(np.stack(scales)[None]))  # type: ignore[arg-type]
+        if f"scale.table.{self.names[members[0]]}" in self.stored:
+            scales = np.ones((1, len(members), self._width(members)), np.float32)
+            for place, i in enumerate(members):
+                own = self.stored[f"scale.table.{self.names[i]}"]
+                scales[0, place, : len(own)] = own
+            rows = graph.op("Mul", rows, graph.constant(scales))
         return rows
 
     def _shares(self, members: list[int]) -> str:
@@ -128,12 +177,3 @@ class Fields:
     def _cut(self, gathered: str, start: int, end: int) -> str:
         graph = self.graph
         return graph.op("Slice", gathered, graph.ints(start), graph.ints(end), graph.ints(2))
-
-    def _in_order(self, pieces: list[tuple[list[int], Value]]) -> Value:
-        order = [i for members, _ in pieces for i in members]
-        if order == sorted(order):
-            return self.graph.concat([value for _, value in pieces])
-        apart: dict[int, Value] = {}
-        for members, value in pieces:
-            apart |= zip(members, self.graph.split(value, len(members)), strict=True)
-        return self.graph.concat([apart[i] for i in sorted(apart)])

@@ -99,7 +99,7 @@ def _write(path: Path, artifact: Artifact) -> None:
     wide, labels = artifact.model["wide"], artifact.model["labels"]
     inputs, _ = inputs_of(artifact, tensors, wide)
     graph = Graph(CODES)
-    fields = Fields(graph, encoder, stored, wide)
+    fields = Fields(graph, encoder, stored, wide, artifact.layout)
     terms = Terms(graph, tensors, inputs, fields.embeddings)
     parts = [PARTS[name](terms) for name in artifact.model["parts"]]
     # A column of zeros makes the shape (n, T) where no part has a column.

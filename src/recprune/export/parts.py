@@ -7,7 +7,7 @@ neurons, T labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +28,7 @@ class Terms:
         graph: what nodes and weights are added to.
         tensors: the model's, by their names in the artefact.
         inputs: the fields: places, dims, pairs.
-        x: the embeddings side by side, shape (n, I).
+        x: the embeddings side by side, (n, I or more).
     """
 
     graph: Graph
@@ -36,18 +36,45 @@ class Terms:
     inputs: Inputs
     x: Value
 
+    @property
+    def even(self) -> bool:
+        """Whether x is D columns for every field, in whatever order of the fields."""
+        every = len(self.inputs.dims) * len(self.inputs.union)
+        return self.x.size == self.x.width == every
+
     @cached_property
     def by_dim(self) -> str:
         """The embeddings by field and dim, shape (n, F, D); zero where a field lacks a dim."""
-        graph, n_fields, dims = self.graph, len(self.inputs.dims), len(self.inputs.union)
-        x = self.x
-        if x.width != n_fields * dims:
-            place = np.full((n_fields, dims), x.width, np.int64)
-            for i, units in enumerate(self.inputs.dims):
-                place[i, self.inputs.places(units)] = self.inputs.columns([i])
-            with_zero = graph.concat([x, Value(graph.zeros(), 1)])
-            x = graph.columns(with_zero, place.ravel())
+        graph, x, dims = self.graph, self.x, len(self.inputs.union)
+        n_fields = len(self.inputs.dims)
+        if self.even:
+            value = graph.op("Reshape", x.name, graph.ints(0, n_fields, dims))
+            return (
+                value
+                if x.at is None
+                else graph.op("Gather", value, graph.ints(*x.at[::dims] // dims), axis=1)
+            )
+        at = np.arange(x.width) if x.at is None else x.at
+        spare = np.setdiff1d(np.arange(x.width), at)  # columns of zeros
+        zero = int(spare[0]) if len(spare) else x.width
+        place = np.full((n_fields, dims), zero, np.int64)
+        for i, units in enumerate(self.inputs.dims):
+            place[i, self.inputs.places(units)] = at[self.inputs.columns([i])]
+        whole = Value(x.name, x.width)
+        if not len(spare):
+            whole = graph.concat([whole, Value(graph.zeros(), 1)])
+        x = graph.columns(whole, place.ravel())
         return graph.op("Reshape", x.name, graph.ints(0, n_fields, dims))
+
+    @property
+    def sums(self) -> str:
+        """The embeddings summed over the fields, shape (n, D)."""
+        graph, shape = self.graph, (len(self.inputs.dims), len(self.inputs.union))
+        if self.even:
+            value = graph.op("Reshape", self.x.name, graph.ints(0, *shape))
+            return graph.op("ReduceSum", value, graph.ints(1), keepdims=0)
+        units = np.concatenate(self.inputs.dims)
+        return graph.affine(self.x, self.inputs.union[:, None] == units, np.zeros(shape[1])).name
 
     def of(self, fields: Sequence[int]) -> Value:
         """Return the embeddings of some fields (positions), side by side."""
@@ -63,21 +90,22 @@ class Terms:
 
     def hidden(self, name: str, x: Value) -> Value:
         """Return hidden layers ``name.N`` on x."""
-        return self.layers(x, self.tensors.hidden(name, x.width), relu=True)
+        return self.layers(x, self.tensors.hidden(name, x.size), relu=True)
 
     def perceptron(
         self, name: str, x: Value, outputs: int | None = 1, *, bias: bool = False
     ) -> Value:
         """Return hidden layers and ``name.out`` on x; ``bias``: whether the output has one."""
         x = self.hidden(name, x)
-        return self.layers(x, [self.tensors.layer(f"{name}.out", outputs, x.width, bias)], False)
+        return self.layers(x, [self.tensors.layer(f"{name}.out", outputs, x.size, bias)], False)
 
     def crossed(self, name: str) -> Value:
         """Return x ↦ x₀ ⊙ (W·x + b) + x, again and again (Wang et al. 2021, eq. 1)."""
-        graph, size, x = self.graph, self.x.width, self.x
+        graph, size, x = self.graph, self.x.size, self.x
         for stage in self.tensors.stages(name):
-            product = graph.affine(x, *self.tensors.layer(stage, size, size))
-            x = graph.plus([graph.product(product, self.x), x])
+            layer = self.tensors.layer(stage, size, size)
+            product = graph.product(graph.affine(x, *layer, like=self.x), self.x)
+            x = replace(x, name=graph.plus([product, x]).name)
         return x
 
 
@@ -86,8 +114,7 @@ def _fm(terms: Terms) -> Value:
     graph = terms.graph
     if not terms.x.width:
         return terms.x
-    sums = graph.op("ReduceSum", terms.by_dim, graph.ints(1), keepdims=0)
-    both = graph.op("ReduceSumSquare", sums, axes=[1], keepdims=1)
+    both = graph.op("ReduceSumSquare", terms.sums, axes=[1], keepdims=1)
     each = graph.op("ReduceSumSquare", terms.x.name, axes=[1], keepdims=1)
     return _half(graph, graph.op("Sub", both, each))
 
@@ -114,7 +141,7 @@ def _pairs(terms: Terms) -> Value:
 
 def _cross(terms: Terms) -> Value:
     x = terms.crossed("cross")
-    return terms.layers(x, [terms.tensors.layer("cross.out", 1, x.width, False)], False)
+    return terms.layers(x, [terms.tensors.layer("cross.out", 1, x.size, False)], False)
 
 
 def _stack(terms: Terms) -> Value:
@@ -127,12 +154,12 @@ def _final(terms: Terms) -> Value:
     streams, total = [], []
     for number, source in ((1, "user"), (2, "item")):
         context = terms.of(terms.inputs.of(source))
-        layer = tensors.layer(f"final.gate{number}", terms.x.width, context.width)
-        gate = graph.affine(context, *layer)
+        layer = tensors.layer(f"final.gate{number}", terms.x.size, context.width)
+        gate = graph.affine(context, *layer, like=terms.x)
         if gate.width:
             sigmoid = graph.op("Sigmoid", gate.name)
             two = graph.constant(np.full(1, 2, np.float32))
-            gate = Value(graph.op("Mul", sigmoid, two), gate.width)
+            gate = replace(gate, name=graph.op("Mul", sigmoid, two))
         stream = terms.hidden(f"final.stream{number}", graph.product(gate, terms.x))
         out = tensors.layer(f"final.out{number}", 1, stream.width, False)
         total.append(graph.affine(stream, *out))

@@ -131,7 +131,7 @@ class MLP(nn.Module):
 
     Args:
         axis: the axis of layer N's neurons is ``<axis>.N``.
-        inputs: I, which may be more than the shapes say, where fields' dims are unequal.
+        inputs: I.
         shapes: of the tensors.
         generator: of the initial weights.
     """

@@ -58,6 +58,8 @@ class FieldNet(nn.Module):
         self.share_is_number: Tensor
         self.order: Tensor
         self.slot_order: Tensor
+        self.read: Tensor
+        self.read_offsets: Tensor
         self.column_mask: Tensor
         self.register_buffer("offsets", torch.tensor(starts[:-1], dtype=torch.int64))
         lengths = torch.tensor(shape.slots, dtype=torch.int64)
@@ -79,6 +81,12 @@ class FieldNet(nn.Module):
         self.register_buffer("bag_shares", _columns(given, shape.bags))
         self.bag_sizes = [shape.slots[i] for i in shape.bags]
         self.n_single, self.n_numeric = len(order) - len(shape.bags), len(shape.numeric)
+        #: The slots whose codes are read, numbers twice, and the table's row of code 0.
+        upper = self.slot_order[self.n_single - self.n_numeric : self.n_single]
+        self.register_buffer("read", torch.cat([self.slot_order, upper]))
+        low, high = self.slot_offsets[self.slot_order], self.slot_offsets[upper] + 1
+        self.register_buffer("read_offsets", torch.cat([low, high]))
+        self.in_order = torch.equal(self.read, torch.arange(sum(shape.slots)))
         mask = torch.zeros(len(shape.sizes), width)
         first = int(shape.wide)
         mask[:, :first] = 1
@@ -88,14 +96,16 @@ class FieldNet(nn.Module):
         self.ragged = bool((mask == 0).any())
         table = torch.randn(self.n_rows, width, generator=generator) * 0.01
         table[:, :first] = 0
+        if self.ragged:
+            table *= mask.repeat_interleave(torch.tensor(shape.sizes), dim=0)
         self.table = nn.Parameter(table)
         self.bias = nn.Parameter(torch.zeros(shape.layout.shapes["bias"]))
         self.parts = nn.ModuleDict({name: PARTS[name](shape, generator) for name in parts})
 
     def index(self, codes: Tensor) -> Tensor:
         """Return table rows to gather, shape (B, S + N): every slot's, then the upper knots'."""
-        low = (codes + self.slot_offsets)[:, self.slot_order]
-        return torch.cat([low, low[:, self.n_single - self.n_numeric : self.n_single] + 1], dim=1)
+        read = codes if self.in_order else codes.index_select(1, self.read)
+        return read + self.read_offsets
 
     def look_up(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
         """Return the slots' values, shape (B, S, W), from ``table`` and ``index``'s rows."""
@@ -120,7 +130,8 @@ class FieldNet(nn.Module):
                 b.sum(dim=1, keepdim=True) for b in torch.split(weighted, self.bag_sizes, dim=1)
             ]
             value = torch.cat([single, *bags], dim=1)
-        return value * self.column_mask if self.ragged else value
+        # Columns that a field lacks are zeros; the product keeps them so while training.
+        return value * self.column_mask if self.ragged and torch.is_grad_enabled() else value
 
     def embed(self, rows: Rows) -> Tensor:
         """Return the fields' values, shape (B, F, W), of encoded rows."""

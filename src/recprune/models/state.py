@@ -1,7 +1,8 @@
-"""Network ↔ state: torch trains padded tensors, artefacts hold what each field has.
+"""Network ↔ state: torch holds one padded table, artefacts hold what each field has.
 
-A network's tensors run over D columns a field; a field whose dims were cut has fewer, and its
-columns of zeros are left out of a state.
+A network's table has D columns for every field; a field whose dims were cut has fewer, and its
+columns of zeros are left out of a state. Layers have the inputs that there are, in the network's
+order of the fields; a state has them in the schema's.
 """
 
 from __future__ import annotations
@@ -80,12 +81,10 @@ def network_from_state(
         for name, tensor, spans in _tensors(net):
             if name not in layout.shapes:
                 continue
-            padded = np.zeros(tuple(tensor.shape), np.float32)
-            index = [np.arange(n) for n in padded.shape]
+            array = state[name]
             for dim, inputs in spans.items():
-                index[dim] = inputs.columns
-            padded[np.ix_(*index)] = state[name]
-            tensor.copy_(torch.from_numpy(padded))
+                array = np.take(array, np.argsort(inputs.columns), axis=dim)
+            tensor.copy_(torch.tensor(array))
     return net
 
 

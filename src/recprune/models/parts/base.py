@@ -27,21 +27,28 @@ __all__ = ["Inputs", "Part", "Shape"]
 class Inputs:
     """The embeddings of some fields side by side, as a network holds them.
 
+    Layers read the dims that fields have and no others: where they have different ones, those are
+    picked from the embeddings, which have D columns a field.
+
     Args:
-        places: where the fields stand in the network's order, increasing; None = all fields.
-        columns: which of the columns exist, in the schema's order: tensors of a state have these.
-        size: columns in all.
+        picked: which columns of all fields' embeddings, F · D, the inputs are, increasing; None =
+            all of them.
+        columns: where the inputs in the schema's order, as tensors of a state have them, stand
+            among these.
     """
 
-    places: Tensor | None
+    picked: Tensor | None
     columns: NDArray[np.int64]
-    size: int
+
+    @property
+    def size(self) -> int:
+        """I."""
+        return len(self.columns)
 
     def of(self, embedding: Tensor) -> Tensor:
-        """Return the inputs, shape (B, size), from all fields' embeddings (B, F, D)."""
-        if self.places is not None:
-            embedding = embedding.index_select(1, self.places.to(embedding.device))
-        return embedding.flatten(1)
+        """Return the inputs, shape (B, I), from all fields' embeddings (B, F, D)."""
+        flat = embedding.flatten(1)
+        return flat if self.picked is None else flat.index_select(1, self.picked.to(flat.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +110,13 @@ class Shape:
     def inputs(self, fields: Sequence[int] | None = None) -> Inputs:
         """Return the inputs that are these fields' embeddings (positions, increasing; None = all)."""
         chosen = np.arange(len(self.sizes)) if fields is None else np.array(fields, np.int64)
-        place = np.argsort(self.order)[chosen]
-        rank = np.argsort(np.argsort(place))
-        columns = [
-            r * self.dim + self.dims[i].astype(np.int64) for r, i in zip(rank, chosen, strict=True)
-        ]
-        places = None if fields is None else torch.from_numpy(np.sort(place))
-        joined = np.concatenate([*columns, np.empty(0, np.int64)])
-        return Inputs(places, joined, len(chosen) * self.dim)
+        place = np.argsort(self.order)
+        columns = np.concatenate(
+            [*(place[i] * self.dim + self.dims[i] for i in chosen), np.empty(0, np.int64)]
+        ).astype(np.int64)
+        every = len(columns) == len(self.sizes) * self.dim
+        picked = None if every else torch.from_numpy(np.sort(columns))
+        return Inputs(picked, np.argsort(np.argsort(columns)))
 
     def shapes(self, part: str) -> Shapes:
         """Return the shapes of a part's tensors, by parameter."""
