@@ -28,6 +28,7 @@ RECORDS = {
     "FieldRanking",  # what ranking fields found: names, scores, and where they come from
     "FieldRule",  # one field's table in schema.toml
     "Finding",  # one line of what the checks found
+    "Point",  # one mark of the report's front, with all that it shows
     "Schema",  # the columns of a table by their roles
     "Section",  # one section of the report's page
     "Shape",  # what a network is built from, written by one function
@@ -35,6 +36,7 @@ RECORDS = {
     "Spec",  # the reader's own summary of a table
     "Split",  # rows of a table with all that they carry
     "Stated",  # the options of a verb, filled by the program
+    "Top",  # the head of the report's page, filled field by field
     "Training",  # options, typed by name, each with a default
     "Verdict",  # the decision with everything that led to it
 }

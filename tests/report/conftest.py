@@ -11,6 +11,7 @@ import pytest
 
 from recprune.report import pictures
 from recprune.report.style import Picture
+from tests.report.searched import searched
 
 FIELDS = [
     ("times_bought_product", 0.0912, True, False),
@@ -312,8 +313,8 @@ def make_report() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def made(make_report: Callable[..., dict[str, Any]]) -> dict[str, Picture]:
-    """Return the realistic report's pictures, drawn once for all tests."""
-    return pictures(make_report())
+    """Return the pictures of the realistic report of a search, drawn once for all tests."""
+    return pictures(searched(make_report()))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 import recprune.report as report_package
 from recprune.report import render_page, write_report
+from tests.report.searched import searched
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 SECTIONS = {
@@ -20,7 +21,8 @@ SECTIONS = {
     "cut",
     "techniques",
     "importance",
-    "rounds",
+    "front",
+    "bring-back",
     "recommendations",
     "slices",
     "scores",
@@ -37,6 +39,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
+        self.scripts: list[str] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -53,7 +56,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        elif self.open[-1:] != ["style"]:
             self.text.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -70,7 +75,7 @@ POISONS = [
 
 @pytest.fixture(scope="module")
 def html(make_report, made) -> str:
-    return render_page(make_report(), made)
+    return render_page(searched(make_report()), made)
 
 
 def test_everything_in_the_report_has_its_section(html):
@@ -80,7 +85,7 @@ def test_everything_in_the_report_has_its_section(html):
 
 def test_the_verdict_comes_before_all_else(html):
     text = " ".join(Page(html).text)
-    assert text.index("PASS") < text.index("Full against pruned")
+    assert text.index("PASS") < text.index("What was cut")
     assert "The pruned model recommends as well as the full one, and it is 12× smaller." in text
     assert "−0.0011 to +0.0003" in text
 
@@ -149,7 +154,8 @@ def hostile(report, poison: str):
 
 def check_harmless(html: str, model: str) -> None:
     page = Page(html)
-    assert not page.all("script")
+    assert page.all("script") == [{}]
+    assert page.scripts == Page(model).scripts
     assert not page.all("img")
     assert not [k for _, attrs in page.elements for k in attrs if k.startswith("on")]
     # Poison changes texts, never the kinds of elements.
@@ -159,7 +165,7 @@ def check_harmless(html: str, model: str) -> None:
 
 @pytest.mark.parametrize("poison", POISONS)
 def test_no_value_becomes_markup(make_report, html, poison):
-    check_harmless(render_page(hostile(make_report(), poison), {}), html)
+    check_harmless(render_page(hostile(searched(make_report()), poison), {}), html)
 
 
 def test_no_value_becomes_markup_in_a_picture(make_report, html, tmp_path):
@@ -199,8 +205,11 @@ def test_accessible_structure(html):
     ] * 6
     assert len(page.all("h1")) == len(page.all("main")) == 1
     for svg in page.all("svg"):
-        assert svg["role"] == "img"
+        assert svg["role"] in ("img", "group")
         assert len(svg["aria-label"] or "") > 40
+    points = [a for a in page.all("g") if a.get("class") == "point"]
+    assert all(a["role"] == "img" and len(a["aria-label"] or "") > 20 for a in points)
+    assert Counter(a["tabindex"] for a in points)["0"] == 2  # one stop a chart
     assert all(th.get("scope") in ("col", "row") for th in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     for region in (a for a in page.all("div") if a.get("role") == "region"):
@@ -249,11 +258,17 @@ def test_colours_have_contrast(which):
 
 def test_the_same_report_gives_the_same_bytes(make_report, made, html, tmp_path):
     # As it would come back from report.json.
-    page = write_report(tmp_path, json.loads(json.dumps(make_report())))
+    page = write_report(tmp_path, json.loads(json.dumps(searched(make_report()))))
     assert page == tmp_path / "report.html"
     assert page.read_text(encoding="utf-8") == html
     written = {p.stem: p.read_bytes() for p in (tmp_path / "plots").iterdir()}
     assert written == {name: picture.png for name, picture in made.items()}
+
+
+def test_every_picture_has_its_finding_above_it(html, made):
+    said = " ".join(Page(html).text)
+    assert len(Page(html).all("figcaption")) == len(made)
+    assert all(picture.title in said for picture in made.values())
 
 
 def test_long_names_and_many_fields(make_report):

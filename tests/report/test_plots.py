@@ -15,7 +15,9 @@ DRAWN = {
     "sizes",
     "techniques",
     "importance",
-    "rounds",
+    "front",
+    "front-latency",
+    "bring-back",
     "slices",
     "scores",
     "calibration",
@@ -35,7 +37,7 @@ def test_every_picture_is_drawn_in_a_readable_size(made):
         assert 5_000 < len(picture.png) < 400_000, name
         assert len(picture.svg) < 200_000, name
         assert picture.title
-        assert picture.title in picture.svg.replace("&gt;", ">")
+        assert picture.title not in picture.svg  # the page sets it in type of its own
 
 
 def test_png_and_svg_hold_no_date_and_no_maker(made):
@@ -60,20 +62,31 @@ def test_drawing_ignores_the_users_settings(make_report, made):
 def test_titles_say_the_finding(made):
     assert made["importance"].title == "times_bought_product matters most; 12 of 19 fields are kept"
     assert made["techniques"].title == "combination keeps most: AUC −0.0004 at 356 kB"
-    assert made["rounds"].title.startswith("Chosen: round 4, 351 kB, AUC −0.0007")
+    assert made["front"].title.startswith("Chosen: 351 kB, AUC ")
+    assert made["front"].title.endswith("against the full model; best baseline −0.0042")
+    assert (
+        made["bring-back"].title == "Bringing rows product_id back gains most: +0.0006 for 150 kB"
+    )
     assert made["slices"].title == "No alarm in 10 slices; 1 too small to decide"
     assert made["willingness-age"].title.startswith("age: most willing 45-54")
 
 
-def test_rounds_tell_their_trial_under_the_pointer(made):
-    assert "<title>Round 4, neurons: 351 kB, 8 % kept, AUC −0.0007" in made["rounds"].svg
+def test_rounds_are_the_front_of_a_run_without_a_search(make_report):
+    report = {k: make_report()[k] for k in ("rounds", "verdict", "full")}
+    drawn = pictures(report)
+    assert "front-latency" not in drawn
+    svg = drawn["front"].svg
+    assert drawn["front"].title.startswith("Chosen: 351 kB, AUC −0.0007")
+    assert "<title>Round 4: neurons\n351 kB\nAUC −0.0007 on gate rows (" in svg
+    assert "PASS, chosen</title>" in svg
+    assert svg.count('class="point"') == 6
 
 
-def test_rounds_fall_back_to_auc_and_share_kept(make_report):
+def test_a_round_without_bytes_or_quality_is_not_drawn(make_report):
     rows = make_report()["rounds"]
     for row in rows:
-        row.update(difference=None, ci=None, bytes=None)
-    assert set(pictures({"rounds": rows})) == {"rounds"}
+        row.update(difference=None, auc_tune=None)
+    assert not pictures({"rounds": rows})
 
 
 def test_one_point_of_everything(make_report):
@@ -92,7 +105,7 @@ def test_one_point_of_everything(make_report):
         "pruned": {"predicted": [0.2], "rate": [0.2], "count": [5]},
     }
     drawn = pictures(report)
-    assert set(drawn) == (DRAWN - {"willingness-income"})
+    assert set(drawn) == (DRAWN - {"willingness-income", "front-latency", "bring-back"})
 
 
 def test_a_name_stays_itself_in_a_picture(make_report):
@@ -106,7 +119,7 @@ def test_functions_return_figures_for_a_notebook(make_report):
     from matplotlib.figure import Figure
 
     report = make_report()
-    for draw in (plots.importance, plots.rounds, plots.techniques, plots.slices, plots.scores):
+    for draw in (plots.importance, plots.front, plots.techniques, plots.slices, plots.scores):
         assert isinstance(draw(report), Figure)
     assert isinstance(plots.willingness(report["recommendations"][0]), Figure)
 

@@ -241,10 +241,10 @@ def minimisation(report: Report) -> list[str]:
     fields, saved = fields_of(report), []
     if fields.personal_dropped:
         names = [clean(n) for n in fields.personal_dropped]
-        saved.append(f"Personal attributes no longer needed: {listed(names, 12)}.")
+        saved.append(f"Personal data no longer needed: {listed(names, 12)}.")
     if fields.other_dropped:
         saved.append(
-            f"Columns that may stop being computed: {count_text(len(fields.other_dropped))} of "
+            f"Columns to stop computing: {count_text(len(fields.other_dropped))} of "
             f"{count_text(len(fields.kept) + len(fields.dropped))}."
         )
     a, b = number(report, "full", "bytes"), number(report, "pruned", "bytes")

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recprune._support import require
 from recprune.report.facts import at, fields_of, headline, latencies, meaning, number
+from recprune.report.filling import Top, fill
 from recprune.report.plots import pictures
 from recprune.report.sections import sections
 from recprune.report.style import Picture
+from recprune.report.trials import budget_lines
 from recprune.report.wording import (
     MISSING,
     bytes_text,
@@ -26,8 +27,6 @@ from recprune.report.wording import (
 __all__ = ["render_page", "write_minimisation", "write_report"]
 
 Report = Mapping[str, Any]
-_HERE = Path(__file__).parent
-_MARKS = {"PASS": ("pass", "✓"), "FAIL": ("fail", "✕"), "INCONCLUSIVE": ("open", "?")}
 
 
 def write_report(folder: Path, report: Report) -> Path:
@@ -75,41 +74,39 @@ def write_minimisation(path: Path, found: Report, name: str = "") -> Path:
 
 
 def render_page(report: Report, made: Mapping[str, Picture] | None = None) -> str:
-    """Return the page as HTML that loads nothing: styles and pictures are inside it.
+    """Return the page as HTML that loads nothing: styles, pictures and a little script are in it.
 
-    Every value from the report is escaped; the page also forbids itself scripts and requests by
-    a Content-Security-Policy.
+    Every value from the report is escaped; a Content-Security-Policy forbids the page all requests
+    and every script but that one. Without it the page lacks the front's pointer, and nothing else.
     """
-    jinja2 = require("jinja2", "train")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     made = pictures(report) if made is None else made
-    outcome = clean(at(report, "verdict", "outcome") or "NO VERDICT")
-    look, mark = _MARKS.get(outcome, ("open", "?"))
     data = at(report, "dataset")
-    page: str = environment.get_template("page.html.j2").render(
-        css=(_HERE / "page.css").read_text(encoding="utf-8"),
-        version=clean(at(report, "recprune") or ""),
-        name=clean(at(data, "name") or "Pruning report"),
-        label=clean(at(data, "label") or ""),
-        outcome=outcome,
-        look=look,
-        mark=mark,
-        looks={"PASS": "pass", "ok": "pass", "FAIL": "fail", "alarm": "fail", "error": "fail"},
-        headline=headline(report),
-        meaning=meaning(report),
-        reasons=[clean(reason) for reason in at(report, "verdict", "reasons") or ()],
-        reused=number(report, "verdict", "test_uses") or 0,
-        verdict=made.get("verdict"),
-        tiles=_tiles(report),
-        sections=sections(report, made),
+    return fill(
+        Top(
+            version=clean(at(report, "recprune") or ""),
+            name=clean(at(data, "name") or "Pruning report"),
+            label=clean(at(data, "label") or ""),
+            outcome=clean(at(report, "verdict", "outcome") or "NO VERDICT"),
+            headline=headline(report),
+            meaning=meaning(report),
+            points=budget_lines(report),
+            reasons=_reasons(report),
+            picture=made.get("verdict"),
+            tiles=_tiles(report),
+        ),
+        sections(report, made),
     )
-    return page
+
+
+def _reasons(report: Report) -> list[str]:
+    """Return what limits the verdict: its own reasons, and how often the rows were used."""
+    reasons = [clean(reason) for reason in at(report, "verdict", "reasons") or ()]
+    if (uses := number(report, "verdict", "test_uses") or 0) > 1:
+        reasons.append(
+            f"These test rows have been used for {uses:.0f} verdicts. Each use after the first makes "
+            "a PASS easier to get by chance."
+        )
+    return reasons
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:

@@ -9,20 +9,22 @@ In a notebook, within :func:`styled` for this project's look::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recprune.report.facts import at, headline, interval, latencies, meaning, number, records
 from recprune.report.plots_baselines import baselines
 from recprune.report.plots_cuts import (
+    bring_back,
+    brought_back,
     importance,
     ranking,
-    round_points,
-    rounds,
     sizes,
     techniques,
     verdict,
 )
+from recprune.report.plots_front import front, front_latency, latency_points
 from recprune.report.plots_minimisation import minimisation, minimisation_rows
 from recprune.report.plots_scores import (
     attribute_groups,
@@ -40,6 +42,7 @@ from recprune.report.plots_scores import (
     willingness,
 )
 from recprune.report.style import Picture, picture, styled
+from recprune.report.trials import Point, metric_of, points
 from recprune.report.wording import (
     bytes_text,
     factor_text,
@@ -58,12 +61,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "baselines",
+    "bring_back",
     "calibration",
+    "front",
+    "front_latency",
     "importance",
     "learning",
     "minimisation",
     "pictures",
-    "rounds",
     "scores",
     "sizes",
     "slices",
@@ -85,23 +90,27 @@ def pictures(report: Report) -> dict[str, Picture]:
     drawers: dict[str, tuple[Callable[[Report], Figure], Callable[[Report], str]]] = {
         "verdict": (verdict, _verdict_alt),
         "sizes": (sizes, _sizes_alt),
+        "front": (front, _front_alt),
+        "front-latency": (front_latency, _front_latency_alt),
         "techniques": (techniques, _techniques_alt),
         "importance": (importance, _importance_alt),
-        "rounds": (rounds, _rounds_alt),
+        "bring-back": (bring_back, _bring_back_alt),
         "slices": (slices, _slices_alt),
         "minimisation": (minimisation, _minimisation_alt),
         "scores": (scores, _scores_alt),
         "calibration": (calibration, _calibration_alt),
         "learning": (learning, _learning_alt),
     }
+    pointed = {"front": points(report), "front-latency": latency_points(report)}
     for name, (draw, describe) in drawers.items():
         if alt := describe(report):
-            tips = round_tips(report) if name == "rounds" else {}
-            made[name] = picture(name, lambda draw=draw: draw(report), alt=alt, tips=tips)  # type: ignore[misc]
+            tips = {f"tip-{i}": p.lines for i, p in enumerate(pointed.get(name, ()))}
+            start = _start(pointed.get(name, ()))
+            made[name] = picture(name, partial(draw, report), alt=alt, tips=tips, start=start)
     for index, block in enumerate(records(report, "recommendations")):
         if alt := _willingness_alt(block):
             name = willingness_name(report, index)
-            made[name] = picture(name, lambda block=block: willingness(block), alt=alt)  # type: ignore[misc]
+            made[name] = picture(name, partial(willingness, block), alt=alt)
     return made
 
 
@@ -113,25 +122,12 @@ def willingness_name(report: Report, index: int) -> str:
     return f"willingness-{stem}-{index}" if number_it else f"willingness-{stem}"
 
 
-def round_tips(report: Report) -> dict[str, str]:
-    """Return what a pointer over each round's point shows."""
-    name = _metric(report)
-    return {
-        f"tip-{index}": (
-            f"Round {shorten(row.get('round', index))}, {shorten(row.get('label') or 'unnamed')}: "
-            f"{bytes_text(row.get('bytes'))}, {percent_text(row.get('keep_ratio'), 0)} kept, "
-            f"{name} {signed_text(row.get('difference'))} "
-            f"({interval_text(row.get('ci'))}), {shorten(row.get('outcome') or 'not judged')}"
-        )
-        for index, row in enumerate(round_points(report))
-    }
+def _start(found: Sequence[Point]) -> str:
+    """Return the mark that the keyboard reaches first: the chosen one."""
+    return f"tip-{next((i for i, p in enumerate(found) if p.chosen), 0)}"
 
 
 # Each describes its picture in words, and returns "" where the report has nothing to draw.
-
-
-def _metric(report: Report) -> str:
-    return metric_name(str(at(report, "verdict", "metric") or "auc"))
 
 
 def _verdict_alt(report: Report) -> str:
@@ -158,7 +154,7 @@ def _techniques_alt(report: Report) -> str:
         f"{shorten(r.get('technique'))} {signed_text(r.get('difference'))} ({interval_text(r.get('ci'))})"
         for r in rows
     ]
-    name = _metric(report)
+    name = metric_of(report)
     return f"Interval plot of {name} differences by technique: {'; '.join(said)}." if said else ""
 
 
@@ -172,16 +168,41 @@ def _importance_alt(report: Report) -> str:
     return text + (f" Dropped: {listed(dropped, 12)}." if dropped else " None is dropped.")
 
 
-def _rounds_alt(report: Report) -> str:
-    tips = list(round_tips(report).values())
-    return f"Chart of quality against size, round by round. {'; '.join(tips)}." if tips else ""
+def _front_alt(report: Report) -> str:
+    return _chart_alt(report, points(report), "bytes")
+
+
+def _front_latency_alt(report: Report) -> str:
+    return _chart_alt(report, latency_points(report), "latency")
+
+
+def _chart_alt(report: Report, found: Sequence[Point], across: str) -> str:
+    if not found:
+        return ""
+    trials = sum(p.kind == "trial" for p in found)
+    others = sum(p.kind == "baseline" for p in found)
+    text = f"Chart of {metric_of(report)} against {across}: {trials} trials"
+    text += f" and {others} baselines" if others else ""
+    chosen = next((p for p in found if p.chosen), None)
+    return text + ("." if chosen is None else f". Chosen: {'; '.join(chosen.lines)}.")
+
+
+def _bring_back_alt(report: Report) -> str:
+    said = [
+        f"{shorten(r.get('unit'))} {shorten(r.get('name'))} {signed_text(r.get('auc'))} for "
+        f"{bytes_text(r.get('bytes'))}"
+        for r in brought_back(report)
+    ]
+    return (
+        f"Bar chart of what bringing cut units back would gain: {listed(said, 8)}." if said else ""
+    )
 
 
 def _slices_alt(report: Report) -> str:
     rows = slice_rows(report)
     said = [f"{shorten(r.get('slice'))} {signed_text(r.get('difference'))}" for r in rows]
     return (
-        f"Interval plot of {_metric(report)} differences by slice: {listed(said, 10)}."
+        f"Interval plot of {metric_of(report)} differences by slice: {listed(said, 10)}."
         if said
         else ""
     )

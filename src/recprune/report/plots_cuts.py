@@ -1,4 +1,4 @@
-"""Pictures of what was cut and what it cost: verdict, sizes, importance, rounds, techniques."""
+"""Pictures of what was cut and what it cost: verdict, sizes, importance, techniques, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from recprune.report.wording import (
     metric_name,
     micro_text,
     number_text,
-    percent_text,
     shorten,
     signed_text,
 )
@@ -23,7 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["byte_axis", "importance", "rounds", "sizes", "techniques", "verdict"]
+__all__ = [
+    "bring_back",
+    "byte_axis",
+    "forest",
+    "importance",
+    "legend_mark",
+    "sizes",
+    "techniques",
+    "verdict",
+]
 
 Report = Mapping[str, Any]
 MOST = 40
@@ -137,7 +145,7 @@ def importance(report: Report) -> Figure:
     axes.spines["left"].set_visible(False)
     handles = [_patch("kept", "kept", None), _patch("paper", "dropped", "////", "dropped")]
     if any(r.get("sensitive") for r in shown):
-        handles.append(_line("personal", "D", "personal attribute"))
+        handles.append(legend_mark("personal", "D", "personal attribute"))
     axes.legend(handles=handles, loc="lower right")
     tidy(axes)
     kept_count = sum(r.get("kept") is not False for r in ranked)
@@ -147,63 +155,29 @@ def importance(report: Report) -> Figure:
     return figure
 
 
-def rounds(report: Report) -> Figure:
-    """Draw quality against bytes (or the share kept), round by round, and the chosen point."""
-    rows = round_points(report)
-    sized = all(number(r, "bytes") for r in rows)
-    relative = any(number(r, "difference") is not None for r in rows)
-    tolerance = number(report, "verdict", "tolerance")
-    name = metric_name(str(at(report, "verdict", "metric") or "auc"))
-    figure = new_figure(WIDE, 4.0)
+def bring_back(report: Report) -> Figure:
+    """Draw the AUC that bringing each cut unit back would gain, with the bytes it would cost."""
+    rows = brought_back(report)[:MOST]
+    figure = new_figure(WIDE, 1.4 + 0.3 * len(rows))
     axes = figure.add_subplot()
-    drawn: list[tuple[float, float]] = []
-    for index, row in enumerate(rows):
-        x, y = round_place(row, sized, relative)
-        colour, marker = OUTCOMES.get(str(row.get("outcome")), ("muted", "o"))
-        if relative and (ci := interval(row, "ci")):
-            axes.plot([x, x], ci, color=COLOURS[colour], lw=1.6, solid_capstyle="butt", zorder=2)
-        axes.plot([x], [y], marker, color=COLOURS[colour], ms=8, zorder=3, gid=f"tip-{index}")
-        if row.get("chosen"):
-            axes.plot([x], [y], "o", mfc="none", mec=COLOURS["ink"], mew=2, ms=17, zorder=4)
-        axes.annotate(
-            "chosen" if row.get("chosen") else shorten(row.get("round", index)),
-            (x, y),
-            (-12, -13) if row.get("chosen") else (5, 6),
-            textcoords="offset points",
-            ha="right" if row.get("chosen") else "left",
-            fontsize=9,
-            fontweight="bold" if row.get("chosen") else "normal",
-        )
-        drawn.append((x, y))
-    drawn.sort()
-    axes.plot(*zip(*drawn, strict=True), color=COLOURS["dropped"], lw=1, zorder=1)
-    axes.set_xlabel(byte_axis(axes, drawn) if sized else "Share of the units kept")
-    if relative and tolerance is not None:
-        bottom, top = axes.get_ylim()
-        bottom = min(bottom, -tolerance * 1.6)
-        axes.axhspan(bottom, -tolerance, color=COLOURS["fail"], alpha=0.09, lw=0)
-        axes.axhline(-tolerance, color=COLOURS["fail"], lw=1.3, ls="--")
-        axes.annotate(
-            f"tolerance −{number_text(tolerance)}",
-            (0.995, -tolerance),
-            (0, -4),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=COLOURS["fail"],
-            fontsize=9,
-        )
-        axes.axhline(0, color=COLOURS["muted"], lw=1)
-        axes.set_ylim(bottom, top)
-    axes.set_ylabel(
-        f"{name} minus the full model's\n(gate rows)" if relative else f"{name} (gate rows)"
+    for y, row in enumerate(rows):
+        gain = number(row, "auc") or 0.0
+        axes.barh(y, gain, height=0.62, color=COLOURS["kept" if gain > 0 else "dropped"])
+        _margin_text(axes, y, f"{signed_text(gain)} for {bytes_text(row.get('bytes'))}")
+    labels = [f"{shorten(r.get('unit'), 12)} {shorten(r.get('name'))}" for r in rows]
+    axes.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
+    axes.axvline(0, color=COLOURS["muted"], lw=1)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("AUC gained when the unit comes back")
+    tidy(axes)
+    best = rows[0]
+    gain = number(best, "auc") or 0.0
+    titled(
+        figure,
+        f"Bringing {labels[0]} back gains most: {signed_text(gain)} for {bytes_text(best.get('bytes'))}"
+        if gain > 0
+        else "Bringing any of it back gains nothing",
     )
-    known = {str(r.get("outcome")) for r in rows}
-    keys = [k for k in ("PASS", "INCONCLUSIVE", "FAIL") if k in known]
-    axes.legend(handles=[_line(*OUTCOMES[k], k) for k in keys], loc="best", ncols=3)
-    tidy(axes, "y")
-    titled(figure, _rounds_title(rows, name))
     return figure
 
 
@@ -255,23 +229,10 @@ def ranking(report: Report) -> list[Report]:
     return sorted(rows, key=lambda r: -(number(r, "score") or 0.0))
 
 
-def round_points(report: Report) -> list[Report]:
-    """Return the rounds that can be drawn: with a size and a quality, in one unit for all."""
-    rows = records(report, "rounds")
-    for key in ("difference", "auc_gate"):
-        drawn = [r for r in rows if number(r, key) is not None]
-        sized = [r for r in drawn if number(r, "bytes")]
-        found = sized or [r for r in drawn if number(r, "keep_ratio") is not None]
-        if found:
-            return found
-    return []
-
-
-def round_place(row: Report, sized: bool, relative: bool) -> tuple[float, float]:
-    """Return where a round is drawn."""
-    x = number(row, "bytes" if sized else "keep_ratio")
-    y = number(row, "difference" if relative else "auc_gate")
-    return x or 0.0, y or 0.0
+def brought_back(report: Report) -> list[Report]:
+    """Return what was cut with what it would cost to bring back, the largest gain first."""
+    rows = [r for r in records(report, "cost_to_bring_back") if number(r, "auc") is not None]
+    return sorted(rows, key=lambda r: -(number(r, "auc") or 0.0))
 
 
 def byte_axis(axes: Axes, drawn: Sequence[tuple[float, float]]) -> str:
@@ -290,17 +251,6 @@ def byte_axis(axes: Axes, drawn: Sequence[tuple[float, float]]) -> str:
     ticks = [m * 10.0**e for e in range(13) for m in steps]
     axes.set_xticks([t for t in ticks if low / 1.35 <= t <= high * 1.35])
     return "Stored bytes (logarithmic scale)"
-
-
-def _rounds_title(rows: Sequence[Report], name: str) -> str:
-    chosen = next((r for r in rows if r.get("chosen")), None)
-    if chosen is None:
-        return f"{name} by round; no round was chosen"
-    size = chosen.get("bytes")
-    kept = percent_text(chosen.get("keep_ratio"), 0)
-    what = bytes_text(size) if number(chosen, "bytes") else f"{kept} kept"
-    change = signed_text(chosen.get("difference"))
-    return f"Chosen: round {shorten(chosen.get('round', '–'))}, {what}, {name} {change} against the full model"
 
 
 def _forbidden(axes: Axes, tolerance: float, left: float, right: float) -> None:
@@ -352,7 +302,9 @@ def _patch(face: str, label: str, hatch: str | None, edge: str | None = None) ->
     return Patch(facecolor=COLOURS[face], edgecolor=COLOURS[edge or face], hatch=hatch, label=label)
 
 
-def _line(colour: str, marker: str, label: str) -> Any:
+def legend_mark(colour: str, marker: str, label: str, *, hollow: bool = False) -> Any:
+    """Return a marker for a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=COLOURS[colour], marker=marker, ls="", ms=7, label=label)
+    face = COLOURS["paper" if hollow else colour]
+    return Line2D([], [], color=COLOURS[colour], mfc=face, marker=marker, ls="", ms=7, label=label)

@@ -15,9 +15,11 @@ from recprune.report.facts import (
     summary_rows,
 )
 from recprune.report.findings import findings_section
+from recprune.report.front import bring_back_section, front_section
 from recprune.report.minimisation import minimisation_section
 from recprune.report.plots import willingness_name
 from recprune.report.style import Picture
+from recprune.report.trials import metric_of
 from recprune.report.wording import (
     MISSING,
     bytes_text,
@@ -25,7 +27,6 @@ from recprune.report.wording import (
     count_text,
     duration_text,
     interval_text,
-    metric_name,
     micro_text,
     number_text,
     percent_text,
@@ -41,14 +42,15 @@ Pictures = Mapping[str, Picture]
 def sections(report: Report, pictures: Pictures) -> list[Section]:
     """Return the page's sections in order, without the empty ones."""
     made = [
-        _summary(report, pictures),
-        _cut(report),
-        _techniques(report, pictures),
-        _importance(report, pictures),
-        _rounds(report, pictures),
-        _recommendations(report, pictures),
+        _cut(report, pictures),
+        front_section(report, pictures),
         _slices(report, pictures),
+        _recommendations(report, pictures),
+        _summary(report),
+        _importance(report, pictures),
+        bring_back_section(report, pictures),
         minimisation_section(report, pictures),
+        _techniques(report, pictures),
         _scores(report, pictures),
         findings_section(report),
         _reproduce(report),
@@ -66,11 +68,7 @@ def _columns(*labels: str) -> list[Column]:
     return [Column(label, kind or "text") for label, _, kind in pairs]
 
 
-def _metric(report: Report) -> str:
-    return metric_name(str(at(report, "verdict", "metric") or "auc"))
-
-
-def _summary(report: Report, pictures: Pictures) -> Section:
+def _summary(report: Report) -> Section:
     columns = _columns("", "Full:number", "Pruned:number", "Change:number", "What it is:note")
     rows = [(r.label, r.full, r.pruned, r.change, r.hint) for r in summary_rows(report)]
     metrics = at(report, "pruned", "metrics")
@@ -87,17 +85,17 @@ def _summary(report: Report, pictures: Pictures) -> Section:
             "are left out."
         )
     table = Table("Full and pruned model on the test rows", columns, rows)
-    return Section("summary", "Full against pruned", lead, _some(pictures, "sizes"), [table])
+    return Section("summary", "Full against pruned", lead, tables=[table])
 
 
-def _cut(report: Report) -> Section:
+def _cut(report: Report, pictures: Pictures) -> Section:
     fields = fields_of(report)
     kept = [n for n in fields.kept if n not in fields.personal_kept]
     groups = [
-        Group("Personal attributes no longer needed", fields.personal_dropped, "gone"),
-        Group("Other fields dropped", fields.other_dropped, "gone"),
-        Group("Personal attributes still needed", fields.personal_kept, "personal"),
-        Group("Other fields kept", kept, "kept"),
+        Group("Personal data no longer needed", fields.personal_dropped, "gone"),
+        Group("Columns to stop computing", fields.other_dropped, "gone"),
+        Group("Personal data still needed", fields.personal_kept, "personal"),
+        Group("Other columns kept", kept, "kept"),
     ]
     shown = [Group(g.title, [clean(n) for n in g.names], g.look) for g in groups if g.names]
     lead = (
@@ -105,12 +103,17 @@ def _cut(report: Report) -> Section:
         "that fairness checks need, has other reasons to stay."
     )
     return Section(
-        "cut", "What was cut, and what it saves", lead, points=minimisation(report), groups=shown
+        "cut",
+        "What was cut, and what it saves",
+        lead,
+        _some(pictures, "sizes"),
+        points=minimisation(report),
+        groups=shown,
     )
 
 
 def _techniques(report: Report, pictures: Pictures) -> Section:
-    name = _metric(report)
+    name = metric_of(report)
     found = records(report, "techniques")
     columns = _columns(
         "Technique", "Verdict:outcome", "Bytes:number", "AUC:number", f"{name} change:number",
@@ -201,34 +204,6 @@ def _importance(report: Report, pictures: Pictures) -> Section:
     )
 
 
-def _rounds(report: Report, pictures: Pictures) -> Section:
-    columns = _columns(
-        "Round", "Cut", "Outcome:outcome", "Kept:number", "Bytes:number", "AUC, tune:number",
-        "AUC, gate:number", "Change:number", "90 % interval:number", "Chosen",
-    )  # fmt: skip
-    rows = [
-        (
-            clean(r.get("round")),
-            clean(r.get("label") or MISSING),
-            clean(r.get("outcome") or MISSING),
-            percent_text(r.get("keep_ratio")),
-            bytes_text(r.get("bytes")),
-            number_text(r.get("auc_tune")),
-            number_text(r.get("auc_gate")),
-            signed_text(r.get("difference")),
-            interval_text(r.get("ci")),
-            "chosen" if r.get("chosen") else "",
-        )
-        for r in records(report, "rounds")
-    ]
-    lead = (
-        "Pruning goes round by round, and each round is judged on gate rows, which neither training "
-        "nor ranking has used. Rounds stop at the first that does not pass."
-    )
-    table = Table("Every round", columns, rows, folded=True)
-    return Section("rounds", "Quality, round by round", lead, _some(pictures, "rounds"), [table])
-
-
 def _recommendations(report: Report, pictures: Pictures) -> Section:
     columns = _columns(
         "Group", "Users:number", "Rows:number", "Observed rate:number", "Full model:number",
@@ -276,7 +251,7 @@ def _item(item: Report) -> str:
 def _slices(report: Report, pictures: Pictures) -> Section:
     columns = _columns(
         "Slice", "Kind", "Outcome:outcome", "Rows:number", "Users:number",
-        f"{_metric(report)} change:number", "Interval:number",
+        f"{metric_of(report)} change:number", "Interval:number",
     )  # fmt: skip
     rows = [
         (
@@ -329,6 +304,7 @@ def _reproduce(report: Report) -> Section:
         ("Interval by", clean(at(verdict, "method") or MISSING)),
         ("Cross-check (DeLong)", delong),
         ("Verdicts made on these test rows", count_text(at(verdict, "test_uses"))),
+        ("Host that latencies were measured on", _host(at(report, "search", "profile"))),
     )
     rows = [line for line in lines if line[1] != MISSING]
     lead = (
@@ -339,6 +315,14 @@ def _reproduce(report: Report) -> Section:
     table = Table("The run", _columns("What", "Value"), rows)
     code = "" if command is None else clean(command)
     return Section("reproduce", "How to reproduce", lead, tables=[table], code=code)
+
+
+def _host(profile: object) -> str:
+    """Return the plain facts of a host profile; tables of measurements stay in report.json."""
+    if not isinstance(profile, Mapping):
+        return MISSING
+    plain = {k: v for k, v in profile.items() if isinstance(v, str | int | float)}
+    return _counts(plain, clean)
 
 
 def _counts(found: object, text: Any) -> str:

@@ -11,7 +11,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -103,7 +103,8 @@ class Picture:
         title: the finding, one line.
         alt: what the picture shows, in words, for a reader who cannot see it.
         png: the picture on white.
-        svg: the picture for a page: one ``<svg>`` element on a transparent ground.
+        svg: the picture for a page: one ``<svg>`` element on a transparent ground, without the title,
+            which the page sets in type of its own.
         wide: takes the page's whole width.
     """
 
@@ -113,6 +114,11 @@ class Picture:
     png: bytes = field(repr=False)
     svg: str = field(repr=False)
     wide: bool = True
+
+    @property
+    def pointed(self) -> bool:
+        """Whether it has marks that a pointer or the keyboard can ask what they are."""
+        return self.svg.startswith('<svg role="group"')
 
 
 @contextmanager
@@ -137,7 +143,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 def titled(figure: Figure, text: str) -> None:
     """Put the finding above the whole figure, at its left edge."""
-    figure.suptitle(shorten(text, 150), x=0.008, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(shorten(text, 150), x=0.008, ha="left", fontsize=11, fontweight="bold").set_gid(
+        "title"
+    )
 
 
 def tidy(axes: Axes, axis: str = "x") -> None:
@@ -147,7 +155,12 @@ def tidy(axes: Axes, axis: str = "x") -> None:
 
 
 def picture(
-    name: str, draw: Callable[[], Figure], *, alt: str, tips: Mapping[str, str] | None = None
+    name: str,
+    draw: Callable[[], Figure],
+    *,
+    alt: str,
+    tips: Mapping[str, Sequence[str]] | None = None,
+    start: str = "",
 ) -> Picture:
     """Render what ``draw`` draws.
 
@@ -155,7 +168,9 @@ def picture(
         name: file name without ending; also keeps the SVG's ids apart within a page.
         draw: returns a new figure; it runs in :func:`styled`.
         alt: the description for readers who cannot see the picture.
-        tips: an artist's gid → the text that a pointer over it shows (in the page only).
+        tips: an artist's gid → the lines that a pointer over it, or the keyboard, shows (in the
+            page only).
+        start: the gid that the keyboard reaches first.
     """
     with styled():
         matplotlib = require("matplotlib", "train")
@@ -166,25 +181,49 @@ def picture(
         # Laying out is the slow half of drawing, and the places found hold for the SVG too.
         figure.set_layout_engine("none")
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        title, high = figure.get_suptitle(), _behead(figure)
         figure.savefig(svg, format="svg", facecolor="none", metadata=nothing)
-        title = figure.get_suptitle()
     wide = bool(figure.get_figwidth() > HALF + 1)
-    inline = _inline(svg.getvalue(), name, clean(alt), tips or {})
+    inline = _inline(_cropped(svg.getvalue(), high), name, clean(alt), tips or {}, start)
     return Picture(name, title, clean(alt), png.getvalue(), inline, wide)
 
 
-def _inline(svg: str, name: str, alt: str, tips: Mapping[str, str]) -> str:
+def _behead(figure: Figure) -> float:
+    """Hide the title, and return how many points from the top are empty then."""
+    for text in figure.texts:
+        if text.get_gid() == "title":
+            lower = float(text.get_window_extent().y0)
+            text.set_visible(False)
+            return (float(figure.bbox.height) - lower) * 72 / float(figure.dpi)
+    return 0.0
+
+
+def _cropped(svg: str, high: float) -> str:
+    """Return the SVG document without its uppermost points."""
+
+    def crop(found: re.Match[str]) -> str:
+        width, height = found[1], float(found[2])
+        left = f"{height - high:.6g}"
+        return f'width="{width}pt" height="{left}pt" viewBox="0 {high:.6g} {width} {left}"'
+
+    return re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"', crop, svg, count=1)
+
+
+def _inline(svg: str, name: str, alt: str, tips: Mapping[str, Sequence[str]], start: str) -> str:
     """Turn an SVG document into one element that lives in a page beside others."""
     svg = svg[svg.index("<svg") :]
     # The style block would apply to the whole page; page.css holds its one rule.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     # Only within tags: the text between them is the user's, whatever it looks like.
     svg = re.sub(r"<[^>]*>", lambda tag: _own_names(tag[0], name), svg)
-    for gid, tip in tips.items():
-        opening = f'<g id="{name}-{gid}">'
-        svg = svg.replace(opening, f"{opening}<title>{html.escape(tip)}</title>")
-    label = html.escape(alt)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()
+    for gid, lines in tips.items():
+        said, shown = html.escape("; ".join(lines)), html.escape("\n".join(lines))
+        opening, reach = f'<g id="{name}-{gid}"', 0 if gid == start else -1
+        pointed = f'{opening} class="point" role="img" tabindex="{reach}" aria-label="{said}">'
+        svg = svg.replace(f"{opening}>", f"{pointed}<title>{shown}</title>")
+    # What an image holds is hidden from readers' aids; a chart's marks are not.
+    role, label = "group" if tips else "img", html.escape(alt)
+    return svg.replace("<svg", f'<svg role="{role}" aria-label="{label}"', 1).strip()
 
 
 def _own_names(tag: str, name: str) -> str:
