@@ -11,6 +11,10 @@ from torch import Tensor
 __all__ = ["RowMean", "RunningMean"]
 
 
+#: A mean of less weight than this is rounding.
+NOTHING = 1e-6
+
+
 class RowMean:
     """Running mean of a table whose rows change seldom: a row costs time when it changes.
 
@@ -30,6 +34,9 @@ class RowMean:
         #: Means (R, W), each as of the step ``last`` after ``base``, shape (R,).
         self.mean = table.detach().clone()
         self.last = torch.zeros(len(table), dtype=torch.int32, device=table.device)
+        #: The weight, at ``base``, of rows' steps before they were forgotten, shape (R,): as zeros
+        #: they are in the mean, and are left out where it is read.
+        self.void = torch.zeros(len(table), device=table.device)
         #: What the steps after ``base`` have left of the distance of a mean from an unchanging row.
         self.kept = np.ones(horizon + 1)
 
@@ -54,12 +61,27 @@ class RowMean:
         self.last[rows] = self.steps
 
     @torch.no_grad()
+    def forget(self, rows: Tensor) -> None:
+        """Let rows' means begin anew."""
+        self.mean[rows] = 0
+        self.last[rows] = self.steps
+        self.void[rows] = 1 / float(self.kept[self.steps])
+
+    @torch.no_grad()
     def catch_up(self) -> None:
         """Bring all rows up to date."""
         left = self._left(self.steps, slice(None))
         self.mean.sub_(self.table).mul_(left).add_(self.table)
         self.last.zero_()
+        self.void.mul_(float(self.kept[self.steps]))
         self.base, self.steps = self.base + self.steps, 0
+
+    def value(self) -> Tensor:
+        """Return the means, (R, W), once all rows are up to date; of no step yet, the row as it is."""
+        counted = 1 - self.void.unsqueeze(1)
+        if counted.min() == 1:
+            return self.mean
+        return torch.where(counted > NOTHING, self.mean / counted, self.table.detach())
 
     def _left(self, step: int, rows: Tensor | slice) -> Tensor:
         last = self.last[rows].long()
@@ -69,12 +91,13 @@ class RowMean:
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint needs."""
         steps = torch.tensor([self.base, self.steps])
-        return {"mean": self.mean, "last": self.last, "steps": steps}
+        return {"mean": self.mean, "last": self.last, "void": self.void, "steps": steps}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state that :meth:`state` gave."""
         self.mean.copy_(state["mean"])
         self.last.copy_(state["last"])
+        self.void.copy_(state["void"])
         self.base, steps = (int(v) for v in state["steps"])
         self.steps = 0
         while self.steps < steps:
@@ -117,7 +140,8 @@ class RunningMean:
         if self.rows is not None:
             self.rows.catch_up()
         latest = [p.detach().clone() for p in self.parameters]
-        self.put(self.mean)
+        own = None if self.rows is None else self.rows.mean
+        self.put([self.rows.value() if self.rows and m is own else m for m in self.mean])
         return latest
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from torch import Tensor
 from recprune.encoding import Rows
 from recprune.scratch import on_disk
 
-__all__ = ["batches_of", "shuffled"]
+__all__ = ["Order", "batches_of", "in_windows", "shuffled"]
+
+#: ``order(n, draws)``: an order of n rows, as arrays of their positions.
+Order = Callable[[int, np.random.Generator], Iterable[NDArray[Any]]]
 
 #: Rows that are shuffled, and held, at once.
 POOL = 1 << 20
@@ -46,6 +49,26 @@ def shuffled(n: int, draws: np.random.Generator) -> Iterator[NDArray[Any]]:
     pool = np.concatenate(waiting)
     draws.shuffle(pool)
     yield pool
+
+
+def in_windows(key: NDArray[Any], windows: int) -> Order:
+    """Return the order by a key, such as time: window after window of it, each shuffled.
+
+    Args:
+        key: of each row, shape (n,); rows of the same stay as they stand before they are cut.
+        windows: how many of equal size.
+
+    >>> order = in_windows(np.array([9, 1, 8, 2]), 2)(4, np.random.default_rng(0))
+    >>> [sorted(window.tolist()) for window in order]
+    [[1, 3], [0, 2]]
+    """
+    ranked = np.argsort(key, kind="stable")
+
+    def order(n: int, draws: np.random.Generator) -> Iterator[NDArray[Any]]:
+        for window in np.array_split(ranked, windows):
+            yield draws.permutation(window)
+
+    return order
 
 
 def batches_of(

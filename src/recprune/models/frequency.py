@@ -8,7 +8,7 @@ Both are folded into the table, and cost nothing when the model scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from recprune.encoding import Rows
 from recprune.lookups import FIRST, PADDING, UNKNOWN
 from recprune.models.network import FieldNet
 
-__all__ = ["GROUPS", "FrequencyPrior"]
+__all__ = ["GROUPS", "FrequencyPrior", "count_values"]
 
 #: Most frequency groups of a categorical field.
 GROUPS = 24
@@ -42,6 +42,8 @@ class FrequencyPrior:
         unknown_rate: k.
         groups: most frequency groups of a categorical field, equal in training rows; 0 = none.
         unseen_rare: whether an unseen value, but of users, shares the part of the rarest.
+        sizes: values of each field that ``rows`` are in the codes of, where not each has a table
+            row: which has one is told by :meth:`hold`. None = a value is a row.
     """
 
     def __init__(
@@ -51,14 +53,17 @@ class FrequencyPrior:
         unknown_rate: float,
         groups: int,
         unseen_rare: bool = True,
+        sizes: Sequence[int] | None = None,
     ) -> None:
+        few, sizes = sizes is not None, sizes or net.shape.sizes
         #: Chance of being read as unknown, shape (R,).
-        self.unknown = torch.zeros(net.n_rows)
+        self.unknown = torch.zeros(sum(sizes))
         #: Group of each table row, shape (R,); group 0 shares nothing.
-        self.group = torch.zeros(net.n_rows, dtype=torch.int64)
+        self.group = torch.zeros(sum(sizes), dtype=torch.int64)
         known = 0
-        counts = _counts(net, rows)
-        for i, (offset, size) in enumerate(zip(net.offsets.tolist(), net.shape.sizes, strict=True)):
+        counts = count_values(sizes, net.shape.slots, rows)
+        offsets = np.cumsum([0, *sizes[:-1]]).tolist()
+        for i, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
             kind, count, block = net.shape.kinds[i], counts[i], slice(offset, offset + size)
             # A number is looked up in every row of the data, whichever knots it falls between.
             seen = np.full(size, len(rows)) if kind == "numeric" else np.maximum(count, 1)
@@ -78,9 +83,20 @@ class FrequencyPrior:
                 self.group[offset + UNKNOWN] = rare if unseen_rare and not user else 0
                 known += int(group.max()) + 1
         device = net.table.device
+        #: Chance and group of each value, of which some have a table row.
+        self.values = self.unknown, self.group
+        if few:
+            self.values = self.unknown, self.group.int()
+            self.unknown = torch.zeros(net.n_rows)
+            self.group = torch.zeros(net.n_rows, dtype=torch.int64)
         self.unknown, self.group = self.unknown.to(device), self.group.to(device)
         #: What the rows of a group have in common, shape (1 + G, 1 + D); group 0 stays zero.
         self.shared = nn.Parameter(torch.zeros(1 + known, net.table.shape[1], device=device))
+
+    def hold(self, rows: Tensor, values: Tensor) -> None:
+        """Let table rows, shape (U,), stand for these values: places among all fields' values."""
+        chance, group = (each[values].to(self.unknown.device) for each in self.values)
+        self.unknown[rows], self.group[rows] = chance, group.long()
 
     def read(
         self, net: FieldNet, codes: Tensor, shares: Tensor, draws: torch.Generator
@@ -147,12 +163,18 @@ def _blocks(net: FieldNet) -> Iterator[tuple[slice, Tensor]]:
         yield slice(start, start + size), net.table[start + UNKNOWN].clone().unsqueeze(0)
 
 
-def _counts(net: FieldNet, rows: Rows) -> list[NDArray[np.int64]]:
-    """Return how often each field's rows are looked up; a block of rows at a time."""
-    counts = [np.zeros(size, np.int64) for size in net.shape.sizes]
-    ends = np.cumsum(net.shape.slots)
+def count_values(sizes: Sequence[int], slots: Sequence[int], rows: Rows) -> list[NDArray[np.int64]]:
+    """Return how often each field's values are looked up; a block of rows at a time.
+
+    Args:
+        sizes: values of each field.
+        slots: slots of each field.
+        rows: encoded rows.
+    """
+    counts = [np.zeros(size, np.int64) for size in sizes]
+    ends = np.cumsum(slots)
     for _, block in rows.blocks(BLOCK):
-        for count, end, width in zip(counts, ends, net.shape.slots, strict=True):
+        for count, end, width in zip(counts, ends, slots, strict=True):
             codes = block.codes[:, end - width : end]
             count += np.bincount(codes.ravel(), minlength=len(count))
     return counts

@@ -28,7 +28,7 @@ def read(
     part: tuple[int, int],
     batch: tuple[Ints, Floats, Floats],
     places: tuple[Places, Places, Places],
-    prior: tuple[Floats, Ints, Floats],
+    prior: tuple[Floats, Places, Floats],
     table: Floats,
     out: tuple[Floats, Places, Ints],
 ) -> None:

@@ -94,13 +94,20 @@ class FieldNet(nn.Module):
             mask[i, first + torch.as_tensor(dims, dtype=torch.int64)] = 1
         self.register_buffer("column_mask", mask[self.order])
         self.ragged = bool((mask == 0).any())
-        table = torch.randn(self.n_rows, width, generator=generator) * 0.01
-        table[:, :first] = 0
-        if self.ragged:
-            table *= mask.repeat_interleave(torch.tensor(shape.sizes), dim=0)
-        self.table = nn.Parameter(table)
+        field = torch.arange(len(shape.sizes)).repeat_interleave(torch.tensor(shape.sizes))
+        self.table = nn.Parameter(self.fresh_rows(field, generator))
         self.bias = nn.Parameter(torch.zeros(shape.layout.shapes["bias"]))
         self.parts = nn.ModuleDict({name: PARTS[name](shape, generator) for name in parts})
+
+    def fresh_rows(self, field: Tensor, generator: torch.Generator) -> Tensor:
+        """Return table rows that have learned nothing, of these fields (n,); shape (n, W)."""
+        rows = torch.randn(len(field), self.shape.width, generator=generator) * 0.01
+        rows[:, : int(self.shape.wide)] = 0
+        if self.ragged:
+            mask = torch.empty_like(self.column_mask)
+            mask[self.order] = self.column_mask
+            rows *= mask[field].to(rows.device)
+        return rows
 
     def index(self, codes: Tensor) -> Tensor:
         """Return table rows to gather, shape (B, S + N): every slot's, then the upper knots'."""

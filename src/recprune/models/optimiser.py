@@ -100,6 +100,10 @@ class LazyAdam:
             updated = self.penalty.shrink(updated, self.learning_rate)
         self.table[rows] = updated
 
+    def forget(self, rows: Tensor) -> None:
+        """Let rows be as before their first step."""
+        self.first[rows], self.second[rows] = 0, 0
+
     def rates(self) -> NDArray[np.float32]:
         """Return what a compiled step needs: :func:`recprune.models.kernels.update`."""
         rate, penalty = self.learning_rate, self.penalty

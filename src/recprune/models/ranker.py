@@ -115,12 +115,19 @@ class Ranker:
         self.history = self.train_on(train_rows, valid=valid, **options)
         return self
 
-    def begin(self, rows: Split, encoder: Encoder | None = None) -> Ranker:
+    def begin(
+        self,
+        rows: Split,
+        encoder: Encoder | None = None,
+        kept_rows: Mapping[str, NDArray[np.int32]] | None = None,
+    ) -> Ranker:
         """Draw the first weights, without training.
 
         Args:
             rows: say what the labels are.
             encoder: of the fields; None = that of the rows.
+            kept_rows: field → rows of its table that stay, increasing; the others are cut, as by a
+                plan, before there is any. None = all stay.
 
         Returns:
             self.
@@ -129,8 +136,14 @@ class Ranker:
         self.labels, self.rule = self.labels_of(rows), rows.rule.to_json()
         draft = Draft(encoder, self.dim, self.wide, len(self.labels))
         self.declare(draft)
-        self._encoder, self._layout = encoder, draft.layout()
-        self.plan = Plan(self._layout.hash)
+        layout = draft.layout()
+        self.plan = Plan(layout.hash, {f"rows.{n}": r for n, r in (kept_rows or {}).items()})
+        if kept_rows:
+            none = {n: np.broadcast_to(np.float32(0), s) for n, s in layout.shapes.items()}
+            layout = shrink(none, layout, self.plan)[1]
+            left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
+            encoder = encoder.take(encoder.schema.names, left)
+        self._encoder, self._layout = encoder, layout
         seed = int(stream(self.seed, "weights").integers(2**62))
         draws = torch.Generator().manual_seed(seed)
         self._net = new_network(encoder, self._layout, draft.parts, draws, self.hidden.dropout)

@@ -149,6 +149,27 @@ class Step:
         net.draws, net.bf16 = None, False
         return float(loss.detach())
 
+    @torch.no_grad()
+    def renew(self, rows: Tensor, values: Tensor, draws: torch.Generator) -> None:
+        """Let table rows stand for other values from now on, as rows that have learned nothing.
+
+        What they have in common with values of like frequency they know from the start (the shared
+        part). What the optimiser and the running mean know of them is forgotten; other rows keep
+        theirs.
+
+        Args:
+            rows: of the table, shape (U,).
+            values: their new values; see :meth:`FrequencyPrior.hold`.
+            draws: of the rows' first weights.
+        """
+        table = self.net.table
+        field = torch.bucketize(rows, self.net.offsets, right=True) - 1
+        table[rows] = self.net.fresh_rows(field, draws).to(table.device)
+        self.prior.hold(rows, values)
+        self.lazy.forget(rows)
+        assert self.mean.rows is not None
+        self.mean.rows.forget(rows)
+
     def outputs(self, rows: Rows, taps: Mapping[str, Tap]) -> Tensor:
         """Return what the network, were training over now, would make of rows: :data:`Outputs`."""
         net, mode = self.net, (self.net.draws, self.net.bf16)

@@ -98,7 +98,7 @@ class FusedTable:
         self.n_slots, numbers = len(slots), np.full(len(slots), -1)
         numbers[net.n_single - net.n_numeric : net.n_single] = net.numeric_shares.numpy()
         self.places = slots, net.slot_offsets.numpy()[slots], numbers
-        self.chances = prior.unknown.numpy(), prior.group.numpy().astype(np.int32)
+        self.chances = prior.unknown.numpy(), prior.group.numpy()
         self.place = np.full(net.n_rows, -1, np.int32)
         threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None

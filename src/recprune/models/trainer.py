@@ -15,7 +15,8 @@ from torch import Tensor
 from recprune._support import logger, progress, stream
 from recprune.encoding import Rows
 from recprune.errors import ParameterError
-from recprune.models.batches import batches_of, shuffled
+from recprune.models.admission import Admission
+from recprune.models.batches import Order, batches_of, shuffled
 from recprune.models.checkpoint import Checkpoint, identity
 from recprune.models.course import Course
 from recprune.models.device import device_of, uses_bf16
@@ -47,6 +48,8 @@ def train(
     checkpoint: str | Path | None = None,
     watch: Callable[[Epoch], None] | None = None,
     groups: int = GROUPS,
+    order: Order = shuffled,
+    admission: Admission | None = None,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
@@ -68,13 +71,17 @@ def train(
         watch: called with every epoch's line of the history; what it raises ends training.
         groups: most frequency groups of a field whose rows share a part; see
             :mod:`recprune.models.frequency`.
+        order: in which an epoch reads the rows; see :mod:`recprune.models.batches`.
+        admission: which values have rows of the table, as training goes on; ``rows`` are then in the
+            codes of all values. None = each has its own.
 
     Raises:
         TrainingError: the loss is not finite, or has exploded; the rows are named.
-        ParameterError: a checkpoint, and ``extra``, whose optimiser it cannot hold.
+        ParameterError: a checkpoint, and ``extra`` or ``admission``, whose state it cannot hold.
     """
-    if checkpoint is not None and extra is not None:
-        raise ParameterError.of("checkpoint", "train", "None where there is an extra", checkpoint)
+    if checkpoint is not None and not (extra is None and admission is None):
+        constraint = "None where there is an extra, or an admission"
+        raise ParameterError.of("checkpoint", "train", constraint, checkpoint)
     batch, n = training.batch_of(len(rows)), len(rows)
     steps = math.ceil(n / batch)
     # Shared parts and means would undo exact zeros.
@@ -83,7 +90,13 @@ def train(
     # What an extra and its taps bring along is on the processor.
     device = device_of("cpu" if extra else training.device)
     with _moved(net, device):
-        prior = FrequencyPrior(net, rows, training.unknown_rate, groups, training.unseen_rare)
+        chances = training.unknown_rate, groups, training.unseen_rare
+        if admission is None:
+            prior = FrequencyPrior(net, rows, *chances)
+        else:
+            prior = FrequencyPrior(net, rows, *chances, admission.sizes)
+            prior.hold(*admission.held())
+            objective = admission.reading(objective)
         guard = Guard(objective, steps, training.learning_rate)
         bf16 = uses_bf16(training.precision, device)
         rate, penalty = training.learning_rate, training.penalty
@@ -100,14 +113,18 @@ def train(
             prior.unfold(net)
             step.hold_zeros()
         while not course.over:
-            order = shuffled(n, stream(seed, "order", course.epoch + 1))
+            positions = order(n, stream(seed, "order", course.epoch + 1))
             if not course.done:
                 course.begin(seed)
             text, left = f"epoch {course.epoch + 1}", steps - course.done
-            for chosen, part in progress(batches_of(rows, order, batch, course.done), text, left):
+            for chosen, part in progress(
+                batches_of(rows, positions, batch, course.done), text, left
+            ):
                 taken = course.epoch * steps + course.done
                 step.rate(training.schedule.factor(taken, training.epochs * steps))
                 course.count(step.take(part, chosen, course.draws, taps, extra), len(chosen))
+                if admission is not None:
+                    admission.after(step)
                 if course.done % CHECKPOINT_STEPS == 0 and course.done < steps:
                     course.save()
             latest = step.mean.swap_in()

@@ -3,6 +3,7 @@
 from recprune.pruning import weights
 from recprune.pruning.dead import alive
 from recprune.pruning.encode import encode, encoded_size
+from recprune.pruning.in_training import in_training
 from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
@@ -19,6 +20,7 @@ __all__ = [
     "encoded_size",
     "fine_tune",
     "gradual",
+    "in_training",
     "plan",
     "prune",
     "repair",
