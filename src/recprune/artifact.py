@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from safetensors.numpy import save as format_tensors
 from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, PlanError
 from recprune.folders import folder_written_whole
-from recprune.layout import Encoding, Layout, Plan, State
+from recprune.layout import Layout, Plan, State
+from recprune.quantisation import Stored, checked, packed, pieces, restored, unpacked
 from recprune.schema import Schema
 from recprune.sparse import without_zeros
 
@@ -40,10 +41,9 @@ __all__ = [
     "write_artifact",
 ]
 
-FORMAT, PROTOCOL = "recprune", 2
+FORMAT, PROTOCOL = "recprune", 3
 CONFIG = "config.json"
 NEEDED = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
-FP16_MAX = 65504.0
 #: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
 MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.
@@ -83,6 +83,11 @@ class Artifact:
     encoder: Encoder
     catalogue: Mapping[str, Array] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def encodings(self) -> dict[str, Stored]:
+        """Tensor → how it is stored, runs in the rows that are left; fp32 if it is not named."""
+        return self.plan.encodings(self.layout)
 
 
 def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
@@ -138,16 +143,23 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         tensors = {n: parse_tensors(data[f"{n}.safetensors"]) for n in ("model", "vocab", "plan")}
         catalogue = parse_tensors(data.get("catalogue.safetensors") or format_tensors({}))
         plan_json = json.loads(data["plan.json"])
-        plan = Plan(plan_json["layout_hash"], tensors["plan"], plan_json["encoding"])
+        encoding = {name: checked(each, name) for name, each in plan_json["encoding"].items()}
+        plan = Plan(plan_json["layout_hash"], tensors["plan"], encoding)
         layout = Layout.from_json(config["layout"], origin=plan.keep)
         _check_plan(plan, layout)
         schema = Schema.from_json(config["schema"])
         _check_uses(layout, len(schema.fields))
         encoder = Encoder.from_tensors(schema, tensors["vocab"])
-        state = _decode(tensors["model"], plan)
+        stored_as = plan.encodings(layout)
+        if config["protocol"] < 3:
+            state = _named(tensors["model"], stored_as)
+        else:
+            state = unpacked(tensors["model"], layout.shapes, stored_as)
         meta, model = _meta(config["meta"]), _model(config)
     except ArtifactError:
         raise
+    except PlanError as error:
+        raise ArtifactError(str(error)) from error
     except UNREADABLE as error:
         raise ArtifactError(f"The artefact cannot be read: {error!r}.") from error
     shapes = {name: array.shape for name, array in state.items()}
@@ -194,9 +206,6 @@ def _check_plan(plan: Plan, layout: Layout) -> None:
             or (np.diff(units, prepend=-1) < 1).any()
         ):
             raise ArtifactError(f"The plan keeps other units of {name!r} than the layout counts.")
-    for name, encoding in plan.encoding.items():
-        if encoding not in get_args(Encoding):
-            raise ArtifactError(f"Tensor {name!r} has the unknown encoding {encoding!r}.")
 
 
 def _check_uses(layout: Layout, fields: int) -> None:
@@ -221,14 +230,16 @@ def stored_size(artifact: Artifact, zeros: bool = True) -> int:
     """
     files = _counted_files(artifact)
     if not zeros:
-        stored = without_zeros(encoded(artifact.state, artifact.plan))
-        files["model.safetensors"] = format_tensors(stored)
+        stored = encoded(artifact.state, artifact.encodings)
+        named = {f"{n}.{i}": p for n, some in stored.items() for i, p in enumerate(some)}
+        files["model.safetensors"] = format_tensors(packed(without_zeros(named).values()))
     return sum(len(data) for data in files.values())
 
 
 def stored_weights(artifact: Artifact) -> bytes:
     """Return the file ``model.safetensors``: equal bytes, equal weights."""
-    return format_tensors(encoded(artifact.state, artifact.plan))
+    stored = encoded(artifact.state, artifact.encodings)
+    return format_tensors(packed(piece for some in stored.values() for piece in some))
 
 
 def _counted_files(artifact: Artifact) -> dict[str, bytes]:
@@ -247,48 +258,35 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     }
 
 
-def encoded(state: State, plan: Plan) -> dict[str, Array]:
-    """Return the tensors as ``model.safetensors`` holds them, scales included.
+def encoded(state: State, encodings: Mapping[str, Stored]) -> dict[str, list[Array]]:
+    """Return each tensor's pieces as ``model.safetensors`` holds them, in order.
+
+    Args:
+        state: tensor name → fp32 array.
+        encodings: tensor → how it is stored, runs in the array's own rows
+            (:meth:`recprune.layout.Plan.encodings`); fp32 if it is not named.
 
     Raises:
-        PlanError: a weight is too large for fp16.
+        PlanError: a weight is too large for its encoding.
     """
-    stored: dict[str, Array] = {}
-    for name, array in state.items():
-        encoding = plan.encoding.get(name)
-        if encoding == "int8":
-            scale = _round_scale(np.abs(array).max(axis=0).astype(np.float32) / np.float32(127))
-            safe = np.where(scale > 0, scale, np.float32(1))
-            stored[name] = np.clip(np.rint(array / safe), -127, 127).astype(np.int8)
-            stored[f"scale.{name}"] = scale
-        elif encoding == "fp16":
-            if array.size and not float(np.abs(array).max()) <= FP16_MAX:
-                raise PlanError(
-                    f"Tensor {name!r} has a weight beyond {FP16_MAX:g}, the most that fp16 holds. "
-                    "Store it as fp32 or int8."
-                )
-            stored[name] = array.astype(np.float16)
-        else:
-            stored[name] = np.ascontiguousarray(array, np.float32)
-    return stored
+    return {name: pieces(state[name], encodings.get(name, "fp32"), name) for name in sorted(state)}
 
 
-def _round_scale(scale: Array) -> Array:
-    """Return the scales with 16 significant bits.
-
-    Then every one of the 255 products is exact in fp32, and rounding what was rounded already
-    changes nothing.
-    """
-    mantissa, exponent = np.frexp(scale)
-    return np.asarray(np.ldexp(np.rint(mantissa * 2.0**16) / 2.0**16, exponent), np.float32)
+def as_stored(state: State, encodings: Mapping[str, Stored]) -> dict[str, Array]:
+    """Return the state as it will read back: rounded by the encodings."""
+    return {
+        name: restored(some, state[name].shape, encodings.get(name, "fp32"))
+        for name, some in encoded(state, encodings).items()
+    }
 
 
-def _decode(stored: Mapping[str, Array], plan: Plan) -> dict[str, Array]:
+def _named(stored: Mapping[str, Array], encodings: Mapping[str, Stored]) -> dict[str, Array]:
+    """Return the state of protocols 1 and 2: tensors by name, the scales of int8 ones apart."""
     state = {}
     for name, array in stored.items():
         if name.startswith("scale."):
             continue
-        if plan.encoding.get(name) == "int8":
+        if encodings.get(name) == "int8":
             scale = stored[f"scale.{name}"]
             if array.dtype != np.int8 or scale.shape != array.shape[1:]:
                 raise ArtifactError(f"Tensor {name!r} and its scales do not fit together.")
@@ -296,11 +294,6 @@ def _decode(stored: Mapping[str, Array], plan: Plan) -> dict[str, Array]:
         else:
             state[name] = array.astype(np.float32)
     return state
-
-
-def as_stored(state: State, plan: Plan) -> dict[str, Array]:
-    """Return the state as it will read back: rounded by the plan's encodings."""
-    return _decode(encoded(state, plan), plan)
 
 
 def _parse_config(data: bytes) -> dict[str, Any]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recprune.axes import Axis, IntArray, Layout, Unit, Use
 from recprune.errors import PlanError, nearest
+from recprune.quantisation import Encoding, Stored, checked, described, stored_bytes
 
 __all__ = ["Axis", "Encoding", "Layout", "Patch", "Plan", "State", "Unit", "Use", "shrink"]
 
-Encoding = Literal["fp16", "int8"]
 Array = NDArray[Any]
 State = Mapping[str, Array]
 
@@ -31,12 +31,13 @@ class Plan:
     Args:
         layout_hash: hash of the uncut layout.
         keep: axis → kept units, increasing; an axis that is not named keeps all.
-        encoding: tensor → how it is stored; a tensor that is not named stays fp32.
+        encoding: tensor → how it is stored (:mod:`recprune.quantisation`), runs of rows in the
+            uncut model's coordinates too; a tensor that is not named stays fp32.
     """
 
     layout_hash: str
     keep: Mapping[str, IntArray] = field(default_factory=dict)
-    encoding: Mapping[str, Encoding] = field(default_factory=dict)
+    encoding: Mapping[str, Stored] = field(default_factory=dict)
 
     def __or__(self, other: Plan) -> Plan:
         """Compose: a unit stays if both plans keep it; the later plan's encodings win.
@@ -74,10 +75,11 @@ class Plan:
         for name in self.keep:
             if name not in layout.gone:
                 layout.axis(name)
-        for name in self.encoding:
+        for name, stored in self.encoding.items():
             if name not in layout.shapes and name not in layout.gone:
                 known = nearest(name, layout.shapes)
                 raise PlanError(f"The plan encodes {name!r}; the model has no such tensor.{known}")
+            checked(stored, name)
         kept: dict[str, IntArray] = {}
         for name, axis in layout.axes.items():
             units = axis.units
@@ -108,13 +110,46 @@ class Plan:
 
     def predicted_bytes(self, layout: Layout) -> int:
         """Return the exact tensor bytes of the model after this plan (encoding scales included)."""
-        after = _cut_shapes(layout, self.resolve(layout))
-        return sum(stored_bytes(shape, self.encoding.get(name)) for name, shape in after.items())
+        kept = self.resolve(layout)
+        encodings = self.encodings(layout, kept)
+        after = _cut_shapes(layout, kept)
+        return sum(stored_bytes(s, encodings.get(name, "fp32")) for name, s in after.items())
+
+    def encodings(
+        self, layout: Layout, kept: Mapping[str, IntArray] | None = None
+    ) -> dict[str, Stored]:
+        """Return how the tensors are stored, runs counted in the rows that are left.
+
+        Args:
+            layout: the model's, cut or not.
+            kept: axis → positions in ``layout`` that a further cut keeps; None = all.
+
+        Raises:
+            PlanError: runs for a tensor whose rows are no units of one axis.
+        """
+        out: dict[str, Stored] = {}
+        for name, stored in self.encoding.items():
+            if name not in layout.shapes:
+                continue
+            if isinstance(stored, str):
+                out[name] = stored
+                continue
+            axis = _axis_of_rows(layout, name)
+            units = axis.units if kept is None else axis.units[kept[axis.name]]
+            firsts = np.searchsorted(units, [first for first, _ in stored]).tolist()
+            runs = zip(firsts, [*firsts[1:], len(units)], stored, strict=True)
+            left = tuple((start, each) for start, end, (_, each) in runs if start < end)
+            if left:
+                out[name] = left if len(left) > 1 else left[0][1]
+        return out
 
     def summary(self, layout: Layout) -> list[dict[str, Any]]:
-        """Return one record an axis that is cut: axis, unit, kept, total, bytes saved, tensors."""
+        """Return one record an axis that is cut.
+
+        Each has axis, unit, kept, total, bytes saved (in fp32), tensors, and the encodings of these.
+        """
         kept = self.resolve(layout)
-        full = sum(stored_bytes(s, None) for s in layout.shapes.values())
+        full = sum(map(stored_bytes, layout.shapes.values()))
         out = []
         for name, axis in layout.axes.items():
             if len(kept[name]) == axis.size or not axis.size:
@@ -129,7 +164,8 @@ class Plan:
                     "kept": len(kept[name]),
                     "total": axis.size,
                     "bytes_saved": saved,
-                    "tensors": sorted({u.tensor for u in axis.uses}),
+                    "tensors": (tensors := sorted({u.tensor for u in axis.uses})),
+                    "encoding": {t: self.encoding[t] for t in tensors if t in self.encoding},
                 }
             )
         return out
@@ -145,7 +181,11 @@ class Plan:
             lines.append(
                 f"{r['axis']:<28} {r['unit']:<7} {share:>14} {saved:>12}  {', '.join(r['tensors'])}"
             )
-        before = sum(stored_bytes(s, None) for s in layout.shapes.values())
+        stored: dict[str, list[str]] = {}
+        for name in sorted(set(self.encoding) & set(layout.shapes)):
+            stored.setdefault(described(self.encoding[name]), []).append(name)
+        lines += [f"stored as {how}: {', '.join(names)}" for how, names in stored.items()]
+        before = sum(map(stored_bytes, layout.shapes.values()))
         lines.append(f"tensor bytes {before:,} → {self.predicted_bytes(layout):,}")
         return "\n".join(lines)
 
@@ -227,18 +267,6 @@ def state_hash(state: State) -> str:
     return digest.hexdigest()[:16]
 
 
-def stored_bytes(shape: tuple[int, ...], encoding: Encoding | None) -> int:
-    """Return the bytes of a tensor as stored; int8 adds one fp32 scale a column (a vector: one)."""
-    size = int(np.prod(shape, dtype=np.int64))
-    if encoding is None or not size:
-        return 4 * size
-    if encoding not in get_args(Encoding):
-        raise PlanError(
-            f"Encoding must be one of {', '.join(get_args(Encoding))}. Got {encoding!r}."
-        )
-    return 2 * size if encoding == "fp16" else size + 4 * int(np.prod(shape[1:], dtype=np.int64))
-
-
 def _units_kept(layout: Layout, kept: Mapping[str, IntArray], name: str) -> set[int]:
     if name not in kept:
         raise PlanError(f"Axis {name!r} is a parent and must be declared before its children.")
@@ -257,6 +285,17 @@ def kept_indices(layout: Layout, kept: Mapping[str, IntArray]) -> dict[tuple[str
             )
             mask[use.offset : use.offset + axis.size] |= removed
     return {place: np.flatnonzero(~mask).astype(np.int32) for place, mask in gone.items()}
+
+
+def _axis_of_rows(layout: Layout, tensor: str) -> Axis:
+    """Return the axis whose units are a tensor's rows."""
+    for axis in layout.axes.values():
+        if axis.size == layout.shapes[tensor][0] and Use(tensor, 0) in axis.uses:
+            return axis
+    raise PlanError(
+        f"The plan encodes {tensor!r} by runs of rows, but its rows are no units of one axis. "
+        "Name one encoding for all of it."
+    )
 
 
 def _cut_shapes(layout: Layout, kept: Mapping[str, IntArray]) -> dict[str, tuple[int, ...]]:

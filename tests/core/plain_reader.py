@@ -24,16 +24,58 @@ def tensors(file: Path) -> dict[str, np.ndarray]:
     return out
 
 
+def signed(number: int, bits: int) -> int:
+    return number - (1 << bits) * (number >> (bits - 1))
+
+
+def values(take, shape: list[int], how: str) -> np.ndarray:
+    """The next tensor's values; ``take(kind, n)`` gives the next n elements of a vector."""
+    size = int(np.prod(shape))
+    if not size:
+        return np.zeros(shape)
+    if how in ("fp32", "fp16"):
+        return take({"fp32": "float32", "fp16": "float16"}[how], size).reshape(shape).astype(float)
+    if how == "int8":
+        scale = take("float32", int(np.prod(shape[1:])))
+        return take("int8", size).reshape(shape) * scale.reshape(shape[1:]).astype(float)
+    n = shape[0] if len(shape) > 1 else 1
+    k, out = size // n, []
+    for _ in range(n):
+        row = []
+        byte, *packed = take("uint8", 1 + (k if how == "int8_row" else (k + 1) // 2)).tolist()
+        scale = float(np.float32(2 ** ((byte - 192) / 8))) if byte else 0.0
+        if how == "int8_row":
+            row = [signed(b, 8) for b in packed]
+        else:
+            row = [signed(packed.pop(0), 8) / 16] if k % 2 else []
+            row += [signed(half, 4) for b in packed for half in (b % 16, b // 16)]
+        out.append([scale * number for number in row])
+    return np.array(out).reshape(shape)
+
+
 class Model:
     def __init__(self, folder: Path) -> None:
         self.config = json.loads((folder / "config.json").read_text("utf-8"))
         self.plan, self.vocab = (tensors(folder / f"{n}.safetensors") for n in ("plan", "vocab"))
-        stored = tensors(folder / "model.safetensors")
-        self.state = {
-            n: a * stored[f"scale.{n}"] if f"scale.{n}" in stored else a.astype(np.float64)
-            for n, a in stored.items()
-            if not n.startswith("scale.")
-        }
+        encoding = json.loads((folder / "plan.json").read_text("utf-8"))["encoding"]
+        vectors = tensors(folder / "model.safetensors")
+        self.state = {}
+
+        def take(kind: str, n: int) -> np.ndarray:
+            taken, vectors[kind] = np.split(vectors[kind], [n])
+            return taken
+
+        for name, shape in sorted(self.config["layout"]["shapes"].items()):
+            how = encoding.get(name, "fp32")
+            if isinstance(how, str):
+                self.state[name] = values(take, shape, how)
+                continue
+            units = self.plan.get("rows." + name.partition(".")[2], np.arange(shape[0]))
+            starts = [start for start, _ in how] + [2**31]
+            kept = np.histogram(units, starts)[0]
+            parts = [([n, *shape[1:]], each) for n, (_, each) in zip(kept, how, strict=True)]
+            self.state[name] = np.concatenate([values(take, *part) for part in parts])
+        assert not any(map(len, vectors.values()))
 
     def rows(self, field: dict, raw: object) -> list[tuple[int, float]]:
         """The rows that a raw value reads, each with its weight."""

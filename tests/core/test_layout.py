@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recprune.errors import PlanError
-from recprune.layout import Axis, Layout, Patch, Plan, State, Use, shrink, state_hash, stored_bytes
+from recprune.layout import Axis, Layout, Patch, Plan, State, Use, shrink, state_hash
+from recprune.quantisation import stored_bytes
 
 from .samples import kept, layout, state
 
@@ -124,7 +125,7 @@ def test_a_plan_is_of_units_not_of_weights_so_it_applies_to_a_later_checkpoint()
 
 
 def test_an_unknown_encoding_is_refused() -> None:
-    with pytest.raises(PlanError, match=r"one of fp16, int8. Got 'int3'"):
+    with pytest.raises(PlanError, match=r"one of fp32, fp16, int8, int8_row, int4_row. Got 'int3'"):
         stored_bytes((2, 2), "int3")  # type: ignore[arg-type]
 
 
@@ -138,7 +139,7 @@ def test_the_table_of_a_plan_adds_up() -> None:
     assert rows["neurons.0"]["bytes_saved"] == 64
     text = plan.to_text(of)
     assert "mlp.0.bias, mlp.0.weight, mlp.out.weight" in text
-    before = sum(stored_bytes(s, None) for s in of.shapes.values())
+    before = sum(map(stored_bytes, of.shapes.values()))
     assert f"{before:,} → {plan.predicted_bytes(of):,}" in text
 
 

@@ -21,6 +21,7 @@ from recprune.export import export_onnx
 from recprune.export.graph import NOTHING
 from recprune.layout import Plan
 from recprune.lookups import UNKNOWN
+from recprune.quantisation import stored_bytes
 from recprune.runtime import Scorer
 from tests.runtime.drafts import MODELS, random_model
 from tests.runtime.factory import (
@@ -58,10 +59,13 @@ def assert_alike(artifact: Artifact, path: Path, seed: int) -> None:
         np.testing.assert_allclose(probability, 0.5 * (1 + np.tanh(0.5 * wanted)), atol=1e-5)
 
 
-def stored_in(artifact: Artifact, encoding: str) -> Artifact:
+def stored_in(artifact: Artifact, encoding: Any) -> Artifact:
     """Return the artefact with every tensor in an encoding, as it would read back."""
-    plan = Plan(artifact.layout.hash, artifact.plan.keep, dict.fromkeys(artifact.state, encoding))  # type: ignore[arg-type]
-    return replace(artifact, state=as_stored(artifact.state, plan), plan=plan)
+    tables = isinstance(encoding, tuple)  # only their rows are units of one axis
+    named = {n: encoding for n in artifact.state if not tables or n.startswith("table.")}
+    plan = Plan(artifact.layout.hash, artifact.plan.keep, named)
+    state = as_stored(artifact.state, plan.encodings(artifact.layout))
+    return replace(artifact, state=state, plan=plan)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -84,20 +88,29 @@ def test_every_mix_of_fields(kind: Kind, schema: Any, tmp_path: Path) -> None:
         assert_alike(artifact, export_onnx(artifact, tmp_path / "model.onnx").path, 2)
 
 
-@pytest.mark.parametrize("encoding", ["int8", "fp16"])
+RUNS: Any = ((0, "fp16"), (2, "int8_row"), (3, "int4_row"), (4, "int8"))
+
+
+@pytest.mark.parametrize("encoding", ["fp16", "int8", "int8_row", "int4_row", RUNS], ids=str)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_encoded_tables_stay_encoded_and_score_alike(
-    model: Mapping[str, Any], encoding: str, tmp_path: Path
+    model: Mapping[str, Any], encoding: Any, tmp_path: Path
 ) -> None:
     whole = random_model(random_encoder(MIXED, 3), model, 3, cut=("dim", "row"))
     artifact = stored_in(whole, encoding)
     done = export_onnx(artifact, tmp_path / "model.onnx")
     assert_alike(artifact, done.path, 3)
     tables = [w for w in onnx.load(done.path).graph.initializer if w.name.startswith("table.")]
-    kind = onnx.TensorProto.INT8 if encoding == "int8" else onnx.TensorProto.FLOAT16
-    assert {w.data_type for w in tables} == {kind}
-    elements = sum(np.prod(w.dims, dtype=int) for w in tables)
-    assert elements == sum(a.size for n, a in artifact.state.items() if n.startswith("table."))
+    kinds = {"fp16": "FLOAT16", "int8": "INT8", "int8_row": "UINT8", "int4_row": "UINT8"}
+    types, size = set(), 0
+    for name, array in artifact.state.items():
+        if name.startswith("table."):
+            held = artifact.encodings[name]
+            held = held if isinstance(held, str) else "fp32"  # runs that a cut left
+            types.add(onnx.TensorProto.DataType.Value(kinds.get(held, "FLOAT")))
+            size += stored_bytes(array.shape, held) - 4 * array.shape[1] * (held == "int8")
+    assert {w.data_type for w in tables} == types
+    assert sum(onnx.numpy_helper.to_array(w).nbytes for w in tables) == size
 
 
 def test_a_folder_gives_the_same_file_as_its_model(tmp_path: Path) -> None:

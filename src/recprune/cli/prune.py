@@ -26,25 +26,32 @@ def command(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Cuts on the way, at least 1.")] = 1,
     bits: Annotated[
-        str, typer.Option("--bits", help="fp32, or int8 tables with fp16 layers.")
+        str,
+        typer.Option(
+            "--bits",
+            help="fp32, fp16, int8 (a scale a column), int8_row, int4_row (a scale a row), or mixed "
+            "(int8_row for rows that are used most, int4_row for the others).",
+        ),
     ] = "fp32",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     output: Output = Path("runs/small"),
     as_json: Json = False,
 ) -> int:
     """Prune a saved model, fine-tune it on the table's training rows, and save the small one."""
-    if bits not in ("fp32", "int8"):
-        raise ParameterError.of("--bits", "prune", "fp32 or int8", bits)
     from recprune import pruning
     from recprune.artifact import stored_size
     from recprune.metrics import auc
     from recprune.pipeline import save_model
 
+    if bits not in pruning.BITS:
+        raise ParameterError.of("--bits", "prune", f"one of {', '.join(pruning.BITS)}", bits)
+    tables, layers = pruning.BITS[bits]
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
     methods = dict(pairs(method or [], "--method"))
     ranker, data, bad = trained.opened(model)
     if dry_run:
         made = pruning.plan(ranker, data, wanted, methods, trained.seed or 0)
+        made |= pruning.encoding_plan(ranker, tables, layers, data.train)
         result: dict[str, Any] = {
             "plan": made.summary(ranker.layout),
             "tensor_bytes": made.predicted_bytes(ranker.layout),
@@ -52,8 +59,7 @@ def command(
         emit(result, as_json, made.to_text(ranker.layout))
         return 0
     small = pruning.prune(ranker, data, wanted, methods, rounds=rounds, seed=trained.seed or 0)
-    if bits == "int8":
-        small = pruning.encode(small)
+    small = pruning.encode(small, tables, layers, data.train)
     before, after = stored_size(ranker.artifact()), save_model(small, data, output)
     keep_bad_rows(bad, output)
     tune = data.tune

@@ -4,13 +4,14 @@ Named axes: n rows, S slots, G fields of one group, W columns of a table (first-
 Fields of one kind whose tables have the same encoding share one table and one gather. Where they
 have different numbers of columns, few groups of similar ones are made, in which narrow tables are
 filled up with zeros: by nodes on constants, which runtimes compute once when they load the file, so
-that the file holds every table as it is.
+that the file holds every table as it is. Packed rows (:mod:`recprune.quantisation`) stay packed:
+scales, and values of four bits, are looked up by their byte.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +23,15 @@ from recprune.encoding import Encoder
 from recprune.export.graph import Graph, Value
 from recprune.export.groups import by_width, costs
 from recprune.lookups import UNKNOWN
+from recprune.quantisation import PAIRS, SCALES, Encoding
 
 __all__ = ["CODES", "SHARES", "Fields"]
 
 CODES, SHARES = "codes", "shares"
 
 Array = NDArray[Any]
+#: Byte → the signed byte's value.
+SIGNED: NDArray[np.float32] = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
 
 
 class Fields:
@@ -36,22 +40,27 @@ class Fields:
     Args:
         graph: what nodes and tables are added to.
         encoder: of the fields.
-        stored: the artefact's tensors as stored: ``table.<field>``, and ``scale.table.<field>`` of
-            int8 ones, which stay int8 in the graph.
+        stored: ``table.<field>`` → its pieces (:func:`recprune.quantisation.pieces`).
+        encodings: ``table.<field>`` → its encoding; fp32 if it is not named.
         wide: whether column 0 of a table is a first-order weight.
-        layout: says what a dim more costs.
+        layout: the tables' shapes, and what a dim more costs.
     """
 
     def __init__(
         self,
         graph: Graph,
         encoder: Encoder,
-        stored: Mapping[str, Array],
+        stored: Mapping[str, Sequence[Array]],
+        encodings: Mapping[str, Encoding],
         wide: bool,
         layout: Layout,
     ) -> None:
-        self.graph, self.encoder, self.stored, self.wide = graph, encoder, stored, int(wide)
+        self.graph, self.encoder, self.wide = graph, encoder, int(wide)
         self.names = encoder.schema.names
+        tables = [f"table.{name}" for name in self.names]
+        self.stored = [stored[table] for table in tables]
+        self.encodings = [encodings.get(table, "fp32") for table in tables]
+        self.widths = [layout.shapes[table][1] - self.wide for table in tables]
         self.costs = costs(layout, self.names)
         self.codes = self._known_codes()
         first: list[Value] = []
@@ -72,7 +81,7 @@ class Fields:
             column += len(members) * dims
         #: The sum of all first-order weights, shape (n, 1); nothing in a narrow model.
         self.first = graph.plus(first)
-        own = [starts[i] + np.arange(self._columns_of(i)) for i in range(len(self.names))]
+        own = [starts[i] + np.arange(width) for i, width in enumerate(self.widths)]
         at = np.concatenate([*own, np.empty(0, np.int64)]).astype(np.int64)
         joined = graph.concat(pieces)
         same = np.array_equal(at, np.arange(joined.width))
@@ -92,35 +101,29 @@ class Fields:
     def _groups(self) -> list[list[int]]:
         """Return the positions of the fields that share a gather; a bag stands alone."""
         alike: dict[Any, list[int]] = {}
-        for i, name in enumerate(self.names):
-            scaled = f"scale.table.{name}" in self.stored
+        for i, encoding in enumerate(self.encodings):
             own = i if i in self.encoder.bags else -1
-            key = (own, i in self.encoder.numeric, self._table(i).dtype.str, scaled)
-            alike.setdefault(key, []).append(i)
-        widths = {i: self._columns_of(i) for i in range(len(self.names))}
+            # Rows of an odd number of four bits begin otherwise.
+            odd = encoding == "int4_row" and (self.wide + self.widths[i]) % 2
+            alike.setdefault((own, i in self.encoder.numeric, encoding, odd), []).append(i)
         return [
             group
             for members in alike.values()
-            for group in by_width({i: widths[i] for i in members}, self.costs)
+            for group in by_width({i: self.widths[i] for i in members}, self.costs)
         ]
 
-    def _table(self, field: int) -> Array:
-        return self.stored[f"table.{self.names[field]}"]
-
-    def _columns_of(self, field: int) -> int:
-        return int(self._table(field).shape[1]) - self.wide
-
     def _width(self, members: list[int]) -> int:
-        return self.wide + max(map(self._columns_of, members))
+        return self.wide + max(self.widths[i] for i in members)
 
     def _joined(self, members: list[int], name: str) -> str:
         """Return the tables one after the other, narrow ones (they come first) with zeros."""
         graph, parts = self.graph, []
-        for width, group in itertools.groupby(members, self._columns_of):
-            tables = np.concatenate([self._table(i) for i in group])
-            lacks = self._width(members) - self.wide - width
+        most = self.stored[members[-1]][0].shape[1]
+        for width, group in itertools.groupby(members, lambda i: self.widths[i]):
+            tables = np.concatenate([self.stored[i][0] for i in group])
+            lacks = most - tables.shape[1]
             stem = f"{name}.{width}" if lacks else name
-            part = graph.constant(np.ascontiguousarray(tables), stem)
+            part = graph.constant(tables, stem)
             if lacks:
                 zero = graph.onnx.numpy_helper.from_array(np.zeros(1, tables.dtype))
                 zeros = graph.op("ConstantOfShape", graph.ints(len(tables), lacks), value=zero)
@@ -131,7 +134,7 @@ class Fields:
     def _gathered(self, members: list[int], name: str) -> str:
         """Return the values of a group's fields, shape (n, G, W)."""
         graph, encoder = self.graph, self.encoder
-        rows = [len(self._table(i)) for i in members]
+        rows = [len(self.stored[i][0]) for i in members]
         table = self._joined(members, name)
         starts = np.cumsum([0, *rows])[:-1]
         widths = [encoder.slots[i].stop - encoder.slots[i].start for i in members]
@@ -153,16 +156,39 @@ class Fields:
         """Return a table's rows in 32 bits, shape (n, slots, W)."""
         graph = self.graph
         index = graph.op("Add", code, graph.constant(offsets)) if offsets.any() else code
-        rows = graph.op("Gather", table, index, axis=0)
-        if self._table(members[0]).dtype != np.float32:
+        rows, encoding = graph.op("Gather", table, index, axis=0), self.encodings[members[0]]
+        if encoding in ("int8_row", "int4_row"):
+            return self._unpacked(rows, encoding, members)
+        if encoding != "fp32":
             rows = graph.op("Cast", rows, to=graph.onnx.TensorProto.FLOAT)
-        if f"scale.table.{self.names[members[0]]}" in self.stored:
+        if encoding == "int8":
             scales = np.ones((1, len(members), self._width(members)), np.float32)
             for place, i in enumerate(members):
-                own = self.stored[f"scale.table.{self.names[i]}"]
+                own = self.stored[i][1]
                 scales[0, place, : len(own)] = own
             rows = graph.op("Mul", rows, graph.constant(scales))
         return rows
+
+    def _unpacked(self, rows: str, encoding: Encoding, members: list[int]) -> str:
+        """Return the values of packed rows, shape (n, slots, W), which are (n, slots, bytes)."""
+        graph, width = self.graph, self._width(members)
+        size = self.stored[members[-1]][0].shape[1]
+        places = graph.op("Cast", rows, to=graph.onnx.TensorProto.INT32)
+
+        def looked_up(values: Array, start: int, end: int) -> str:
+            some = graph.op("Slice", places, graph.ints(start), graph.ints(end), graph.ints(2))
+            return graph.op("Gather", graph.constant(values), some, axis=0)
+
+        if encoding == "int8_row":
+            parts = [looked_up(SIGNED, 1, size)]
+        else:
+            first = 1 + width % 2
+            parts = [looked_up(SIGNED / 16, 1, first)] if first > 1 else []
+            if first < size:
+                pairs = looked_up(PAIRS, first, size)
+                parts.append(graph.op("Reshape", pairs, graph.ints(0, 0, 2 * (size - first))))
+        values = graph.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+        return graph.op("Mul", values, looked_up(SCALES, 0, 1))
 
     def _shares(self, members: list[int]) -> str:
         """Return the group's shares, shape (n, slots, 1)."""

@@ -20,6 +20,7 @@ from recprune.export.graph import Graph, Value
 from recprune.export.inputs import CODES, SHARES, Fields
 from recprune.export.parts import PARTS, Terms
 from recprune.folders import file_written_whole
+from recprune.quantisation import stored_bytes
 from recprune.runtime import Scorer
 from recprune.runtime.inputs import inputs_of
 from recprune.runtime.tensors import Tensors
@@ -57,7 +58,8 @@ def export_onnx(model: Ranker | Artifact | Path | str, path: Path | str) -> Expo
 
     The file is checked by onnx and compared with the scorer on generated rows; it appears at
     ``path`` only if both agree within 1e-5 of the largest logit (at least 1). Tables that the
-    artefact stores in int8 or fp16 stay so. The same model gives the same bytes.
+    artefact stores in 16, 8 or 4 bits stay so, but for those of several encodings, which are fp32
+    in the graph, as layers are. The same model gives the same bytes.
 
     Args:
         model: a fitted ranker, an artefact, or the folder of one.
@@ -89,8 +91,9 @@ def export_onnx(model: Ranker | Artifact | Path | str, path: Path | str) -> Expo
 def _write(path: Path, artifact: Artifact) -> None:
     """Write a sound artefact's graph."""
     encoder, tensors = artifact.encoder, Tensors(artifact.state)
-    stored = encoded(artifact.state, artifact.plan)
-    size = sum(array.nbytes for array in stored.values())
+    tables = {name: a for name, a in artifact.state.items() if name.startswith("table.")}
+    held = {n: e for n, e in artifact.encodings.items() if n in tables and isinstance(e, str)}
+    size = sum(stored_bytes(a.shape, held.get(n, "fp32")) for n, a in artifact.state.items())
     if size > MOST_BYTES:
         raise InputError(
             f"The model has {size:,} bytes of weights; an ONNX file holds at most {MOST_BYTES:,}. "
@@ -99,7 +102,7 @@ def _write(path: Path, artifact: Artifact) -> None:
     wide, labels = artifact.model["wide"], artifact.model["labels"]
     inputs, _ = inputs_of(artifact, tensors, wide)
     graph = Graph(CODES)
-    fields = Fields(graph, encoder, stored, wide, artifact.layout)
+    fields = Fields(graph, encoder, encoded(tables, held), held, wide, artifact.layout)
     terms = Terms(graph, tensors, inputs, fields.embeddings)
     parts = [PARTS[name](terms) for name in artifact.model["parts"]]
     # A column of zeros makes the shape (n, T) where no part has a column.

@@ -2,7 +2,7 @@
 
 from recprune.pruning import weights
 from recprune.pruning.dead import alive
-from recprune.pruning.encode import encode, encoded_size
+from recprune.pruning.encode import BITS, MIXED, Tiers, encode, encoded_size, encoding_plan
 from recprune.pruning.in_training import in_training
 from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
@@ -11,13 +11,17 @@ from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune
 from recprune.pruning.schedules import gradual, rewind
 
 __all__ = [
+    "BITS",
+    "MIXED",
     "FineTuning",
     "Keep",
+    "Tiers",
     "Wanted",
     "alive",
     "cut",
     "encode",
     "encoded_size",
+    "encoding_plan",
     "fine_tune",
     "gradual",
     "in_training",

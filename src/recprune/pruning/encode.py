@@ -1,35 +1,149 @@
-"""Fewer bits for what is left: int8 tables, fp16 layers."""
+"""Fewer bits for what is left: how tables and layers are stored, on top of any plan."""
 
 from __future__ import annotations
 
-from recprune.artifact import as_stored, stored_size
-from recprune.layout import Encoding, Plan
-from recprune.models import Ranker
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["encode", "encoded_size"]
+import numpy as np
+from numpy.typing import NDArray
+
+from recprune.artifact import as_stored, stored_size
+from recprune.data import Split
+from recprune.errors import ParameterError
+from recprune.importance.statistics import use_counts
+from recprune.layout import Plan
+from recprune.lookups import UNKNOWN
+from recprune.models import Ranker
+from recprune.quantisation import ENCODINGS, Encoding, Stored
+
+__all__ = ["BITS", "MIXED", "Tiers", "encode", "encoded_size", "encoding_plan"]
+
+#: Encoding → share of uses, or uses, from the widest to the narrowest.
+Tiers = Mapping[Encoding, float | int]
+#: The rows that make up four fifths of a field's uses have eight bits, the others four.
+MIXED: Tiers = {"int8_row": 0.8, "int4_row": 1.0}
+#: What ``recprune prune --bits`` calls the encodings of tables and layers.
+BITS: Mapping[str, tuple[str, Encoding]] = {
+    "fp32": ("fp32", "fp32"),
+    "fp16": ("fp16", "fp16"),
+    "int8": ("int8", "fp16"),
+    "int8_row": ("int8_row", "int8_row"),
+    "int4_row": ("int4_row", "int8_row"),
+    "mixed": ("mixed", "int8_row"),
+}
 
 
 def encode(
-    model: Ranker, tables: Encoding | None = "int8", layers: Encoding | None = "fp16"
+    model: Ranker,
+    tables: Encoding | Tiers | str | None = "int8",
+    layers: Encoding | None = "fp16",
+    rows: Split | None = None,
 ) -> Ranker:
     """Return the ranker with its weights rounded to how they will be stored.
 
     Args:
         model: fitted ranker.
-        tables: of the fields' tables; int8 has one scale a column, so it costs next to nothing.
-        layers: of the hidden layers' matrices. None leaves a kind at fp32.
+        tables: of the fields' tables: ``"fp32"``, ``"fp16"``, ``"int8"`` (a scale a column),
+            ``"int8_row"`` or ``"int4_row"`` (a scale a row), ``"mixed"`` (:data:`MIXED`), or tiers
+            of rows by their use (F-Quantization: Zhang et al. 2023, section 3.3), from the widest.
+            A float is a share of uses: ``{"fp16": 0.5, "int8_row": 0.9, "int4_row": 1.0}`` stores
+            the rows that make up half of a field's uses in fp16, those up to nine tenths in
+            int8_row, the others in int4_row. An int is a count: ``{"fp16": 1000, "int4_row": 0}``
+            stores rows used a thousand times in fp16. None leaves tables as they are.
+        layers: of the matrices of all layers: an encoding, or None.
+        rows: the rows to count uses in, as the training rows; tiers need them.
+
+    Raises:
+        ParameterError: there is no such encoding, or tiers without rows.
+        PlanError: a weight is too large for its encoding.
     """
-    encoding: dict[str, Encoding] = dict(model.plan.encoding)
-    for name in model.layout.shapes:
-        kind = tables if name.startswith("table.") else layers if name.endswith(".weight") else None
-        if kind is not None:
-            encoding[name] = kind
-    plan = Plan(model.plan.layout_hash, model.plan.keep, encoding)
-    encoded = model.with_state(as_stored(model.state, plan))
+    plan = encoding_plan(model, tables, layers, rows)
+    encoded = model.with_state(as_stored(model.state, plan.encodings(model.layout)))
     encoded.plan = plan
     return encoded
+
+
+def encoding_plan(
+    model: Ranker,
+    tables: Encoding | Tiers | str | None = "int8",
+    layers: Encoding | None = "fp16",
+    rows: Split | None = None,
+) -> Plan:
+    """Return the ranker's plan with the encodings that :func:`encode` would give it.
+
+    A table of a single column is stored in int8 where a scale a row is asked for: its scales
+    would take as much as its values.
+    """
+    tiers = _tiers(MIXED if tables == "mixed" else tables)
+    if tiers is None:
+        _check("tables", tables, (*ENCODINGS, "mixed"))
+    elif rows is None:
+        raise ParameterError.of("rows", "encode", "the rows to count uses in", rows)
+    _check("layers", layers, ENCODINGS)
+    counted = model.aligned(rows) if tiers and rows is not None else None
+    encoding: dict[str, Stored] = dict(model.plan.encoding)
+    for name, shape in model.layout.shapes.items():
+        kind: Any = layers if name.endswith(".weight") else None
+        if name.startswith("table."):
+            kind = tables
+            if tables not in (None, "fp32", "fp16") and shape[1] == 1:
+                kind = "int8"
+            elif tiers and counted is not None:
+                axis = model.layout.axis(f"rows.{name.removeprefix('table.')}")
+                kind = _runs(use_counts(model, counted, axis), tiers, axis.units)
+        if kind == "fp32":
+            encoding.pop(name, None)
+        elif kind is not None:
+            encoding[name] = kind
+    return Plan(model.plan.layout_hash, model.plan.keep, encoding)
 
 
 def encoded_size(model: Ranker, zeros: bool = True) -> int:
     """Return the stored bytes of the ranker once it is encoded; ``zeros`` as ``stored_size``'s."""
     return stored_size(encode(model).artifact(), zeros)
+
+
+def _check(parameter: str, value: Any, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise ParameterError.of(parameter, "encode", f"one of {', '.join(known)}, or None", value)
+
+
+def _tiers(tables: Any) -> Tiers | None:
+    if not isinstance(tables, Mapping):
+        return None
+    for name, bound in tables.items():
+        share = isinstance(bound, float) and 0 < bound <= 1
+        count = isinstance(bound, int) and not isinstance(bound, bool) and bound >= 0
+        if name not in ENCODINGS or not (share or count):
+            constraint = f"encodings ({', '.join(ENCODINGS)}), each with a share of uses in (0, 1] or a count"
+            raise ParameterError.of("tables", "encode", constraint, tables)
+    if not tables:
+        raise ParameterError.of("tables", "encode", "at least one tier", tables)
+    return tables
+
+
+def _runs(counts: NDArray[np.float64], tiers: Tiers, units: NDArray[np.int32]) -> Stored:
+    """Return the encodings of a table's rows by their uses, as runs in the uncut model's rows.
+
+    Rows stand in order of use as a rule. Where they do not, a row is stored as wide as any row
+    after it, so that none has fewer bits than its use asks for, and runs stay as few as tiers. The
+    unknown row is of the widest tier: it stands for all values that were cut.
+
+    >>> _runs(np.array([0, 0, 60, 30, 5, 5.0]), {"int8_row": 0.8, "int4_row": 1.0}, np.arange(6))
+    ((0, 'int8_row'), (4, 'int4_row'))
+    """
+    total = max(counts.sum(), 1)
+    # Uses of rows that are used more: rows of equal use are of one tier.
+    known, place = np.unique(-counts, return_inverse=True)
+    uses = np.bincount(place, counts, minlength=len(known))
+    before = ((np.cumsum(uses) - uses) / total)[place]
+    tier = np.full(len(counts), len(tiers) - 1)
+    for number, bound in reversed(list(enumerate(tiers.values()))):
+        tier[before < bound if isinstance(bound, float) else counts >= bound] = number
+    tier[: UNKNOWN + 1] = 0
+    tier = np.minimum.accumulate(tier[::-1])[::-1]
+    firsts = np.flatnonzero(np.diff(tier, prepend=-1))
+    names = list(tiers)
+    runs = tuple((int(units[first]), names[tier[first]]) for first in firsts)
+    return runs if len(runs) > 1 else runs[0][1]
