@@ -121,3 +121,26 @@ def test_nothing_at_all_is_usage_too(environment: dict[str, str]) -> None:
     assert done.returncode == 2
     assert "FULL PRUNED... TABLE" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_page_shows_every_model(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "page.html"
+    words = ["full", "int8", "blind", "shop.csv", "-o", str(page), "--json"]
+    told = json.loads(compared(folder, *words, code=3))
+    assert told["output"] == str(page)
+    text = page.read_text("utf-8")
+    assert "1 of 2 PASS" in text
+    assert text.count('class="point"') == 6  # three models, by bytes and by latency
+    for name in ("int8", "blind"):
+        assert text.count(name) > 3
+        assert f"Every slice of {name}" in text
+    assert str(folder) not in text
+    assert "int8 is as good as the full model; the other is not shown to be." in text
+    assert "have been used for" in text
+    assert 'id="picture-slices-1"' in text
+
+
+def test_a_page_is_html(folder: Path, tmp_path: Path) -> None:
+    said = refused(folder, "full", "int8", "shop.csv", "-o", str(tmp_path / "page.pdf"))
+    assert "a file .html" in said
+    assert list(tmp_path.iterdir()) == []

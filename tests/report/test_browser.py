@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from recprune.report import render_page
+from recprune.report import render_page, write_comparison
 from tests.report.searched import searched
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -222,6 +222,27 @@ def test_no_barrier_is_found(opened: Opened, scheme: str, viewport: dict[str, in
     assert told == []
     # That it looked: the rules on contrast and names have passed on something.
     assert {"color-contrast", "svg-img-alt", "heading-order"} <= {p["id"] for p in found["passes"]}
+
+
+def test_a_comparison_is_held_to_the_same(opened: Opened, make_report, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    report = make_report()
+    pruned = [
+        {**report["pruned"], "name": name, "bytes": size, "verdict": {**report["verdict"], **more}}
+        for name, size, more in (
+            ("runs/small", 351_200, {}),
+            ("runs/" + "smaller" * 9, 90_000, {"outcome": "FAIL", "difference": -0.02, "ci": None}),
+        )
+    ]
+    found = {"full": {**report["full"], "name": "runs/full"}, "pruned": pruned}
+    page = opened(PHONE, write_comparison(tmp_path / "compared.html", found, "shop.csv"))
+    unfold(page)
+    assert page.complaints == []
+    assert "1 of 2 PASS" in page.locator("#the-verdict").inner_text()
+    assert page.locator("#picture-front .point").count() == 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate(OUTSIDE) == []
+    assert [v["id"] for v in axe.Axe().run(page).response["violations"]] == []
 
 
 TEXTS = """

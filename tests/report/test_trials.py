@@ -118,3 +118,12 @@ def test_the_section_says_what_the_search_was(make_report) -> None:
 @pytest.mark.parametrize("std", [None, -0.1, float("nan")])
 def test_noise_that_was_not_measured_is_none(std: float | None) -> None:
     assert seed_noise({"seed_noise": {"seeds": 3, "auc_std": std}}) is None
+
+
+def test_models_of_a_comparison_go_by_their_names() -> None:
+    rows = [{"label": "runs/small", "bytes": 300, "difference": -0.001, "latency_us": 4.0}]
+    model, full = points({"full": {**FULL, "latency_us": {"1": 9.0}}, "models": rows})
+    assert (model.kind, model.label, model.on_front) == ("model", "runs/small", False)
+    assert model.lines[0] == "runs/small"
+    assert model.lines[2] == "AUC −0.0010 on the same rows"
+    assert full.latency_us == 9.0

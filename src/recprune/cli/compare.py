@@ -39,11 +39,16 @@ def command(
         typer.Option("--by", help="Column whose values are slices; repeat for more."),
     ] = None,
     part: Part = "test",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Page (.html) to write.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Judge pruned models against the full one on the same rows; exit 3 when not all PASS."""
     if metric not in METRICS:
         raise ParameterError(f"There is no verdict by {metric!r}.{nearest(metric, METRICS)}")
+    if output is not None and output.suffix != ".html":
+        raise ParameterError.of("--output", "compare", "a file .html", str(output))
     models, table = _told_apart(paths, trained.sql is not None)
     rows, bad = trained.rows_of(table, "error")
     from recprune.artifact import read_artifact
@@ -52,7 +57,13 @@ def command(
     data = open_part(read_artifact(models[0]), trained.again(rows, bad), part)
     options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "by": by or ()}
     found = compare(models[0], models[1:], data, seed=trained.seed or 0, **options)
-    emit({**found.to_json(), **counted(bad)}, as_json, _shown(found))
+    result = {**found.to_json(), **counted(bad)}
+    if output is not None:
+        from recprune.report import write_comparison
+
+        write_comparison(output, result, "" if table is None else table.name)
+        result["output"] = str(output)
+    emit(result, as_json, _shown(found))
     return 0 if found.passed else 3
 
 

@@ -28,9 +28,13 @@ function show(point) {
   const box = tip.getBoundingClientRect();
   const wide = document.documentElement.clientWidth;
   const left = Math.min(Math.max(8, mark.left + mark.width / 2 - box.width / 2), wide - box.width - 8);
-  const above = mark.top - box.height - 10;
+  // Towards the middle of the chart, and never out of sight.
+  const chart = point.ownerSVGElement.getBoundingClientRect();
+  const above = mark.top - box.height - 12, below = mark.bottom + 12;
+  const high = mark.top < chart.top + chart.height / 2;
+  const fits = high ? below + box.height < innerHeight : above < 0;
   tip.style.left = `${left + scrollX}px`;
-  tip.style.top = `${(above > 0 ? above : mark.bottom + 10) + scrollY}px`;
+  tip.style.top = `${(fits ? below : above) + scrollY}px`;
 }
 
 function middle(point) {

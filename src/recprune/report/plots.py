@@ -24,7 +24,7 @@ from recprune.report.plots_cuts import (
     techniques,
     verdict,
 )
-from recprune.report.plots_front import front, front_latency, latency_points
+from recprune.report.plots_front import front, front_latency
 from recprune.report.plots_minimisation import minimisation, minimisation_rows
 from recprune.report.plots_scores import (
     attribute_groups,
@@ -42,7 +42,7 @@ from recprune.report.plots_scores import (
     willingness,
 )
 from recprune.report.style import Picture, picture, styled
-from recprune.report.trials import Point, metric_of, points
+from recprune.report.trials import Point, latency_points, metric_of, points
 from recprune.report.wording import (
     bytes_text,
     factor_text,

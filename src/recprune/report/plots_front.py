@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from recprune.report.facts import number
 from recprune.report.plots_cuts import byte_axis, legend_mark
 from recprune.report.style import COLOURS, OUTCOMES, WIDE, new_figure, tidy, titled
-from recprune.report.trials import Point, metric_of, points, seed_noise
+from recprune.report.trials import Point, latency_points, metric_of, points, seed_noise
 from recprune.report.wording import bytes_text, micro_text, number_text, signed_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["front", "front_latency", "latency_points"]
+__all__ = ["front", "front_latency"]
 
 Report = Mapping[str, Any]
 #: What lies more tolerances below the full model than this is drawn at the lower edge.
@@ -39,8 +39,8 @@ def front(report: Report) -> Figure:
     places = [(p.bytes, p.difference) for p in found]
     limit = number(report, "search", "budget", "bytes") or number(report, "baselines", "budget")
     ends = [*places, *([(limit, 0.0)] if limit else [])]
-    _draw(axes, report, found, [p.bytes for p in found])
     axes.set_xlabel(byte_axis(axes, sorted(ends)))
+    _draw(axes, report, found, [p.bytes for p in found])
     if limit:
         _limit(axes, limit, f"budget {bytes_text(limit)}")
     titled(figure, _title(report, found))
@@ -54,25 +54,19 @@ def front_latency(report: Report) -> Figure:
     axes = figure.add_subplot()
     times = [p.latency_us or 0.0 for p in found]
     limit = number(report, "search", "budget", "latency_us")
-    _draw(axes, report, found, times)
     ends = [*times, *([limit] if limit else [])]
     low, high = min(ends), max(ends)
     margin = (high - low) * 0.06 or 0.1 * high
     axes.set_xlim(max(0.0, low - margin), high + margin)
     axes.xaxis.set_major_formatter(lambda v, _: micro_text(v))
     axes.set_xlabel("Latency of one answer")
+    _draw(axes, report, found, times)
     if limit:
         _limit(axes, limit, f"budget {micro_text(limit)}")
     chosen = next((p for p in found if p.chosen), None)
     text = "Quality against latency"
     titled(figure, text if chosen is None else f"{text}: chosen at {micro_text(chosen.latency_us)}")
     return figure
-
-
-def latency_points(report: Report) -> list[Point]:
-    """Return the points that have a latency; none where fewer than two have."""
-    timed = [p for p in points(report) if p.latency_us is not None]
-    return timed if len(timed) > 1 else []
 
 
 def _draw(axes: Axes, report: Report, found: Sequence[Point], across: Sequence[float]) -> None:
@@ -135,16 +129,19 @@ def _names(axes: Axes, drawn: Sequence[tuple[float, float, Point]]) -> None:
         text = "chosen" if point.chosen and point.kind == "trial" else point.label
         if point.kind == "trial" and not point.chosen and trials > MOST_NAMED:
             continue
+        if point.difference < y:
+            text += f" {signed_text(point.difference)}"
+        along = (axes.transData + axes.transAxes.inverted()).transform((x, y))[0]
+        if not point.chosen and along > 0.8:  # no room on the right
+            place, side = (-8.0, 0.0), "right"
         if point.kind == "baseline" and not point.filled:
             # Among the trials: its name goes below, where none of them is as large and as poor.
             place, side, height = (0.0, -9.0), "center", "top"
         elif point.kind == "baseline":
-            if point.difference < y:
-                text += f" {signed_text(point.difference)}"
             # Baselines lie at about the same bytes: a name goes below the one above it.
             level = float(axes.transData.transform((x, y))[1]) * 72 / figure.dpi
             below = min(level, below - 11)
-            place = (8.0, below - level)
+            place = (place[0], below - level)
         axes.annotate(
             text, (x, y), place, textcoords="offset points", ha=side, va=height, fontsize=9,
             fontweight="bold" if point.chosen else "normal", zorder=5,
@@ -201,7 +198,8 @@ def _title(report: Report, found: Sequence[Point]) -> str:
     chosen = next((p for p in found if p.chosen), None)
     name = metric_of(report)
     if chosen is None:
-        return f"{name} against bytes; nothing was chosen"
+        unchosen = "" if any(p.kind == "model" for p in found) else "; nothing was chosen"
+        return f"{name} against bytes{unchosen}"
     text = f"Chosen: {bytes_text(chosen.bytes)}, {name} {signed_text(chosen.difference)} against the full model"
     fitting = [p for p in found if p.kind == "baseline" and p.filled]
     if fitting:

@@ -33,7 +33,7 @@ from recprune.report.wording import (
     signed_text,
 )
 
-__all__ = ["sections"]
+__all__ = ["sections", "slice_table"]
 
 Report = Mapping[str, Any]
 Pictures = Mapping[str, Picture]
@@ -209,7 +209,7 @@ def _recommendations(report: Report, pictures: Pictures) -> Section:
         "Group", "Users:number", "Rows:number", "Observed rate:number", "Full model:number",
         "Pruned model:number", "Recommended most often:list",
     )  # fmt: skip
-    parts = []
+    parts: list[Section] = []
     for index, block in enumerate(records(report, "recommendations")):
         rows = [
             (
@@ -231,6 +231,7 @@ def _recommendations(report: Report, pictures: Pictures) -> Section:
             f"Predicted willingness by {name}",
             columns if listing else columns[:-1],
             rows if listing else [row[:-1] for row in rows],
+            folded=bool(parts),
         )
         key = willingness_name(report, index)
         parts.append(Section(f"by-{key}", f"By {name}", "", _some(pictures, key), [shown]))
@@ -249,6 +250,16 @@ def _item(item: Report) -> str:
 
 
 def _slices(report: Report, pictures: Pictures) -> Section:
+    lead = (
+        "The same comparison within groups of users and items, so that a loss in one is not averaged "
+        "away. An alarm: the group is clearly worse off. Undecided: it has too few rows to tell."
+    )
+    drawn, table = _some(pictures, "slices"), slice_table(report, "Every slice")
+    return Section("slices", "Is any group worse off?", lead, drawn, [table])
+
+
+def slice_table(report: Report, caption: str) -> Table:
+    """Return the slices of a report's verdict, one a row, folded."""
     columns = _columns(
         "Slice", "Kind", "Outcome:outcome", "Rows:number", "Users:number",
         f"{metric_of(report)} change:number", "Interval:number",
@@ -265,12 +276,7 @@ def _slices(report: Report, pictures: Pictures) -> Section:
         )
         for r in records(report, "verdict", "slices")
     ]
-    lead = (
-        "The same comparison within groups of users and items, so that a loss in one is not averaged "
-        "away. An alarm: the group is clearly worse off. Undecided: it has too few rows to tell."
-    )
-    table = Table("Every slice", columns, rows, folded=True)
-    return Section("slices", "Is any group worse off?", lead, _some(pictures, "slices"), [table])
+    return Table(caption, columns, rows, folded=True)
 
 
 def _scores(report: Report, pictures: Pictures) -> Section:

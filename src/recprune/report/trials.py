@@ -24,7 +24,16 @@ from recprune.report.wording import (
     signed_text,
 )
 
-__all__ = ["Point", "budget_lines", "cost_line", "metric_of", "points", "seed_noise", "units_text"]
+__all__ = [
+    "Point",
+    "budget_lines",
+    "cost_line",
+    "latency_points",
+    "metric_of",
+    "points",
+    "seed_noise",
+    "units_text",
+]
 
 Report = Mapping[str, Any]
 
@@ -34,7 +43,7 @@ class Point:
     """One model of the chart.
 
     Args:
-        kind: ``"trial"``, ``"baseline"``, ``"full"`` or ``"pruned"``.
+        kind: ``"trial"``, ``"model"`` (of a comparison), ``"baseline"``, ``"full"`` or ``"pruned"``.
         label: a trial's number, others' name.
         bytes: as stored.
         latency_us: of one answer, where it was measured.
@@ -61,8 +70,9 @@ class Point:
 
 
 def points(report: Report) -> list[Point]:
-    """Return the trials (of a run without a search its rounds), the full model and the baselines.
+    """Return the trials, the full model and the baselines.
 
+    A run without a search has its rounds for trials, a comparison its models.
     Without any trial the pruned model stands in their place. A model whose bytes or difference are
     not known is left out.
     """
@@ -73,6 +83,12 @@ def points(report: Report) -> list[Point]:
         if size and not any(p.kind == "full" for p in trials):
             baselines.insert(0, _full(report, size))
     return [*trials, *baselines]
+
+
+def latency_points(report: Report) -> list[Point]:
+    """Return the points that have a latency; none where fewer than two have."""
+    timed = [p for p in points(report) if p.latency_us is not None]
+    return timed if len(timed) > 1 else []
 
 
 def metric_of(report: Report) -> str:
@@ -148,8 +164,18 @@ def cost_line(report: Report) -> str:
 
 
 def _trials(report: Report) -> list[Point]:
-    searched = records(report, "search", "trials")
-    rows = searched or records(report, "rounds")
+    rows, word, where = next(
+        (
+            told
+            for told in (
+                (records(report, "search", "trials"), "Trial", "gate"),
+                (records(report, "rounds"), "Round", "gate"),
+                (records(report, "models"), "Model", "the same"),
+            )
+            if told[0]
+        ),
+        ([], "", ""),
+    )
     whole = number(report, "full", "bytes")
     reference = _full_on_tune(rows, whole)
     found = []
@@ -161,12 +187,13 @@ def _trials(report: Report) -> list[Point]:
             continue
         difference = gate if gate is not None else (tune or 0.0) - (reference or 0.0)
         uncut = difference == 0 and size == whole
-        number_of = clean(row.get("number" if searched else "round", index))
-        head = f"{'Trial' if searched else 'Round'} {number_of}: {_label(row)}"
+        which = clean(row.get("round" if word == "Round" else "number", index))
+        called = shorten(row.get("label") or "unnamed", 60)
+        head = called if word == "Model" else f"{word} {which}: {called}"
         found.append(
             Point(
-                kind="full" if uncut else "trial",
-                label="full" if uncut else number_of,
+                kind="full" if uncut else "model" if word == "Model" else "trial",
+                label="full" if uncut else shorten(called, 24) if word == "Model" else which,
                 bytes=size,
                 latency_us=number(row, "latency_us"),
                 difference=difference,
@@ -174,25 +201,21 @@ def _trials(report: Report) -> list[Point]:
                 outcome=str(row["outcome"]) if row.get("outcome") and not uncut else None,
                 filled=gate is not None,
                 # Rounds are nested, and each is smaller than the last: all are on the front.
-                on_front=bool(row.get("on_front")) if searched else True,
+                on_front=bool(row.get("on_front")) if word == "Trial" else word == "Round",
                 chosen=bool(row.get("chosen")),
-                lines=(head, *_trial_lines(report, row, difference)),
+                lines=(head, *_trial_lines(report, row, difference, where)),
             )
         )
     return found
 
 
-def _label(row: Report) -> str:
-    return shorten(row.get("label") or "unnamed", 60)
-
-
-def _trial_lines(report: Report, row: Report, difference: float) -> tuple[str, ...]:
+def _trial_lines(report: Report, row: Report, difference: float, where: str) -> tuple[str, ...]:
     judged, costs = number(row, "difference") is not None, [bytes_text(row.get("bytes"))]
     if (latency := number(row, "latency_us")) is not None:
         costs.append(micro_text(latency))
     if (params := number(row, "params")) is not None:
         costs.append(f"{count_text(params)} parameters")
-    change = f"{metric_of(report)} {signed_text(difference)} on {'gate' if judged else 'tune'} rows"
+    change = f"{metric_of(report)} {signed_text(difference)} on {where if judged else 'tune'} rows"
     if judged and interval(row, "ci") is not None:
         change += f" ({interval_text(row.get('ci'))})"
     told = clean(row.get("outcome") or "not judged") + (", chosen" if row.get("chosen") else "")
