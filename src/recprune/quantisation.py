@@ -11,8 +11,8 @@ int4_row    each row: a byte of scale, two values a byte        n·(1 + ⌈k / 2
 ==========  ==================================================  =====================
 
 A vector is one row, and for ``int8`` one column. *Runs* give each run of rows an encoding of its
-own; a table's first rows are its most used ones as a rule, so that they may have more bits (Zhang
-et al. 2023, SHARK, section 3.3).
+own; a table's first rows are its most used ones as a rule, so that they may have more bits (SHARK's
+F-Quantization: Zhang et al. 2023).
 
 *A row's scale* is a byte c: 0 = a row of zeros, else 2^((c − 192) / 8), rounded to fp32. It is the
 smallest one by which no value exceeds 127.4 steps, or 7.4. Neighbours differ by 9 %, so that the

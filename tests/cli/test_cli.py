@@ -82,6 +82,15 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     keep = ("--keep", "neurons=0.5", "--keep", "rows=0.5", "--keep", "dims=0.5")
     pruned = ok("prune", full, csv, *keep, "--method", "dims=sseds", "-o", small)
     assert pruned["bytes"]["after"] < pruned["bytes"]["before"]
+    fewer = ok("prune", full, csv, *keep, "--bits", "mixed", "-o", tmp_path / "mixed")
+    assert fewer["bytes"]["after"] < pruned["bytes"]["after"]
+    assert ok("inspect", tmp_path / "mixed")["encoding"]["mlp.0.weight"] == "int8_row"
+    mixed = ok("prune", full, csv, *keep[:2], "--bits", "mixed", "--dry-run")
+    assert mixed["tensor_bytes"] < 0.5 * planned["tensor_bytes"]
+    assert mixed["plan"][0]["encoding"]["mlp.0.weight"] == "int8_row"
+    done = recprune("prune", full, csv, *keep, "--bits", "int4", environment=environment)
+    assert done.returncode == 2
+    assert "one of fp32, fp16, int8, int8_row, int4_row, mixed" in " ".join(done.stderr.split())
     assert 0 < ok("evaluate", small, csv)["metrics"]["auc"] < 1
     compared = ok("compare", full, small, csv, codes=(0, 3))
     assert compared["pruned"][0]["compression"] > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_reading_and_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-    encoding = {"table.colour": "int8", "table.price": "fp16", "mlp.0.bias": "int8"}
+    runs = ((0, "fp16"), (3, "int8_row"), (4, "int4_row"), (9, "fp32"))
+    encoding = {"table.colour": runs, "table.price": "int4_row", "mlp.0.bias": "int8"}
     write_artifact(tmp_path / "a", artifact(encoding, **CUT), "0.1.0")
     write_artifact(tmp_path / "b", read_artifact(tmp_path / "a"), "0.1.0")
     for file in FILES:
@@ -270,6 +272,34 @@ def test_a_layout_that_contradicts_the_tensors_is_refused(tmp_path: Path, change
     rewrite_config(tmp_path, layout=damaged_layout(change))
     with pytest.raises(ArtifactError):
         read_artifact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"table.colour": "int3"},
+        {"table.colour": [[0, "fp16"], [2, "int8"]]},  # sound, but not how it is stored
+        {"table.colour": [[1, "fp16"]]},
+        {"mlp.0.weight": [[0, "fp16"], [1, "int8"]]},
+        {"table.colour": {"0": "int8"}},
+        {"table.colour": [[0, "int8"], [10**30, "fp16"], [3, "fp16"]]},
+        ["int8"],
+        None,
+    ],
+)
+def test_encodings_that_the_weights_do_not_have_are_refused(
+    sound: dict[str, bytes], encoding: Any
+) -> None:
+    from recprune.artifact import _own_hash
+
+    plan = json.loads(sound["plan.json"]) | {"encoding": encoding}
+    data = json.dumps(plan).encode()
+    config = json.loads(sound["config.json"])
+    hashes = config.pop("sha256") | {"plan.json": hashlib.sha256(data).hexdigest()}
+    hashes["config.json"] = _own_hash(config)
+    files = {"plan.json": data, "config.json": json.dumps({**config, "sha256": hashes}).encode()}
+    with pytest.raises(ArtifactError):
+        read_artifact({**sound, **files}.__getitem__)
 
 
 def test_parts_that_contradict_each_other_are_not_written(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def encode(
         model: fitted ranker.
         tables: of the fields' tables: ``"fp32"``, ``"fp16"``, ``"int8"`` (a scale a column),
             ``"int8_row"`` or ``"int4_row"`` (a scale a row), ``"mixed"`` (:data:`MIXED`), or tiers
-            of rows by their use (F-Quantization: Zhang et al. 2023, section 3.3), from the widest.
+            of rows by their use (F-Quantization: Zhang et al. 2023), from the widest.
             A float is a share of uses: ``{"fp16": 0.5, "int8_row": 0.9, "int4_row": 1.0}`` stores
             the rows that make up half of a field's uses in fp16, those up to nine tenths in
             int8_row, the others in int4_row. An int is a count: ``{"fp16": 1000, "int4_row": 0}``
