@@ -85,3 +85,14 @@ def test_an_artefact_of_protocol_2_is_still_read_and_answers_alike() -> None:
     best = scorer.recommend({"user": "ann", "age": 20, "times": {"low": 4}}, 3)
     assert list(best.items) == said["items"]
     np.testing.assert_allclose(best.scores, said["scores"], atol=1e-6)
+
+
+def test_an_older_artefact_that_is_written_again_keeps_every_weight(tmp_path: Path) -> None:
+    old = read_artifact(Path(__file__).parent / "protocol2")
+    assert set(old.encodings.values()) >= {"int8", "fp16"}
+    write_artifact(tmp_path, old, "0.1.0")
+    assert json.loads((tmp_path / "config.json").read_text("utf-8"))["protocol"] > 2
+    new = read_artifact(tmp_path)
+    assert sorted(new.state) == sorted(old.state)
+    for name, array in old.state.items():
+        np.testing.assert_array_equal(new.state[name], array)
