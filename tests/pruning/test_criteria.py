@@ -52,7 +52,9 @@ def wide(mixed: Dataset) -> Ranker:
 # ---- rows
 
 
-@pytest.mark.parametrize("method", ["norm_count", "shark", "gauss_newton", "pep", "optembed"])
+@pytest.mark.parametrize(
+    "method", ["norm_count", "shark", "gauss_newton", "pep", "optembed", "group_lasso_path"]
+)
 def test_rows_that_move_the_label_outlive_the_others(
     method: str, model: Ranker, data: Dataset
 ) -> None:

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from recprune.errors import ParameterError
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
+from recprune.importance.pursuit import covariance
 from recprune.importance.statistics import use_counts
+from recprune.importance.walk import of_no_field
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -53,11 +55,16 @@ def mixed_dims(
     variance = _variance(model, rows, axis)
     rank = np.empty(axis.size)
     rank[np.argsort(-variance, kind="stable")] = np.arange(1, axis.size + 1)
-    table = _rows_of(model, axis)
-    return Scores.exact(max(table.size - table.pinned, 1) ** -temperature / rank)
+    values = 1
+    if not of_no_field(axis):
+        table = _rows_of(model, axis)
+        values = max(table.size - table.pinned, 1)
+    return Scores.exact(values**-temperature / rank)
 
 
 def _variance(model: Ranker, rows: Evidence, axis: Axis) -> NDArray[np.float64]:
+    if of_no_field(axis):
+        return np.diag(covariance(model, rows.train, axis, 0, len(rows.train))[0])
     count = use_counts(model, rows.train, _rows_of(model, axis))
     embedding = model.state[axis.uses[0].tensor][:, axis.uses[0].offset :].astype(np.float64)
     centred = embedding - count @ embedding / max(count.sum(), 1)

@@ -19,7 +19,7 @@ from recprune._support import stream
 from recprune.errors import ParameterError
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
-from recprune.importance.walk import Look, Walk, by_tap
+from recprune.importance.walk import Look, Walk, by_place
 from recprune.layout import Axis
 from recprune.models import Ranker
 
@@ -51,8 +51,7 @@ def _expanded(
 ) -> Mapping[str, Scores]:
     """Return the mean harm of each unit, by two passes a tap."""
     found: dict[str, Scores] = {}
-    for place in dict.fromkeys((axis.unit, by_tap(axis)) for axis in axes):
-        here = [axis for axis in axes if (axis.unit, by_tap(axis)) == place]
+    for here in by_place(axes):
         walk = Walk.over(model, rows, here, seed, max_rows)
         left, moments = walk.left(), walk.moments()
         for look in walk:
@@ -150,7 +149,11 @@ def _mask_slopes(
 
 
 def _sseds(model: Ranker, rows: Evidence, axes: Sequence[Axis], seed: int) -> Mapping[str, Scores]:
-    return _mask_slopes(model, rows, axes, seed, 100)
+    return {
+        name: scores
+        for here in by_place(axes)
+        for name, scores in _mask_slopes(model, rows, here, seed, 100).items()
+    }
 
 
 @method("sseds", ("dim",), "one forward and backward for all fields", together=_sseds)

@@ -28,7 +28,7 @@ from recprune.lookups import UNKNOWN
 from recprune.models import Ranker
 from recprune.models.step import tensors
 
-__all__ = ["Look", "Moments", "Walk", "by_tap", "first_label"]
+__all__ = ["Look", "Moments", "Walk", "by_place", "by_tap", "first_label", "of_no_field"]
 
 #: Rows at a time, and numbers at a tap at a time: 3,000 fields take no more memory than 39.
 BLOCK, NUMBERS = 8192, 1 << 23
@@ -111,8 +111,9 @@ class Walk:
     def units(self) -> int:
         """How many places are scored: those of all fields, where axes share a tap."""
         shape = self.model.net.shape
-        sizes = {"row": self.model.net.n_rows, "dim": len(shape.sizes) * shape.width}
-        return sizes.get(self.unit, self.axes[0].size)
+        sizes = {"rows": self.model.net.n_rows, "fields": len(shape.sizes) * shape.width}
+        whole = self.unit in ("row", "dim") and by_tap(self.axes[0]) in sizes
+        return sizes[by_tap(self.axes[0])] if whole else self.axes[0].size
 
     def blocks(self) -> Iterator[tuple[slice, Any]]:
         """Yield the rows in blocks, with their places."""
@@ -187,7 +188,7 @@ class Walk:
         net, names = self.model.net, self.model.encoder.schema.names
         if axis.unit == "field":
             return np.argsort(net.order.numpy())
-        if axis.unit in ("row", "dim"):
+        if axis.unit in ("row", "dim") and not of_no_field(axis):
             i = names.index(axis.name.partition(".")[2])
             if axis.unit == "row":
                 return int(net.offsets[i]) + np.arange(axis.size)
@@ -224,7 +225,20 @@ class Moments:
 
 def by_tap(axis: Axis) -> str:
     """Return the name of the tap at which an axis's units are seen."""
-    return SHARED.get(axis.unit, axis.name)
+    return axis.name if of_no_field(axis) else SHARED.get(axis.unit, axis.name)
+
+
+def by_place(axes: Sequence[Axis]) -> list[list[Axis]]:
+    """Return the axes in groups whose units are of one kind and seen at one tap."""
+    found: dict[tuple[str, str], list[Axis]] = {}
+    for axis in axes:
+        found.setdefault((axis.unit, by_tap(axis)), []).append(axis)
+    return list(found.values())
+
+
+def of_no_field(axis: Axis) -> bool:
+    """Tell whether these are dims of a vector that no table holds: each sits at the axis's own tap."""
+    return axis.unit == "dim" and axis.parent is None
 
 
 def first_label(output: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from recprune.layout import State
 from recprune.models.network import FieldNet
 from recprune.models.parts import Inputs, Shape
 
-__all__ = ["network_from_state", "new_network", "state_of"]
+__all__ = ["located", "network_from_state", "new_network", "state_of"]
 
 Array = NDArray[np.float32]
 
@@ -66,6 +66,26 @@ def state_of(net: FieldNet) -> State:
             array = np.take(array, inputs.columns, axis=dim)
         state[name] = np.array(array, np.float32, order="C")
     return state
+
+
+def located(net: FieldNet) -> dict[str, tuple[Tensor, tuple[NDArray[np.int64], ...]]]:
+    """Return where a layout's weights are in the network: name → tensor, and each dim's indices.
+
+    Not copies: what is written there is what the network computes with. What batch norm has seen is
+    no weight.
+    """
+    table, shapes = net.table.detach(), net.shape.layout.shapes
+    found: dict[str, tuple[Tensor, tuple[NDArray[np.int64], ...]]] = {}
+    for name, block, columns in _blocks(net):
+        found[name] = table[block], (np.arange(block.stop - block.start), columns)
+    for name, tensor, spans in _tensors(net):
+        if name in shapes and isinstance(tensor, torch.nn.Parameter):
+            dims = [
+                np.asarray(spans[d].columns, np.int64) if d in spans else np.arange(n)
+                for d, n in enumerate(tensor.shape)
+            ]
+            found[name] = tensor.detach(), tuple(dims)
+    return found
 
 
 def network_from_state(

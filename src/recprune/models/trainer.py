@@ -50,6 +50,7 @@ def train(
     groups: int = GROUPS,
     order: Order = shuffled,
     admission: Admission | None = None,
+    after: Callable[[Step], None] | None = None,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
@@ -74,13 +75,15 @@ def train(
         order: in which an epoch reads the rows; see :mod:`recprune.models.batches`.
         admission: which values have rows of the table, as training goes on; ``rows`` are then in the
             codes of all values. None = each has its own.
+        after: called after every step, to change the weights further.
 
     Raises:
         TrainingError: the loss is not finite, or has exploded; the rows are named.
-        ParameterError: a checkpoint, and ``extra`` or ``admission``, whose state it cannot hold.
+        ParameterError: a checkpoint, and ``extra``, ``admission`` or ``after``, whose state it cannot
+            hold.
     """
-    if checkpoint is not None and not (extra is None and admission is None):
-        constraint = "None where there is an extra, or an admission"
+    if checkpoint is not None and not (extra is None and admission is None and after is None):
+        constraint = "None where there is an extra, an admission, or something after each step"
         raise ParameterError.of("checkpoint", "train", constraint, checkpoint)
     batch, n = training.batch_of(len(rows)), len(rows)
     steps = math.ceil(n / batch)
@@ -125,6 +128,8 @@ def train(
                 course.count(step.take(part, chosen, course.draws, taps, extra), len(chosen))
                 if admission is not None:
                     admission.after(step)
+                if after is not None:
+                    after(step)
                 if course.done % CHECKPOINT_STEPS == 0 and course.done < steps:
                     course.save()
             latest = step.mean.swap_in()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recprune.importance.walk import of_no_field
 from recprune.layout import Axis
 from recprune.lookups import UNKNOWN
 from recprune.models import Ranker
@@ -99,13 +100,13 @@ def places_of(model: Ranker, net: FieldNet, axes: Sequence[Axis]) -> list[Place]
             i = names.index(axis.name.removeprefix("rows."))
             here, start = place("row", "rows", net.n_rows), int(net.offsets[i])
             here.at[axis.name] = torch.arange(start, start + axis.size)
-        elif axis.unit == "dim":
+        elif axis.unit == "dim" and not of_no_field(axis):
             i = names.index(axis.name.removeprefix("dims."))
             here = place("dim", "fields", shape.width * len(names))  # column by column
             columns = int(shape.wide) + torch.from_numpy(shape.dims[i].astype(np.int64))
             here.at[axis.name] = columns * len(names) + int(spot[i])
         else:
-            field = axis.unit == "field"
-            here = place(axis.unit, "fields" if field else axis.name, axis.size)
+            field, unit = axis.unit == "field", "neuron" if axis.unit == "dim" else axis.unit
+            here = place(unit, "fields" if field else axis.name, axis.size)
             here.at[axis.name] = torch.from_numpy(spot) if field else torch.arange(axis.size)
     return list(found.values())

@@ -72,7 +72,7 @@ class DotPart(Part):
         z = embedding.new_zeros(len(embedding), 0)
         spread = embedding.new_zeros(len(embedding), self.dim)
         if self.bottom is not None:
-            z = torch.relu(self.bottom(self.numbers.of(embedding), flow))
+            z = flow.tap("dims.dot", torch.relu(self.bottom(self.numbers.of(embedding), flow)))
             spread[:, self.columns] = z
         vectors = torch.cat([embedding, spread.unsqueeze(1)], dim=1)
         gram = torch.bmm(vectors, vectors.transpose(1, 2))
