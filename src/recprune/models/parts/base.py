@@ -47,8 +47,12 @@ class Inputs:
 
     def of(self, embedding: Tensor) -> Tensor:
         """Return the inputs, shape (B, I), from all fields' embeddings (B, F, D)."""
-        flat = embedding.flatten(1)
-        return flat if self.picked is None else flat.index_select(1, self.picked.to(flat.device))
+        flat, picked = embedding.flatten(1), self.picked
+        if picked is None:
+            return flat
+        if picked.device != flat.device:  # to ask is quicker than to move nowhere
+            picked = picked.to(flat.device)
+        return flat.index_select(1, picked)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,8 +31,17 @@ class FMPart(Part):
 
     def forward(self, embedding: Tensor, flow: Flow) -> Tensor:
         """Return the sum over pairs, shape (B,)."""
+        if not torch.is_grad_enabled():  # for one row, the function's frame is most of its time
+            return _products(embedding, embedding.sum(dim=1))
         products: Tensor = _Products.apply(embedding)  # type: ignore[no-untyped-call]
         return products
+
+
+def _products(embedding: Tensor, total: Tensor) -> Tensor:
+    """Return the sum over pairs, shape (B,), of embeddings (B, F, D) and their sums (B, D)."""
+    flat = embedding.flatten(1)
+    pairs: Tensor = total.square().sum(dim=1) - torch.linalg.vecdot(flat, flat)
+    return 0.5 * pairs
 
 
 class _Products(torch.autograd.Function):
@@ -41,10 +50,9 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embedding: Tensor) -> Tensor:
         """Return the sum over pairs, shape (B,), of embeddings (B, F, D)."""
-        flat, total = embedding.reshape(len(embedding), -1), embedding.sum(dim=1)
+        total = embedding.sum(dim=1)
         ctx.save_for_backward(embedding, total)
-        pairs: Tensor = total.square().sum(dim=1) - torch.linalg.vecdot(flat, flat)
-        return 0.5 * pairs
+        return _products(embedding, total)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:
