@@ -1,8 +1,9 @@
 """What users of other pruning tools complain about, one test each, named after the complaint.
 
-Those about importance stand in ``tests/importance/test_properties.py`` (reordered and correlated
-columns, weights, missing values, runs that differ) and ``test_renewal.py`` (many columns); the
-unknown row that was never trained in ``tests/models/ranker_suite.py``.
+Those about importance stand in ``tests/importance/test_properties.py``: reordered and correlated
+columns, weights, missing values, runs that differ. The unknown row that was never trained is in
+``tests/models/ranker_suite.py``. Operations and bytes of every ranker are counted in
+``test_costs.py``. The same complaints about a user's own module are in ``test_foreign_*.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import recprune as rp
@@ -170,13 +172,17 @@ def test_what_is_exported_differs_from_the_model_since_batch_norm_was_not_cut(
     for number, size in enumerate(small.neurons):
         for what in ("weight", "bias", "mean", "var"):
             assert small.state[f"mlp.{number}.norm.{what}"].shape == (size,)
-    stored = encode(small)
-    for name, ranker in (("small", small), ("stored", stored)):
+    for name, ranker in (("small", small), ("stored", encode(small))):
+        rows = ranker.aligned(data.test).rows
+        expected = ranker.predict(rows)  # by torch
         ranker.save(tmp_path / name)
         answers = rp.load(tmp_path / name).score(raw_rows(data))
-        np.testing.assert_allclose(
-            answers, ranker.predict(ranker.aligned(data.test).rows), atol=1e-5
-        )
+        np.testing.assert_allclose(answers, expected, atol=1e-5)
+        path = rp.export_onnx(ranker, tmp_path / f"{name}.onnx").path
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        given = {"codes": rows.codes, "shares": rows.shares}
+        (exported,) = session.run(["probability"], given)
+        np.testing.assert_allclose(exported[:, 0], expected, atol=1e-5)
 
 
 def test_an_unseen_null_or_pruned_id_crashes_serving(
@@ -193,3 +199,58 @@ def test_an_unseen_null_or_pruned_id_crashes_serving(
     assert np.isfinite(answers).all()
     assert answers[0] == answers[1] == answers[3]  # the unknown row's
     assert ((answers > 0) & (answers < 1)).all()
+
+
+def test_the_selection_peeked_at_the_test_rows(model: Ranker, data: Dataset) -> None:
+    """All is chosen, refitted and tuned without them: it works where there are none."""
+    assert data.fitted is not None
+    parts = {name: part for name, part in data.fitted.parts.items() if name != "test"}
+    blind = replace(data, table=None, fitted=replace(data.fitted, parts=parts))
+    with pytest.raises(KeyError, match="test"):
+        _ = blind.test
+    keep = {"fields": 0.75, "rows": 0.5, "dims": 0.5, "neurons": 0.5}
+    one, two = (
+        prune(model, rows, keep, {"rows": "gauss_newton"}, epochs=1) for rows in (data, blind)
+    )
+    assert one.layout.to_json() == two.layout.to_json()
+    for name, array in one.state.items():
+        np.testing.assert_array_equal(two.state[name], array)
+    scores = [rp.rank_fields(model, rows).scores for rows in (data, blind)]
+    np.testing.assert_array_equal(*scores)
+
+
+MANY = """
+import resource, sys, time
+import numpy as np, polars as pl, recprune as rp
+from recprune.data import Split
+from recprune.encoding import Encoder, Rows
+from recprune.lookups import Vocabulary
+from recprune.models import DeepFM
+from recprune.schema import Field, Schema
+fields, n = int(sys.argv[1]), 4_000
+names = [f"f{i}" for i in range(fields)]
+values = dict.fromkeys(names, Vocabulary(("a", "b", "c")))
+encoder = Encoder(Schema(tuple(Field(name, "categorical") for name in names), label="y"), values)
+codes = np.random.default_rng(0).integers(1, 5, (n, fields)).astype(np.int32)
+rows = Rows(codes, np.empty((n, 0), np.float32))
+split = Split(rows, (codes[:, 7] > 2).astype(np.float32), encoder, pl.DataFrame({"y": codes[:, 7]}))
+model = DeepFM(16, (8,)).begin(split)
+state = {k: v.copy() for k, v in model.state.items()}
+state["table.f7"][:, 0] = [0, -3, -3, 3, 3]
+model = model.with_state(state)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.process_time()
+ranking = rp.rank_fields(model, split)
+print(ranking.fields[0])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) * 1024)
+print(time.process_time() - start, file=sys.stderr)
+"""
+
+
+def test_importance_with_3_000_columns_never_ends_or_eats_all_memory() -> None:
+    """All embeddings of these rows would take 816 MB, and whole passes for every shuffle hours."""
+    run = [sys.executable, "-c", MANY, "3000"]
+    told = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120)
+    best, peak = told.stdout.split()
+    assert best == "f7"
+    assert int(peak) < 4_000 * 3_000 * 17 * 4 / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,20 @@ def test_masks_leave_size_and_speed_unchanged_but_a_cut_does_not(case: Case) -> 
     assert plan.predicted_bytes == state_bytes(small) < state_bytes(net) == plan.bytes_before
 
 
-def test_asked_for_a_half_got_a_half(case: Case) -> None:
-    plan = plan_module(made(case), case.inputs, case.keep)
+def shared(case: Case, share: float) -> dict[str, Any]:
+    """Return the case's wishes, each for this share."""
+    return {
+        name: [replace(s, keep=share) for s in (v if isinstance(v, list) else [v])]
+        for name, v in case.keep.items()
+    }
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_asked_10_percent_got_20(share: float, case: Case) -> None:
+    plan = plan_module(made(case), case.inputs, shared(case, share))
+    assert plan.cuts
     for cut in plan.cuts:
-        assert abs(len(cut.kept) - cut.axis.size / 2) <= 0.5
+        assert abs(len(cut.kept) - max(1, share * cut.axis.size)) <= 0.5
 
 
 def test_the_module_given_is_untouched(case: Case) -> None:
@@ -93,16 +104,10 @@ def test_a_cut_module_trains_on(case: Case) -> None:
 
 
 def test_smaller_shares_keep_subsets(case: Case) -> None:
-    from dataclasses import replace
-
     net = made(case)
 
     def kept(share: float) -> dict[str, set[int]]:
-        keep = {
-            name: [replace(s, keep=share) for s in (v if isinstance(v, list) else [v])]
-            for name, v in case.keep.items()
-        }
-        plan = plan_module(net, case.inputs, keep)
+        plan = plan_module(net, case.inputs, shared(case, share))
         return {c.axis.name: set(c.kept.tolist()) for c in plan.cuts}
 
     large, small = kept(0.7), kept(0.4)
