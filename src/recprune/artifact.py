@@ -1,8 +1,8 @@
 """The artefact: one folder, JSON and safetensors only, written whole or not at all.
 
 ``config.json`` (format, protocol, model, layout after pruning, schema), ``model.safetensors``,
-``vocab.safetensors``, ``plan.json`` + ``plan.safetensors`` (kept units), and, when items can be
-ranked, ``catalogue.safetensors``. Loading runs no code and checks every hash, shape and length
+``vocab.zlib``, ``plan.json`` + ``plan.zlib`` (kept units), and, when items can be ranked,
+``catalogue.safetensors``. Loading runs no code and checks every hash, shape and length
 before anything is built. ``docs/format.md`` is the specification.
 """
 
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
+from recprune.compact import deflated, inflated, packed_units, unpacked_units
 from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, PlanError
 from recprune.folders import folder_written_whole
@@ -43,7 +44,12 @@ __all__ = [
 
 FORMAT, PROTOCOL = "recprune", 3
 CONFIG = "config.json"
-NEEDED = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
+NEEDED = {"model.safetensors", "plan.json", "plan.zlib", "vocab.zlib"}
+#: Of protocols 1 and 2.
+NEEDED_BEFORE = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
+#: What a deflated file may unfold to: so many bytes, and so many times its own and the weights'.
+#: Zeros shrink a thousandfold, but every row has weights.
+UNFOLDED, TIMES = 1 << 23, 20
 #: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
 MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.
@@ -140,21 +146,22 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
                 "Restore the folder from where it was made."
             )
     try:
-        tensors = {n: parse_tensors(data[f"{n}.safetensors"]) for n in ("model", "vocab", "plan")}
+        weights = parse_tensors(data["model.safetensors"])
+        vocabulary, keep = _lists(data, config["layout"])
         catalogue = parse_tensors(data.get("catalogue.safetensors") or format_tensors({}))
         plan_json = json.loads(data["plan.json"])
         encoding = {name: checked(each, name) for name, each in plan_json["encoding"].items()}
-        plan = Plan(plan_json["layout_hash"], tensors["plan"], encoding)
+        plan = Plan(plan_json["layout_hash"], keep, encoding)
         layout = Layout.from_json(config["layout"], origin=plan.keep)
         _check_plan(plan, layout)
         schema = Schema.from_json(config["schema"])
         _check_uses(layout, len(schema.fields))
-        encoder = Encoder.from_tensors(schema, tensors["vocab"])
+        encoder = Encoder.from_tensors(schema, vocabulary)
         stored_as = plan.encodings(layout)
         if config["protocol"] < 3:
-            state = _named(tensors["model"], stored_as)
+            state = _named(weights, stored_as)
         else:
-            state = unpacked(tensors["model"], layout.shapes, stored_as)
+            state = unpacked(weights, layout.shapes, stored_as)
         meta, model = _meta(config["meta"]), _model(config)
     except ArtifactError:
         raise
@@ -170,6 +177,27 @@ def read_artifact(source: Path | str | Reader) -> Artifact:
         if table is None or len(table) != 2 or table[0] != rows:
             raise ArtifactError(f"Field {name!r} has {rows} rows and a table of shape {table}.")
     return Artifact(model, state, layout, plan, encoder, catalogue, meta)
+
+
+def _lists(
+    data: Mapping[str, bytes], layout: Mapping[str, Any]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the vocabulary's tensors, and axis → kept units, of any protocol."""
+    if "vocab.safetensors" in data:
+        return parse_tensors(data["vocab.safetensors"]), parse_tensors(data["plan.safetensors"])
+    sizes = [(str(axis["name"]), int(axis["size"])) for axis in layout["axes"]]
+    sizes += [(str(name), 0) for name in layout["gone"]]
+    name = "vocab.zlib"
+    try:
+        vocabulary = inflated(data[name], _most(data, name))
+        name = "plan.zlib"
+        return vocabulary, unpacked_units(inflated(data[name], _most(data, name)), sizes)
+    except (*UNREADABLE, ArtifactError) as error:
+        raise ArtifactError(f"{name} cannot be read: {str(error).removesuffix('.')}.") from error
+
+
+def _most(data: Mapping[str, bytes], name: str) -> int:
+    return UNFOLDED + TIMES * (len(data[name]) + len(data["model.safetensors"]))
 
 
 def _model(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,8 +281,8 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
     }
     return {
         "model.safetensors": stored_weights(artifact),
-        "vocab.safetensors": format_tensors(artifact.encoder.tensors()),
-        "plan.safetensors": format_tensors(keep),
+        "vocab.zlib": artifact.encoder.stored,
+        "plan.zlib": deflated(packed_units(keep, [*axes, *artifact.layout.gone])),
     }
 
 
@@ -316,7 +344,8 @@ def _parse_config(data: bytes) -> dict[str, Any]:
             raise ArtifactError(
                 "config.json was changed. Restore the folder from where it was made."
             )
-        if not NEEDED <= set(hashes) <= NEEDED | {"catalogue.safetensors"}:
+        needed = NEEDED if protocol > 2 else NEEDED_BEFORE
+        if not needed <= set(hashes) <= needed | {"catalogue.safetensors"}:
             raise ArtifactError("config.json does not list the files of an artefact.")
     except ArtifactError:
         raise

@@ -120,9 +120,15 @@ class Sequence:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the elements' arrays, and length, mean and separator as numbers."""
+        return {**self.elements.tensors(), **self._own()}
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """Return the same in few bytes."""
+        return {**self.elements.stored(), **self._own()}
+
+    def _own(self) -> dict[str, NDArray[Any]]:
         separator = np.frombuffer(self.separator.encode(), np.uint8).astype(np.int64)
-        sequence = np.array([self.length, self.mean, *separator], np.int64)
-        return {**self.elements.tensors(), "sequence": sequence}
+        return {"sequence": np.array([self.length, self.mean, *separator], np.int64)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +203,8 @@ class Components:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the components' means and scales."""
         return {"mean": self.mean, "scale": self.scale}
+
+    stored = tensors
 
 
 def _is_list(value: Any) -> bool:

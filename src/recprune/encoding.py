@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from recprune.bags import Components
 from recprune.bags import Sequence as Bag
+from recprune.compact import deflated, expanded, units_after
 from recprune.dates import date_part
 from recprune.errors import ArtifactError, DataError
 from recprune.lookups import FIRST, Buckets, Knots, Lookup, Vocabulary
@@ -28,8 +29,9 @@ FloatArray = NDArray[np.float32]
 Tensors = Mapping[str, NDArray[Any]]
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
 
-#: Names of the arrays of a lookup.
+#: Names of the arrays of a lookup, as its hash and protocols 1 and 2 have them; as stored now.
 KEYS = ("bytes", "lengths", "missing", "buckets", "kept", "knots", "sequence", "mean", "scale")
+SHORT = ("numbers", "texts", "skipped")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,19 +160,23 @@ class Encoder:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the lookups as arrays, named ``FIELD.what``; see each lookup's ``tensors``."""
-        parts = ((name, self.parts[name].tensors()) for name in self.schema.names)
-        return {f"{name}.{key}": array for name, part in parts for key, array in part.items()}
+        return self._named({name: self.parts[name].tensors() for name in self.schema.names})
+
+    @cached_property
+    def stored(self) -> bytes:
+        """The lookups as an artefact stores them. Kept, since searches count bytes again and again."""
+        return deflated(self._named({n: self.parts[n].stored() for n in self.schema.names}))
 
     @classmethod
     def from_tensors(cls, schema: Schema, tensors: Tensors) -> Encoder:
-        """Build the encoder back; every length is checked before it is used.
+        """Build the encoder back, from either form; every length is checked before it is used.
 
         Raises:
             ArtifactError: names the field whose arrays make no lookup.
         """
         parts: dict[str, Lookup] = {}
         for field in schema.fields:
-            own = {k: tensors[t] for k in KEYS if (t := f"{field.name}.{k}") in tensors}
+            own = {k: tensors[t] for k in KEYS + SHORT if (t := f"{field.name}.{k}") in tensors}
             try:
                 parts[field.name] = _read_lookup(field.kind, own)
             except (KeyError, ValueError, ArtifactError, DataError) as error:
@@ -179,6 +185,12 @@ class Encoder:
                     f"Vocabulary of {field.name!r} cannot be read: {what}."
                 ) from error
         return cls(schema, parts)
+
+    @staticmethod
+    def _named(parts: Mapping[str, Tensors]) -> dict[str, NDArray[Any]]:
+        return {
+            f"{name}.{key}": array for name, part in parts.items() for key, array in part.items()
+        }
 
     def _of(self, *kinds: str) -> tuple[int, ...]:
         return tuple(i for i, f in enumerate(self.schema.fields) if f.kind in kinds)
@@ -231,18 +243,23 @@ def _read_lookup(kind: Kind, tensors: Tensors) -> Lookup:
 def _read_elements(tensors: Tensors) -> Vocabulary | Buckets:
     if "buckets" in tensors:
         (count,) = np.asarray(tensors["buckets"], np.int64).ravel().tolist()
-        kept = tensors.get("kept")
+        kept = units_after(tensors["skipped"]) if "skipped" in tensors else tensors.get("kept")
         if count < 1 or (kept is not None and (kept.dtype != np.int32 or kept.ndim != 1)):
             raise ArtifactError("its buckets are no counted ones")
         if kept is not None and not (np.diff(kept, prepend=-1, append=count) > 0).all():
             raise ArtifactError("its kept buckets are not increasing and below their count")
         return Buckets(count, kept)
+    values = expanded(tensors) if tensors.keys() & {"numbers", "texts"} else _by_lengths(tensors)
+    if len(set(values)) != len(values):
+        raise ArtifactError("it holds a value twice")
+    return Vocabulary(tuple(values))
+
+
+def _by_lengths(tensors: Tensors) -> list[str | None]:
+    """Return the values as protocols 1 and 2 store them."""
     packed = {k: tensors[k] for k in ("bytes", "lengths", "missing") if k in tensors}
     if "missing" in packed:
         if packed["missing"].dtype != np.uint32:
             raise ArtifactError("the missing value's row is no number of rows")
         packed["missing"] = packed["missing"].astype(np.int64) - FIRST
-    values = tuple(unpack_texts(packed))
-    if len(set(values)) != len(values):
-        raise ArtifactError("it holds a value twice")
-    return Vocabulary(values)
+    return unpack_texts(packed)

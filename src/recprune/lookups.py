@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.compact import condensed, skipped
 from recprune.errors import DataError
 from recprune.texts import pack_texts, real, text
 
@@ -72,7 +73,10 @@ class Lookup(Protocol):
         """Return the lookup of the kept rows (sorted, 0 and 1 first)."""
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return everything as arrays, which the encoder reads back."""
+        """Return everything as arrays, of which the encoder's hash is."""
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays in few bytes, which the encoder reads back too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +121,10 @@ class Vocabulary:
         if "missing" in packed:
             packed["missing"] += FIRST
         return packed
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """Return the values as :func:`recprune.compact.condensed` packs them."""
+        return condensed(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +186,11 @@ class Buckets:
         out: dict[str, NDArray[Any]] = {"buckets": np.array([self.count], np.int64)}
         return out if self.kept is None else {**out, "kept": self.kept.astype(np.int32)}
 
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """Return the number of buckets, and how many are cut before each of those kept."""
+        out: dict[str, NDArray[Any]] = {"buckets": np.array([self.count], np.int64)}
+        return out if self.kept is None else {**out, "skipped": skipped(self.kept)}
+
 
 @dataclass(frozen=True, eq=False)
 class Knots:
@@ -230,6 +243,8 @@ class Knots:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the knots."""
         return {"knots": self.points}
+
+    stored = tensors
 
 
 def numbers_of(name: str, raw: Raw) -> NDArray[np.float64]:

@@ -46,8 +46,8 @@ def test_the_file_is_written_and_described(
 def test_a_damaged_run_is_bad_input_and_leaves_nothing(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (run / "vocab.safetensors").write_bytes(b"")
+    (run / "vocab.zlib").write_bytes(b"")
     target = run.parent / "model.onnx"
     assert recprune(monkeypatch, "export", run, "-o", target) == 2
-    assert "vocab.safetensors does not match" in capsys.readouterr().err
+    assert "vocab.zlib does not match" in capsys.readouterr().err
     assert not target.exists()

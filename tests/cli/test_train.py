@@ -18,7 +18,7 @@ from recprune.cli.main import app
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
-ARTEFACT = ("config.json", "model.safetensors", "vocab.safetensors", "catalogue.safetensors")
+ARTEFACT = ("config.json", "model.safetensors", "vocab.zlib", "catalogue.safetensors")
 
 
 def recprune(*arguments: object) -> str:

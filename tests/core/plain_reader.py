@@ -1,9 +1,10 @@
-"""A reader of artefacts written from docs/format.md alone: NumPy and JSON, nothing of ours.
+"""A reader of artefacts written from docs/format.md alone: NumPy, JSON, zlib, nothing of ours.
 
 For models of the parts ``fm`` and ``mlp`` with categorical, numeric and sequence fields.
 """
 
 import json
+import zlib
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 
 def tensors(file: Path) -> dict[str, np.ndarray]:
     data = file.read_bytes()
+    if file.suffix == ".zlib":
+        data = zlib.decompress(data)
     start = 8 + int.from_bytes(data[:8], "little")
     kinds = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I8": "i1", "U8": "u1", "I32": "<i4"}
     kinds |= {"U32": "<u4", "I64": "<i8"}
@@ -56,7 +59,7 @@ def values(take, shape: list[int], how: str) -> np.ndarray:
 class Model:
     def __init__(self, folder: Path) -> None:
         self.config = json.loads((folder / "config.json").read_text("utf-8"))
-        self.plan, self.vocab = (tensors(folder / f"{n}.safetensors") for n in ("plan", "vocab"))
+        self.vocab, self.plan = tensors(folder / "vocab.zlib"), self.kept(folder / "plan.zlib")
         encoding = json.loads((folder / "plan.json").read_text("utf-8"))["encoding"]
         vectors = tensors(folder / "model.safetensors")
         self.state = {}
@@ -77,6 +80,17 @@ class Model:
             self.state[name] = np.concatenate([values(take, *part) for part in parts])
         assert not any(map(len, vectors.values()))
 
+    def kept(self, file: Path) -> dict[str, np.ndarray]:
+        """The kept units of the axes that the plan names."""
+        stored, out, start = tensors(file), {}, 0
+        for place in stored.get("axes", ()):
+            about = [*self.config["layout"]["axes"], *self.config["layout"]["gone"]][place]
+            if isinstance(about, dict):
+                gaps = stored["skipped"][start : start + about["size"]].astype(int)
+                out[about["name"]] = np.cumsum(gaps + 1) - 1
+                start += about["size"]
+        return out
+
     def rows(self, field: dict, raw: object) -> list[tuple[int, float]]:
         """The rows that a raw value reads, each with its weight."""
         own = {k[len(field["name"]) + 1 :]: a for k, a in self.vocab.items()
@@ -88,13 +102,13 @@ class Model:
             place = float(np.interp(float(raw), knots, np.arange(len(knots))))
             low = min(int(place), len(knots) - 2)
             return [(low + 2, 1 - (place - low)), (low + 3, place - low)]
-        ends = np.cumsum(own["lengths"].astype(int))
-        blob, starts = own["bytes"].tobytes(), ends - own["lengths"]
-        known = {
-            blob[a:b].decode(): i + 2 for i, (a, b) in enumerate(zip(starts, ends, strict=True))
-        }
-        for row in own.get("missing", ()):
-            known = {v: r for v, r in known.items() if r != row} | {None: int(row)}
+        texts = own.get("texts", np.empty(0, np.uint8)).tobytes().split(b"\xff")[:-1]
+        values = [None if t == b"\xfe" else t.decode() for t in texts]
+        if "numbers" in own:
+            others = iter(values)
+            numbers = sum(p.astype(int) << 8 * i for i, p in enumerate(own["numbers"]))
+            values = [str(n - 1) if n else next(others) for n in numbers]
+        known = {value: i + 2 for i, value in enumerate(values)}
         if field["kind"] == "categorical":
             return [(known.get(raw, 1), 1.0)]
         length, mean, *separator = own["sequence"].tolist()

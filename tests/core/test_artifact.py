@@ -26,8 +26,8 @@ FILES = (
     "config.json",
     "model.safetensors",
     "plan.json",
-    "plan.safetensors",
-    "vocab.safetensors",
+    "plan.zlib",
+    "vocab.zlib",
 )
 CUT = {"fields": [0, 1], "rows__colour": [3, 5], "dims__price": [0, 2], "neurons__0": [1, 3]}
 
@@ -105,7 +105,7 @@ def test_it_reads_through_any_reader(tmp_path: Path) -> None:
 def test_bytes_are_those_of_the_counted_files(tmp_path: Path) -> None:
     made = artifact(**CUT)
     size = write_artifact(tmp_path, made, "0.1.0")
-    counted = ("model.safetensors", "plan.safetensors", "vocab.safetensors")
+    counted = ("model.safetensors", "plan.zlib", "vocab.zlib")
     assert size == stored_size(made) == sum((tmp_path / n).stat().st_size for n in counted)
 
 

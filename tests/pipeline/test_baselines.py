@@ -39,7 +39,7 @@ def full(data: Dataset) -> DeepFM:
 
 @pytest.fixture(scope="module")
 def budget(full: DeepFM) -> int:
-    return encoded_size(full) // 2
+    return encoded_size(full) * 3 // 5
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ BYTES_OF_ARTEFACT = (
     "config.json",
     "model.safetensors",
     "plan.json",
-    "plan.safetensors",
-    "vocab.safetensors",
+    "plan.zlib",
+    "vocab.zlib",
 )
 METRICS = {
     "auc",
@@ -117,7 +117,7 @@ def test_strict_refuses_before_anything_is_trained(tmp_path: Path) -> None:
 def test_the_bytes_are_those_of_the_files(made) -> None:
     out, report, _ = made
     for which, folder in (("full", out / "full"), ("pruned", out)):
-        files = ("model.safetensors", "vocab.safetensors", "plan.safetensors")
+        files = ("model.safetensors", "vocab.zlib", "plan.zlib")
         assert report[which]["bytes"] == sum((folder / f).stat().st_size for f in files)
     assert report["compression"] == pytest.approx(
         report["full"]["bytes"] / report["pruned"]["bytes"]

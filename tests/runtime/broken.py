@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ def broken(files: Mapping[str, bytes], draws: np.random.Generator) -> Files:
         name = str(draws.choice(sorted(out)))
         if name.endswith(".json"):
             out[name] = _json(out[name], draws)
+        elif name.endswith(".zlib"):
+            out[name] = _deflated(out[name], draws)
         else:
             out[name] = _tensors(out[name], draws)
         if draws.random() < 0.1:
@@ -86,6 +89,13 @@ def _json(data: bytes, draws: np.random.Generator) -> bytes:
         case _:
             holder[key] = junk
     return json.dumps(tree).encode()
+
+
+def _deflated(data: bytes, draws: np.random.Generator) -> bytes:
+    try:
+        return zlib.compress(_tensors(zlib.decompress(data), draws))
+    except zlib.error:
+        return data
 
 
 def _tensors(data: bytes, draws: np.random.Generator) -> bytes:

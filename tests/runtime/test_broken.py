@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -200,7 +201,12 @@ def test_what_is_declared_and_not_there_takes_no_memory(tmp_path: Path) -> None:
     folders = [
         written(f"{i}.{file}", rehashed({**sound, f"{file}.safetensors": content}))
         for i, content in enumerate(HEADERS.values())
-        for file in ("model", "vocab", "plan", "catalogue")
+        for file in ("model", "catalogue")
+    ]
+    folders += [
+        written(f"{i}.{file}", rehashed({**sound, f"{file}.zlib": zlib.compress(content)}))
+        for i, content in enumerate([*HEADERS.values(), bytes(1 << 28)])  # the last is a bomb
+        for file in ("vocab", "plan")
     ]
     deep = b"[" * 5_000_000
     folders.append(written("deep", {**sound, "config.json": deep}))

@@ -1,0 +1,187 @@
+"""Kept units and texts in few bytes: nothing is lost, and nothing but what was written is read."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+
+from recprune.bags import Sequence
+from recprune.compact import (
+    condensed,
+    deflated,
+    expanded,
+    inflated,
+    packed_units,
+    skipped,
+    units_after,
+    unpacked_units,
+)
+from recprune.encoding import Encoder
+from recprune.errors import ArtifactError
+from recprune.lookups import Buckets, Knots, Vocabulary
+from recprune.schema import Field, Schema
+
+NUMBERS = st.integers(0, 10**20).map(str)
+ODD = st.sampled_from(
+    ["", "0", "00", "07", "-1", "+1", "1_0", "٣", "²", " 7", "7\n", "\0", "9" * 18]
+)
+WORDS = st.text(st.characters(), max_size=300)  # lone surrogates included
+VALUES = st.none() | NUMBERS | NUMBERS | ODD | WORDS
+UNITS = st.sets(st.integers(0, 400)).map(sorted) | st.sets(st.integers(0, 2**31 - 1)).map(sorted)
+
+
+# ---- texts
+
+
+@given(st.lists(VALUES) | st.lists(NUMBERS))
+def test_any_texts_read_back(values: list[str | None]) -> None:
+    assert expanded(condensed(values)) == values
+
+
+@pytest.mark.parametrize("values", [[], [None], [""], ["\ud800", "a"], ["é" * 100_000], ["0"]])
+def test_odd_vocabularies_read_back(values: list[str | None]) -> None:
+    assert expanded(condensed(values)) == values
+
+
+def test_numbers_take_the_bytes_of_numbers() -> None:
+    values = [str(n) for n in range(1_000_000, 1_005_000)]
+    (planes,) = condensed(values).values()
+    assert planes.shape == (4, 5000)
+    assert planes.dtype == np.uint8
+    assert set(condensed(["seven", "8"])) == {"texts"}  # not more than half
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"texts": np.array([97, 255, 254], np.uint8)},  # the last has no end
+        {"texts": np.array([255], np.uint8)},  # fewer than the numbers leave out
+        {"texts": None},
+        {"texts": np.array([195, 255, 254, 255], np.uint8)},
+        {"texts": np.array([254, 97, 255, 254, 255], np.uint8)},
+        {"texts": np.array([97, 255, 254, 255], np.int16)},
+        {"texts": np.array([[97, 255, 254, 255]], np.uint8)},
+        {"numbers": np.array([1, 2, 3, 0, 0], np.uint8)},
+        {"numbers": np.array([[1, 2, 3, 4, 5]], np.uint8)},
+        {"numbers": np.array([[1, 2, 3, 0, 0]], np.uint16)},
+        {"numbers": np.zeros((3, 2), np.uint8)},
+        {"numbers": np.zeros((0, 2), np.uint8)},
+    ],
+)
+def test_texts_that_contradict_themselves_are_refused(
+    changes: dict[str, np.ndarray | None],
+) -> None:
+    whole = {**condensed(["0", "1", "2", "a", None]), **changes}
+    with pytest.raises(ArtifactError):
+        expanded({name: array for name, array in whole.items() if array is not None})
+
+
+# ---- kept units
+
+
+@given(UNITS)
+def test_units_are_told_by_what_is_skipped(units: list[int]) -> None:
+    kept = np.array(units, np.int32)
+    np.testing.assert_array_equal(units_after(skipped(kept)), kept)
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), UNITS))
+def test_any_plan_reads_back(keep: dict[str, list[int]]) -> None:
+    given_ = {name: np.array(units, np.int32) for name, units in keep.items()}
+    sizes = [(name, len(given_.get(name, ()))) for name in "fabecd"]
+    back = unpacked_units(packed_units(given_, "fabecd"), sizes)
+    assert {n: (u.dtype, u.tolist()) for n, u in back.items()} == {
+        n: (np.int32, u.tolist()) for n, u in given_.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"axes": np.array([0, 1], np.uint8)},
+        {"axes": np.array([2, 0], np.uint8)},
+        {"axes": np.array([0, 0, 2], np.uint8)},
+        {"skipped": np.array([0, 0, 0], np.uint8)},
+        {"skipped": np.array([0, 0, 0, 0], np.int32)},
+        {"skipped": np.array([[0, 0, 0, 0]], np.uint8)},
+        {"skipped": np.full(4, 2**32 - 1, np.uint32)},
+    ],
+)
+def test_a_plan_of_other_units_is_refused(changes: dict[str, np.ndarray]) -> None:
+    sizes = [("a", 3), ("b", 2), ("c", 1)]
+    keep = {"a": np.array([0, 2, 5], np.int32), "c": np.array([3], np.int32)}
+    with pytest.raises(ArtifactError):
+        unpacked_units({**packed_units(keep, "abc"), **changes}, sizes)
+
+
+# ---- deflated
+
+
+def test_equal_tensors_give_equal_bytes_and_others_are_refused() -> None:
+    tensors = {"a": np.arange(300, dtype=np.uint8), "b": np.zeros((2, 3))}
+    data = deflated(tensors)
+    assert data == deflated(dict(reversed(tensors.items())))
+    back = inflated(data, 10_000)
+    assert {n: a.tolist() for n, a in back.items()} == {n: a.tolist() for n, a in tensors.items()}
+    for end in range(len(data)):
+        with pytest.raises(ArtifactError):
+            inflated(data[:end], 10_000)
+    for more in (b"x", data):
+        with pytest.raises(ArtifactError, match="something follows it"):
+            inflated(data + more, 10_000)
+    with pytest.raises(SafetensorError):
+        inflated(zlib.compress(b"something else"), 10_000)
+
+
+def test_what_unfolds_beyond_its_bound_is_refused_unseen() -> None:
+    exact = len(zlib.decompress(data := deflated({"a": np.zeros(5000, np.uint8)})))
+    assert inflated(data, exact)["a"].shape == (5000,)
+    with pytest.raises(ArtifactError, match=f"more than {exact - 1:,} bytes"):
+        inflated(data, exact - 1)
+
+
+# ---- whole encoders
+
+
+@given(
+    st.lists(VALUES, unique=True),
+    st.lists(VALUES, unique=True),
+    st.sets(st.integers(0, 999)).map(sorted),
+)
+def test_any_encoder_reads_back_and_keeps_its_hash(
+    values: list[str | None], elements: list[str | None], kept: list[int]
+) -> None:
+    kinds = {"v": "categorical", "v.texts": "sequence", "numbers": "categorical", "n": "numeric"}
+    schema = Schema(tuple(Field(n, k) for n, k in kinds.items()), label="y")  # type: ignore[arg-type]
+    parts = {
+        "v": Vocabulary(tuple(values)),
+        "v.texts": Sequence(Vocabulary(tuple(elements)), 3, separator="|"),
+        "numbers": Buckets(1000, np.array(kept, np.int32)),
+        "n": Knots(np.array([0.1, 2.0])),
+    }
+    made = Encoder(schema, parts)
+    back = Encoder.from_tensors(schema, inflated(made.stored, 1 << 20))
+    assert back.hash() == made.hash()
+    assert back.sizes == made.sizes
+    assert back.stored == made.stored
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"f.numbers": np.array([[8, 8]], np.uint8), "f.texts": None},
+        {"f.texts": np.array([255, 255, 255, 255], np.uint8)},
+        {"f.skipped": np.array([6], np.uint8), "f.buckets": np.array([5], np.int64)},
+    ],
+)
+def test_a_damaged_vocabulary_names_its_field(changes: dict[str, np.ndarray | None]) -> None:
+    schema = Schema((Field("f", "categorical"),), label="y")
+    made = Encoder(schema, {"f": Vocabulary(("1", "2", "a"))})
+    tensors = {**inflated(made.stored, 1000), **changes}
+    with pytest.raises(ArtifactError, match=r"Vocabulary of 'f' cannot be read: .*[^.]\.$"):
+        Encoder.from_tensors(schema, {n: a for n, a in tensors.items() if a is not None})
