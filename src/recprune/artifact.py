@@ -260,7 +260,9 @@ def stored_size(artifact: Artifact, zeros: bool = True) -> int:
     if not zeros:
         stored = encoded(artifact.state, artifact.encodings)
         named = {f"{n}.{i}": p for n, some in stored.items() for i, p in enumerate(some)}
-        files["model.safetensors"] = format_tensors(packed(without_zeros(named).values()))
+        values, positions = (packed(some.values()) for some in without_zeros(named))
+        files["model.safetensors"] = format_tensors(values)
+        files["positions"] = deflated(positions) if positions else b""
     return sum(len(data) for data in files.values())
 
 

@@ -21,8 +21,10 @@ __all__ = [
     "condensed",
     "deflated",
     "expanded",
+    "from_planes",
     "inflated",
     "packed_units",
+    "planes",
     "skipped",
     "units_after",
     "unpacked_units",
@@ -37,6 +39,7 @@ DIGITS = 18
 
 Array = NDArray[Any]
 IntArray = NDArray[np.int32]
+Planes = NDArray[np.uint8]
 
 
 def deflated(tensors: Mapping[str, Array]) -> bytes:
@@ -67,45 +70,63 @@ def inflated(data: bytes, most: int) -> dict[str, Array]:
     return parse_tensors(raw)
 
 
-def skipped(units: NDArray[np.integer[Any]]) -> Array:
+def planes(numbers: NDArray[np.integer[Any]]) -> Planes:
+    """Return whole numbers ≥ 0 as bytes, shape (1, 2, 4 or 8, n): the lowest of all numbers first.
+
+    Bytes of one rank deflate better side by side than numbers do.
+
+    >>> planes(np.array([7, 258])).tolist()
+    [[7, 2], [0, 1]]
+    """
+    small = numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+    little = small.astype(small.dtype.newbyteorder("<"))
+    return little.view(np.uint8).reshape(-1, small.itemsize).T.copy()
+
+
+def from_planes(stored: Array) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the numbers of :func:`planes`'s bytes.
+
+    Raises:
+        ArtifactError: other arrays.
+    """
+    if stored.ndim != 2 or stored.dtype != np.uint8 or len(stored) not in (1, 2, 4, 8):
+        raise ArtifactError("numbers are stored in 1, 2, 4 or 8 rows of bytes")
+    return np.ascontiguousarray(stored.T).view(f"<u{len(stored)}").ravel()
+
+
+def skipped(units: NDArray[np.integer[Any]]) -> Planes:
     """Return how many units are left out before each: of kept ones, mostly small numbers.
 
-    >>> skipped(np.array([0, 1, 4], np.int32))
-    array([0, 0, 2], dtype=uint8)
+    >>> skipped(np.array([0, 1, 4], np.int32)).tolist()
+    [[0, 0, 2]]
     """
-    before = np.concatenate([[-1], units[:-1]]) if len(units) else units
-    return _small(units.astype(np.int64) - before - 1)
+    return planes(_gaps(units))
 
 
-def units_after(skips: Array) -> IntArray:
+def units_after(stored: Array) -> IntArray:
     """Return the increasing units whose :func:`skipped` these are.
 
     Raises:
-        ArtifactError: not a vector of unsigned numbers in at most 32 bits, or units beyond int32.
+        ArtifactError: no numbers in planes, or units beyond int32.
     """
-    if skips.ndim != 1 or skips.dtype not in (np.uint8, np.uint16, np.uint32):
-        raise ArtifactError("units skipped are counted in a vector of uint8, uint16 or uint32")
-    units = np.cumsum(skips, dtype=np.int64) + np.arange(len(skips))
-    if len(units) and units[-1] > np.iinfo(np.int32).max:
-        raise ArtifactError("units are numbered beyond all axes")
-    return units.astype(np.int32)
+    return _after(from_planes(stored))
 
 
 def packed_units(keep: Mapping[str, IntArray], axes: Sequence[str]) -> dict[str, Array]:
-    """Return the kept units of some axes as ``axes``, their places, and ``skipped``, side by side.
+    """Return the kept units of some axes: ``axes``, their places, and ``skipped``, side by side.
 
     Args:
         keep: axis → kept units, increasing.
         axes: names of all axes. How many units each has must be known to the reader.
 
     >>> packed_units({"b": np.array([1, 2]), "c": np.array([5])}, ["a", "b", "c"])["skipped"]
-    array([1, 0, 5], dtype=uint8)
+    array([[1, 0, 5]], dtype=uint8)
     """
     places = [place for place, name in enumerate(axes) if name in keep]
     if not places:
         return {}
-    skips = [skipped(keep[axes[place]]) for place in places]
-    return {"axes": _small(np.array(places)), "skipped": np.concatenate(skips)}
+    gaps = np.concatenate([_gaps(keep[axes[place]]) for place in places])
+    return {"axes": planes(np.array(places)), "skipped": planes(gaps)}
 
 
 def unpacked_units(
@@ -122,23 +143,36 @@ def unpacked_units(
     """
     if not tensors:
         return {}
-    places = tensors["axes"].tolist()
+    places = from_planes(tensors["axes"]).tolist()
     named = [sizes[place] for place in places]
     ends = np.cumsum([size for _, size in named])
-    skips = tensors["skipped"]
-    if sorted(set(places)) != places or min(s for _, s in named) < 0 or ends[-1] != len(skips):
+    gaps = from_planes(tensors["skipped"])
+    if sorted(set(places)) != places or min(s for _, s in named) < 0 or ends[-1] != len(gaps):
         raise ArtifactError("it names other axes, or other numbers of units, than config.json")
-    parts = np.split(skips, ends[:-1])
-    return {name: units_after(part) for (name, _), part in zip(named, parts, strict=True)}
+    parts = np.split(gaps, ends[:-1])
+    return {name: _after(part) for (name, _), part in zip(named, parts, strict=True)}
+
+
+def _gaps(units: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    before = np.concatenate([[-1], units[:-1]]) if len(units) else units
+    return units.astype(np.int64) - before - 1
+
+
+def _after(gaps: NDArray[np.unsignedinteger[Any]]) -> IntArray:
+    most = np.iinfo(np.int32).max
+    if int(gaps.max(initial=0)) <= most:  # then no sum of them wraps round
+        units = np.cumsum(gaps, dtype=np.int64) + np.arange(len(gaps))
+        if not len(units) or units[-1] <= most:
+            return units.astype(np.int32)
+    raise ArtifactError("units are numbered beyond all axes")
 
 
 def condensed(values: Sequence[str | None]) -> dict[str, Array]:
     """Return texts as arrays that deflate well.
 
     - ``texts``: UTF-8, each text followed by the byte 255; a missing one is the byte 254.
-    - ``numbers``, where more than half are whole numbers: shape (bytes, n), the lowest byte of all
-      numbers first; each number plus one, and 0 for a value that is none. ``texts`` then has those
-      only, and is left out without any.
+    - ``numbers``, where more than half are whole numbers: :func:`planes` of each number plus one,
+      and of 0 for a value that is none. ``texts`` then has those only, and is left out without any.
 
     >>> {name: array.tolist() for name, array in condensed(["7", "é", None, "8", "300"]).items()}
     {'numbers': [[8, 0, 0, 9, 45], [0, 0, 0, 0, 1]], 'texts': [195, 169, 255, 254, 255]}
@@ -146,9 +180,7 @@ def condensed(values: Sequence[str | None]) -> dict[str, Array]:
     numbers = [int(v) + 1 if _is_number(v) else 0 for v in values]
     out: dict[str, Array] = {}
     if 2 * np.count_nonzero(numbers) > len(values):
-        small = _small(np.array(numbers, np.int64))
-        little = small.astype(small.dtype.newbyteorder("<"))
-        out["numbers"] = little.view(np.uint8).reshape(len(values), -1).T.copy()
+        out["numbers"] = planes(np.array(numbers, np.int64))
         values = [v for v, number in zip(values, numbers, strict=True) if not number]
         if not values:
             return out
@@ -162,18 +194,16 @@ def expanded(tensors: Mapping[str, Array]) -> list[str | None]:
     Raises:
         ArtifactError: the arrays disagree, or hold bytes that are no UTF-8.
     """
-    raw, planes = (tensors.get(k, np.empty(0, np.uint8)) for k in ("texts", "numbers"))
-    if raw.dtype != np.uint8 or planes.dtype != np.uint8 or raw.ndim != 1:
-        raise ArtifactError("texts and numbers are stored in bytes")
+    raw = tensors.get("texts", np.empty(0, np.uint8))
+    if raw.dtype != np.uint8 or raw.ndim != 1:
+        raise ArtifactError("texts are stored in a vector of bytes")
     try:
         texts = _texts(raw.tobytes())
     except UnicodeDecodeError as error:
         raise ArtifactError(f"texts that are no UTF-8: {error}") from error
     if "numbers" not in tensors:
         return texts
-    if planes.ndim != 2 or len(planes) not in (1, 2, 4, 8):
-        raise ArtifactError("its numbers have neither 1, 2, 4 nor 8 bytes")
-    numbers = np.ascontiguousarray(planes.T).view(f"<u{len(planes)}").ravel()
+    numbers = from_planes(tensors["numbers"])
     if np.count_nonzero(numbers == 0) != len(texts):
         raise ArtifactError("numbers and texts disagree")
     others = iter(texts)
@@ -204,8 +234,3 @@ def _is_number(value: str | None) -> TypeGuard[str]:
 
 def _bytes(value: str | None) -> bytes:
     return MISSING if value is None else value.encode("utf-8", "surrogatepass")
-
-
-def _small(numbers: NDArray[np.integer[Any]]) -> Array:
-    """Return whole numbers ≥ 0 in the fewest bytes."""
-    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))

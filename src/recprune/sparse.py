@@ -6,58 +6,52 @@ zeroing single weights could save at best, positions counted.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save as format_tensors
+
+from recprune.compact import LEVEL, skipped
 
 __all__ = ["without_zeros"]
 
 Array = NDArray[Any]
+Arrays = dict[str, Array]
 
 
-def without_zeros(stored: Mapping[str, Array]) -> dict[str, Array]:
-    """Return tensors in the smallest of three forms each.
+def without_zeros(stored: Mapping[str, Array]) -> tuple[Arrays, Arrays]:
+    """Return values and positions of tensors, in the smallest of three forms each.
 
-    - as it is: ``NAME``;
-    - ``values.NAME``, the non-zero elements in the order of rows, and ``bits.NAME``, one bit an
-      element, the first in the highest bit of the first byte: 1 = the next value, 0 = zero;
-    - ``values.NAME``, ``columns.NAME``, the column of each, and ``counts.NAME``, the values in each
-      row (compressed sparse rows: Tinney & Walker 1967, with counts for pointers); columns and
-      counts in the fewest of 1, 2 and 4 bytes that hold them all.
+    - all elements, and no positions;
+    - the non-zero elements, and ``bits.NAME``, one bit an element, the first in the highest bit of
+      the first byte: 1 = the next value, 0 = zero;
+    - the non-zero elements, and ``skipped.NAME``, the number of zeros before each since the one
+      before it (:func:`recprune.compact.skipped`).
+
+    Positions count as deflated, like an artefact's kept units.
 
     Args:
-        stored: tensors as they would be stored, of any number of dims; rows are the first dim, and
-            those of a vector are one row.
+        stored: tensors as they would be stored, of any number of dims.
 
-    >>> {name: len(a) for name, a in without_zeros({"w": np.eye(64, dtype=np.float32)}).items()}
-    {'values.w': 64, 'columns.w': 64, 'counts.w': 64}
+    >>> values, positions = without_zeros({"w": np.eye(64, dtype=np.float32)})
+    >>> len(values["w"]), positions["skipped.w"].tolist()[0][:3]
+    (64, [0, 64, 64])
     """
-    out: dict[str, Array] = {}
+    values: Arrays = {}
+    positions: Arrays = {}
     for name, array in stored.items():
-        forms = [{name: array}, _bits(name, array), _columns(name, array)]
-        sizes = [len(format_tensors(form)) for form in forms]
-        out |= forms[sizes.index(min(sizes))]
-    return out
+        there = array.ravel() != 0
+        forms: list[tuple[Array, Arrays]] = [
+            (array, {}),
+            (array.ravel()[there], {f"bits.{name}": np.packbits(there)}),
+            (array.ravel()[there], {f"skipped.{name}": skipped(np.flatnonzero(there))}),
+        ]
+        values[name], places = min(forms, key=_size)
+        positions |= places
+    return values, positions
 
 
-def _bits(name: str, array: Array) -> dict[str, Array]:
-    there = array != 0
-    return {f"values.{name}": array[there], f"bits.{name}": np.packbits(there)}
-
-
-def _columns(name: str, array: Array) -> dict[str, Array]:
-    rows = array.reshape(len(array) if array.ndim > 1 else 1, -1)
-    there = rows != 0
-    return {
-        f"values.{name}": rows[there],
-        f"columns.{name}": _small(np.nonzero(there)[1]),
-        f"counts.{name}": _small(np.count_nonzero(there, axis=1)),
-    }
-
-
-def _small(numbers: NDArray[np.intp]) -> Array:
-    """Return whole numbers ≥ 0 in the fewest bytes."""
-    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+def _size(form: tuple[Array, Arrays]) -> int:
+    return form[0].nbytes + sum(len(zlib.compress(p.tobytes(), LEVEL)) for p in form[1].values())

@@ -56,6 +56,10 @@ def values(take, shape: list[int], how: str) -> np.ndarray:
     return np.array(out).reshape(shape)
 
 
+def from_planes(stored: np.ndarray) -> np.ndarray:
+    return sum(plane.astype(int) << 8 * i for i, plane in enumerate(stored))
+
+
 class Model:
     def __init__(self, folder: Path) -> None:
         self.config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -83,12 +87,14 @@ class Model:
     def kept(self, file: Path) -> dict[str, np.ndarray]:
         """The kept units of the axes that the plan names."""
         stored, out, start = tensors(file), {}, 0
-        for place in stored.get("axes", ()):
+        if not stored:
+            return {}
+        skipped = from_planes(stored["skipped"])
+        for place in from_planes(stored["axes"]):
             about = [*self.config["layout"]["axes"], *self.config["layout"]["gone"]][place]
             if isinstance(about, dict):
-                gaps = stored["skipped"][start : start + about["size"]].astype(int)
-                out[about["name"]] = np.cumsum(gaps + 1) - 1
-                start += about["size"]
+                end = start + about["size"]
+                out[about["name"]], start = np.cumsum(skipped[start:end] + 1) - 1, end
         return out
 
     def rows(self, field: dict, raw: object) -> list[tuple[int, float]]:
@@ -106,8 +112,7 @@ class Model:
         values = [None if t == b"\xfe" else t.decode() for t in texts]
         if "numbers" in own:
             others = iter(values)
-            numbers = sum(p.astype(int) << 8 * i for i, p in enumerate(own["numbers"]))
-            values = [str(n - 1) if n else next(others) for n in numbers]
+            values = [str(n - 1) if n else next(others) for n in from_planes(own["numbers"])]
         known = {value: i + 2 for i, value in enumerate(values)}
         if field["kind"] == "categorical":
             return [(known.get(raw, 1), 1.0)]

@@ -50,9 +50,9 @@ def test_odd_vocabularies_read_back(values: list[str | None]) -> None:
 
 def test_numbers_take_the_bytes_of_numbers() -> None:
     values = [str(n) for n in range(1_000_000, 1_005_000)]
-    (planes,) = condensed(values).values()
-    assert planes.shape == (4, 5000)
-    assert planes.dtype == np.uint8
+    (stored,) = condensed(values).values()
+    assert stored.shape == (4, 5000)
+    assert stored.dtype == np.uint8
     assert set(condensed(["seven", "8"])) == {"texts"}  # not more than half
 
 
@@ -103,13 +103,16 @@ def test_any_plan_reads_back(keep: dict[str, list[int]]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"axes": np.array([0, 1], np.uint8)},
-        {"axes": np.array([2, 0], np.uint8)},
-        {"axes": np.array([0, 0, 2], np.uint8)},
-        {"skipped": np.array([0, 0, 0], np.uint8)},
-        {"skipped": np.array([0, 0, 0, 0], np.int32)},
-        {"skipped": np.array([[0, 0, 0, 0]], np.uint8)},
-        {"skipped": np.full(4, 2**32 - 1, np.uint32)},
+        {"axes": np.array([0, 2], np.uint8)},
+        {"axes": np.array([[0, 1]], np.uint8)},
+        {"axes": np.array([[2, 0]], np.uint8)},
+        {"axes": np.array([[0, 0, 2]], np.uint8)},
+        {"skipped": np.array([[0, 0, 0]], np.uint8)},
+        {"skipped": np.array([0, 0, 0, 0], np.uint8)},
+        {"skipped": np.array([[0, 0, 0, 0]], np.int32)},
+        {"skipped": np.full((4, 4), 127, np.uint8)},
+        {"skipped": np.full((4, 4), 255, np.uint8)},
+        {"skipped": np.full((8, 4), 255, np.uint8)},
     ],
 )
 def test_a_plan_of_other_units_is_refused(changes: dict[str, np.ndarray]) -> None:
@@ -176,7 +179,7 @@ def test_any_encoder_reads_back_and_keeps_its_hash(
     [
         {"f.numbers": np.array([[8, 8]], np.uint8), "f.texts": None},
         {"f.texts": np.array([255, 255, 255, 255], np.uint8)},
-        {"f.skipped": np.array([6], np.uint8), "f.buckets": np.array([5], np.int64)},
+        {"f.skipped": np.array([[6]], np.uint8), "f.buckets": np.array([5], np.int64)},
     ],
 )
 def test_a_damaged_vocabulary_names_its_field(changes: dict[str, np.ndarray | None]) -> None:
