@@ -8,10 +8,12 @@ the ranker's network in eager mode without gradients (compiling it takes longer 
 timed here), ``ort`` the file that ``recprune export`` writes in ONNX Runtime, and, for information,
 ``recprune`` our scorer. One thread; ids in, logits out; batches follow each other.
 
-Full and cut model take turns, the order changing; of a turn the fastest call counts. A claim is the
-median over rounds of full ÷ cut, so above 1 the cut model is faster. ``low`` and ``high`` hold the
-median with at least 95 % confidence, and ``p_not_faster`` is the sign test's: the chance of so many
-rounds in which the cut model was faster, were it no faster.
+Full and cut model take turns, the order changing; of a turn the fastest call counts. Where weights
+come to lie in memory makes some per cent of difference for as long as a model is loaded, so each
+round has copies of its own. A claim is the median over rounds of full ÷ cut, so above 1 the cut
+model is faster. ``low`` and ``high`` hold the median with at least 95 % confidence (90 % of the five
+rounds of ``--quick``), and ``p_not_faster`` is the sign test's: the chance of so many rounds in which
+the cut model was faster, were it no faster.
 
 What to expect: for one row an engine's calls take most of a small model's time, and a cut changes
 no more of it than their number, which it leaves as it is. Rows are looked up, not passed over: to
@@ -20,6 +22,7 @@ cut them saves time only where a table no longer fits a cache.
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import tempfile
@@ -92,36 +95,42 @@ def models_of(fields: int, dim: int, hidden: tuple[int, ...]) -> tuple[dict[str,
 
 
 class Engines:
-    """One model in every engine: ``works[engine](call)`` answers the next batch.
+    """One model in every engine, loaded once for every round.
 
     Args:
         model: a ranker.
         rows: in its codes.
         folder: for its file.
+        rounds: how many.
     """
 
-    def __init__(self, model: Ranker, rows: Rows, folder: Path) -> None:
+    def __init__(self, model: Ranker, rows: Rows, folder: Path, rounds: int) -> None:
         self.rows = rows
-        path = rp.export_onnx(model, folder / "model.onnx").path
-        onnxruntime = require("onnxruntime", "export")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-        scorer, net = Scorer(model.artifact()), model.net
-        scorer.warm_up()
-        self.answers: dict[str, Callable[[Any], Any]] = {
-            "torch": lambda batch: net(*batch),
-            "ort": lambda batch: session.run(["logit"], batch)[0],
-            "recprune": scorer.logits,
-        }
         self.forms: dict[str, Callable[[Rows], Any]] = {
             "torch": tensors,
             "ort": lambda rows: {"codes": rows.codes},
             "recprune": lambda rows: rows,
         }
+        path = rp.export_onnx(model, folder / "model.onnx").path
+        onnxruntime = require("onnxruntime", "export")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
+        def loaded() -> dict[str, Callable[[Any], Any]]:
+            session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+            net, scorer = copy.deepcopy(model.net), Scorer(model.artifact())
+            scorer.warm_up()
+            return {
+                "torch": lambda batch: net(*batch),
+                "ort": lambda batch: session.run(["logit"], batch)[0],
+                "recprune": scorer.logits,
+            }
+
+        #: For each round, engine → what answers a batch.
+        self.answers = [loaded() for _ in range(rounds)]
         with torch.no_grad():
-            answers = [self.answers[e](self.forms[e](rows[:100])) for e in self.forms]
+            answers = [self.answers[0][e](self.forms[e](rows[:100])) for e in self.forms]
         found = [np.asarray(answer).ravel() for answer in answers]
         if np.ptp(found, axis=0).max() > 1e-4 * max(1, np.abs(found).max()):
             sys.exit("Two engines answer otherwise: not the same model.")
@@ -150,9 +159,9 @@ def duel(full: Engines, cut: Engines, engine: str, rows: int, quick: bool) -> Ti
     calls = (QUICK_CALLS if quick else CALLS)[rows]
     batches = {name: side.batches(engine, rows, calls) for name, side in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(QUICK_ROUNDS if quick else ROUNDS):
+    for number in range(len(full.answers)):
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            seconds[name].append(turn(sides[name].answers[engine], batches[name]))
+            seconds[name].append(turn(sides[name].answers[number][engine], batches[name]))
     return Timing({name: tuple(s) for name, s in seconds.items()})
 
 
@@ -203,11 +212,12 @@ def facts(model: Ranker, full: Ranker, folder: Path) -> dict[str, Any]:
 def speedups(prefix: str, quick: bool) -> tuple[list[Claim], Mapping[str, Mapping[str, Any]]]:
     """Return one size's claims, and the facts of its models."""
     models, split = models_of(*MODELS[prefix])
+    rounds = QUICK_ROUNDS if quick else ROUNDS
     engines, sizes, claims = dict[str, Engines](), dict[str, dict[str, Any]](), list[Claim]()
     with tempfile.TemporaryDirectory() as folder:
         for name, model in models.items():
             (own := Path(folder, name)).mkdir()
-            engines[name] = Engines(model, model.aligned(split).rows[:], own)
+            engines[name] = Engines(model, model.aligned(split).rows[:], own, rounds)
             sizes[f"{prefix}{name}"] = facts(model, models["full"], own)
     for engine, package in PACKAGES.items():
         for rows in CALLS:
