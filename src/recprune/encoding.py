@@ -250,9 +250,10 @@ def _read_elements(tensors: Tensors) -> Vocabulary | Buckets:
             raise ArtifactError("its kept buckets are not increasing and below their count")
         return Buckets(count, kept)
     values = expanded(tensors) if tensors.keys() & {"numbers", "texts"} else _by_lengths(tensors)
-    if len(set(values)) != len(values):
+    vocabulary = Vocabulary(tuple(values))
+    if len(vocabulary.codes) != len(values):  # kept: whoever reads a vocabulary looks values up
         raise ArtifactError("it holds a value twice")
-    return Vocabulary(tuple(values))
+    return vocabulary
 
 
 def _by_lengths(tensors: Tensors) -> list[str | None]:
