@@ -24,6 +24,7 @@ RECORDS = {
     "Axis",  # declared by a model, once
     "Candidate",  # one round of the search, as it is reported
     "Catalogue",  # the arrays of catalogue.safetensors, as read
+    "CutModel",  # a model on the way down, with what it cost
     "Field",  # one column of a schema: a name, a kind, and what is left at its default
     "FieldRanking",  # what ranking fields found: names, scores, and where they come from
     "FieldRule",  # one field's table in schema.toml

@@ -19,7 +19,7 @@ from recprune.metrics import auc
 from recprune.models import DLRM, FM, LR, DeepFM, FinalMLP, Training
 from recprune.pipeline import Baselines, Effort, baselines
 from recprune.pipeline import recipes as ways
-from recprune.pruning import encode, encoded_size
+from recprune.pruning import cut, encode, encoded_size, retrain
 from tests.planted import PAIRS, STRONG, planted_frame, small_data
 
 NAMES = ["narrower dense", "minimum count", "random fields 1", "random fields 2"]
@@ -236,6 +236,46 @@ def test_bad_parameters_are_named(data: Dataset, options: dict, words: str) -> N
         baselines(data, **options)
     with pytest.raises(ParameterError, match="'rounds' parameter of Effort"):
         Effort(rounds=0)
+    with pytest.raises(ParameterError, match="'pace' parameter of Effort"):
+        Effort(pace=0)
+    with pytest.raises(ParameterError, match="no kind of baseline 'narrow dense'"):
+        baselines(data, bytes="2 MB", kinds=["narrow dense"])
+
+
+def test_only_the_kinds_asked_for(
+    data: Dataset, full: DeepFM, budget: int, found: Baselines
+) -> None:
+    some = baselines(
+        data, bytes=budget, full=full, effort=EFFORT, kinds=["int8 alone", "narrower dense"], seed=5
+    )
+    assert [b.name for b in some] == ["narrower dense", "int8 alone"]
+    for each in some:
+        assert each.metrics == found[each.name].metrics
+
+
+def test_trained_anew_the_better_is_taken(data: Dataset, full: DeepFM) -> None:
+    tuned, anew = Effort(epochs=1, pace=0.1), Effort(epochs=1, pace=0.1, anew=True)
+    tuning = tuned.tuning(full, data)
+    small = cut(full, data.train, {"dims": 2, "neurons": (4, 2)})
+    score = {
+        name: model.held_out(model.aligned(data.tune))()
+        for name, model in {
+            "tuned": tuned.given_to(small, tuning),
+            "anew": retrain(small, tuning),
+            "both": anew.given_to(small, tuning),
+        }.items()
+    }
+    assert score["both"] == max(score["tuned"], score["anew"])
+    assert score["tuned"] != score["anew"]
+
+
+def test_zeros_are_not_trained_anew(data: Dataset, full: DeepFM) -> None:
+    effort = Effort(epochs=1, anew=True)
+    (one,) = baselines(
+        data, bytes=encoded_size(full) // 3, full=full, effort=effort, kinds=["global magnitude"]
+    )
+    zeros = sum(int((array == 0).sum()) for array in one.model.state.values())
+    assert zeros > 0.5 * full.params
 
 
 @pytest.mark.parametrize(

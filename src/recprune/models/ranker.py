@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -144,10 +144,19 @@ class Ranker:
             left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
             encoder = encoder.take(encoder.schema.names, left)
         self._encoder, self._layout = encoder, layout
+        self._net = self._drawn(draft.parts)
+        return self
+
+    def redrawn(self) -> Ranker:
+        """Return a ranker cut as this one is, with first weights as drawn for its own sizes."""
+        twin = self.with_state(self.state)
+        twin._net = twin._drawn(self.parts)
+        return twin
+
+    def _drawn(self, parts: Sequence[str]) -> FieldNet:
         seed = int(stream(self.seed, "weights").integers(2**62))
         draws = torch.Generator().manual_seed(seed)
-        self._net = new_network(encoder, self._layout, draft.parts, draws, self.hidden.dropout)
-        return self
+        return new_network(self.encoder, self.layout, parts, draws, self.hidden.dropout)
 
     def like(self, **changed: Any) -> Ranker:
         """Return a ranker of the same class, options, training and seed, but for those given.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Baseline", "Baselines", "baselines"]
 
 METRICS = ("auc", "logloss")
+KINDS = ("narrower dense", "minimum count", "random fields", "global magnitude", "int8 alone")
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +148,7 @@ def baselines(
     rows: Split | None = None,
     effort: Effort | None = None,
     draws: int = 3,
+    kinds: Collection[str] | None = None,
     seed: int = 0,
     executor: Executor | None = None,
 ) -> Baselines:
@@ -173,13 +175,15 @@ def baselines(
         rows: what metrics are computed on; None = the gate rows. They choose nothing.
         effort: what the pruned model was given; None = one round of two epochs.
         draws: of random fields, at least 1.
+        kinds: which of them: :data:`KINDS`; None = all.
         seed: of random fields and of first weights.
         executor: where baselines are trained; the result is the same, bit by bit, for any number of
             workers. None = one after another.
 
     Raises:
         ParameterError: a budget that is no size, or that none of the baselines can meet (the
-            smallest that one can is named); a retriever; workers and rows that are on disk.
+            smallest that one can is named); an unknown kind; a retriever; workers and rows that are on
+            disk.
     """
     if bytes is None and pruned is not None:
         bytes = stored_size(pruned.artifact())
@@ -189,7 +193,11 @@ def baselines(
     executor = one_worker_on_disk(executor or Executor(), data, "baselines")
     full = _fitted(full or DeepFM(), data)
     effort, rows = effort or Effort(), data.gate if rows is None else rows
-    recipes = _recipes(full, data.train, budget, draws, seed)
+    kinds = KINDS if kinds is None else tuple(kinds)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ParameterError(f"There is no kind of baseline {kind!r}.{nearest(kind, KINDS)}")
+    recipes = _recipes(full, data.train, budget, draws, kinds, seed)
     bench = _Bench(effort.tuning(full, data), rows, effort)
     wanted = [r for r in recipes if r.bytes <= budget or r.name == "int8 alone"]
     made = executor.map(_made, wanted, shared=bench, seed=seed, text="baselines")
@@ -222,14 +230,18 @@ def _fitted(full: Ranker, data: Dataset) -> Ranker:
     return full if full.fitted else full.like().fit(data.train, data.tune)
 
 
-def _recipes(full: Ranker, train: Split, budget: int, draws: int, seed: int) -> list[Recipe]:
-    ways: list[Callable[[], Recipe | None]] = [
-        partial(narrower, full, train, budget, seed),
-        partial(minimum_count, full, train, budget, seed),
-        *(partial(random_fields, full, train, budget, seed, draw) for draw in range(1, draws + 1)),
-        partial(magnitude, full, budget),
-        partial(int8_alone, full),
-    ]
+def _recipes(
+    full: Ranker, train: Split, budget: int, draws: int, kinds: Collection[str], seed: int
+) -> list[Recipe]:
+    drawn = range(1, draws + 1)
+    known: dict[str, list[Callable[[], Recipe | None]]] = {
+        "narrower dense": [partial(narrower, full, train, budget, seed)],
+        "minimum count": [partial(minimum_count, full, train, budget, seed)],
+        "random fields": [partial(random_fields, full, train, budget, seed, d) for d in drawn],
+        "global magnitude": [partial(magnitude, full, budget)],
+        "int8 alone": [partial(int8_alone, full)],
+    }
+    ways = [way for kind in KINDS if kind in kinds for way in known[kind]]
     recipes = [way() for way in progress(ways, "sizes", len(ways))]
     there = [recipe for recipe in recipes if recipe is not None]
     smallest = min(there, key=lambda recipe: recipe.bytes)

@@ -19,7 +19,15 @@ from recprune.pruning.planning import cuttable
 from recprune.pruning.weights import kept_weights
 from recprune.report.wording import listed
 
-__all__ = ["Recipe", "int8_alone", "magnitude", "minimum_count", "narrower", "random_fields"]
+__all__ = [
+    "Recipe",
+    "int8_alone",
+    "largest_share",
+    "magnitude",
+    "minimum_count",
+    "narrower",
+    "random_fields",
+]
 
 #: Halvings of a share: the last changes no whole unit of any layer here.
 STEPS = 14
@@ -81,9 +89,9 @@ def narrower(full: Ranker, rows: Split, budget: int, seed: int) -> Recipe | None
     def fits(ranker: Ranker) -> bool:
         return encoded_size(ranker) <= budget
 
-    share = _largest(lambda s: fits(of(dims(s), s)))
+    share = largest_share(lambda s: fits(of(dims(s), s)))
     dim = dims(share)
-    start = of(dim, _largest(lambda s: fits(of(dim, s)), share) if layers else share)
+    start = of(dim, largest_share(lambda s: fits(of(dim, s)), share) if layers else share)
     words = [f"dim {dim}"] if most else []
     words += [f"{name} {'-'.join(map(str, getattr(start, name).sizes))}" for name in layers]
     return Recipe("narrower dense", ", ".join(words), start, "anew", encoded_size(start))
@@ -179,7 +187,7 @@ def magnitude(full: Ranker, budget: int) -> Recipe:
         ones = {name: mask.astype(np.float32) for name, mask in kept_weights(full, share).items()}
         return encoded_size(full.with_state({**state, **ones}), zeros=False)
 
-    share = _largest(lambda s: size(s) <= budget)
+    share = largest_share(lambda s: size(s) <= budget)
     cut = {name: state[name] * mask for name, mask in kept_weights(full, share).items()}
     start = full.with_state({**state, **cut})
     words = f"{share:.2%} of the weights"
@@ -191,7 +199,7 @@ def int8_alone(full: Ranker) -> Recipe:
     return Recipe("int8 alone", "nothing is cut", full, "trained", encoded_size(full))
 
 
-def _largest(fits: Callable[[float], bool], least: float = 0.0) -> float:
+def largest_share(fits: Callable[[float], bool], least: float = 0.0) -> float:
     """Return the largest share in [``least``, 1] that fits, or ``least``; shares above fit no more."""
     if fits(1.0):
         return 1.0

@@ -11,6 +11,7 @@ from recprune.artifact import stored_size
 from recprune.data import Dataset
 from recprune.importance import FieldRanking
 from recprune.models import Penalty, Ranker
+from recprune.pipeline.recipes import largest_share
 from recprune.pruning import FineTuning, encode, encoded_size, fine_tune, repair
 from recprune.pruning.planning import plan_from_scores, score_units
 
@@ -18,7 +19,6 @@ __all__ = ["Technique", "techniques"]
 
 #: Strengths of the penalties that prepare an L1 or L2 cut: zeros appear within an epoch.
 L1_STRENGTH, GROUP_STRENGTH = 0.3, 1.0
-STEPS = 14
 MIN_NEURONS = 4
 
 
@@ -117,13 +117,11 @@ def _by_units(
 ) -> tuple[Ranker, str]:
     kinds = [k for k in ("rows", "neurons") if k == "rows" or model.neurons]
     scores = score_units(model, data.train, kinds, dict.fromkeys(kinds, method), seed)
-    low, high, best = 0.0, 1.0, 0.0
-    for _ in range(STEPS):
-        share = (low + high) / 2
-        if encoded_size(_cut(model, _keep(model, share), scores, data, mended=False)) <= budget:
-            low = best = share
-        else:
-            high = share
+
+    def fits(share: float) -> bool:
+        return encoded_size(_cut(model, _keep(model, share), scores, data, mended=False)) <= budget
+
+    best = largest_share(fits)
     keep = _keep(model, best)
     cut = _cut(model, keep, scores, data)
     neurons = f", neurons {'-'.join(map(str, cut.neurons))}" if model.neurons else ""

@@ -7,7 +7,7 @@ from recprune.pruning.in_training import in_training
 from recprune.pruning.planning import Keep, Wanted, plan
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
-from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune
+from recprune.pruning.rounds import FineTuning, cut, fine_tune, prune, retrain
 from recprune.pruning.schedules import gradual, rewind
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "plan",
     "prune",
     "repair",
+    "retrain",
     "rewind",
     "rotate",
     "weights",

@@ -99,9 +99,11 @@ def encoding_plan(
     return Plan(model.plan.layout_hash, model.plan.keep, encoding)
 
 
-def encoded_size(model: Ranker, zeros: bool = True) -> int:
+def encoded_size(
+    model: Ranker, tables: Encoding | str = "int8", layers: Encoding = "fp16", *, zeros: bool = True
+) -> int:
     """Return the stored bytes of the ranker once it is encoded; ``zeros`` as ``stored_size``'s."""
-    return stored_size(encode(model).artifact(), zeros)
+    return stored_size(encode(model, tables, layers).artifact(), zeros)
 
 
 def _check(parameter: str, value: Any, known: tuple[str, ...]) -> None:

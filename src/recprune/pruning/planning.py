@@ -136,6 +136,11 @@ def plan_from_scores(
             kept["fields"] = _named(axes[0], tuple(str(w) for w in wanted))  # type: ignore[union-attr]
             continue
         each = _each(axes, wanted, kind)
+        if not axes:
+            raise PlanError(
+                f"The model has no {kind} that can be cut: its fields are numeric or dense, whose "
+                f"{kind} are never cut one by one. Leave {kind!r} out of keep."
+            )
         here = [scores[a.name] for a in axes]
         out = [_gone(model, a, kept.get("fields")) for a in axes]
         if kind in ("rows", "pairs") or (kind == "dims" and dims_per_field):

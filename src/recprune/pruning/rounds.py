@@ -15,7 +15,7 @@ from recprune.pruning.planning import Keep, Wanted, cuttable, plan, unit_count
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
 
-__all__ = ["FineTuning", "cut", "fine_tune", "prune", "stage"]
+__all__ = ["FineTuning", "cut", "fine_tune", "prune", "retrain", "stage"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,17 @@ def fine_tune(model: Ranker, tuning: FineTuning) -> Ranker:
     return tuned
 
 
+def retrain(model: Ranker, tuning: FineTuning) -> Ranker:
+    """Return the ranker trained from first weights of its own sizes, as the full one was.
+
+    What it learns from the teacher is all that it takes over. A small model may come out better so
+    than from the weights that a cut left; which, held-out rows tell.
+    """
+    fresh = model.redrawn()
+    fresh.history = fresh.train_on(tuning.rows, valid=tuning.valid, teacher=tuning.teacher)
+    return fresh
+
+
 def prune(
     model: Ranker,
     data: Dataset,
@@ -106,7 +117,11 @@ def prune(
     )
     small = rotate(model, data.train) if "dims" in keep else model
     for number in range(1, rounds + 1):
-        step = {kind: stage(model, kind, wanted, number / rounds) for kind, wanted in keep.items()}
+        step = {
+            kind: stage(model, kind, wanted, number / rounds)
+            for kind, wanted in keep.items()
+            if number == 1 or cuttable(small, kind)  # the last such may have gone with its field
+        }
         small = cut(small, data.train, step, methods, scored_on=data.tune, seed=seed)
         if epochs:
             small = fine_tune(small, tuning)

@@ -202,7 +202,7 @@ def break_even(model: Ranker, encoded: bool = True) -> float:
     def size(sparsity: float, zeros: bool) -> int:
         ones = {n: m.astype(np.float32) for n, m in kept_weights(model, 1 - sparsity).items()}
         twin = model.with_state({**model.state, **ones})
-        return encoded_size(twin, zeros) if encoded else stored_size(twin.artifact(), zeros)
+        return encoded_size(twin, zeros=zeros) if encoded else stored_size(twin.artifact(), zeros)
 
     dense = stored_size((encode(model) if encoded else model).artifact())
     low, high = 0.0, 1.0
