@@ -1,22 +1,20 @@
-"""One set on one split: rank its fields, keep some, train anew, test. Every result is kept on disk.
-
-What was measured stands in a file of JSON lines, one for each set and seed, in a folder named after
-the code and the settings. A run that was stopped goes on where it was, and changed code begins anew.
-"""
+"""One set on one split: rank its fields, keep some, train anew, test. Every result is kept on disk,
+in a file for each set and seed (:mod:`benchmarks._cells`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tests.planted import planted_frame
 
+from benchmarks._cells import RESULTS, Cells, Record, code_version
 from benchmarks._common import ROOT
 from benchmarks._selection_tasks import Task, selection_task
 from recprune._support import stream
@@ -26,9 +24,8 @@ from recprune.importance import METHODS, rank_fields
 from recprune.metrics import auc
 from recprune.models import DeepFM, Ranker, Training
 
-__all__ = ["RESULTS", "SHARES", "TOLERANCE", "Cells", "Part", "kept_of_planted", "measured"]
+__all__ = ["SHARES", "TOLERANCE", "Part", "kept_of_planted", "measured", "results"]
 
-RESULTS = ROOT / "benchmarks" / "results"
 #: Of the fields that are not planted; at 1 a perfect ranking keeps these and no noise.
 SHARES = (0.25, 0.5, 0.75, 1.0)
 TOLERANCE = 0.002
@@ -40,36 +37,6 @@ CODE = ("data", "models", "importance", "evaluation", "metrics")
 PLANTED_ROWS, PLANTED_NOISE = 60_000, 28
 #: Set, seed, methods, whether the automatic mode runs too, and whether all is small.
 Part = tuple[str, int, tuple[str, ...], bool, bool]
-Record = dict[str, Any]
-
-
-class Cells:
-    """What was measured already, by key; the rest is measured when it is asked for."""
-
-    def __init__(self, name: str, quick: bool) -> None:
-        folder = RESULTS / f"selection-{_version()}{'-quick' if quick else ''}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / f"{name}.jsonl"
-        self.known: dict[str, Record] = {}
-        if self.file.exists():
-            for line in filter(None, self.file.read_text("utf-8").splitlines()):
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:  # cut short when the run was stopped
-                    continue
-                self.known[record["key"]] = record
-
-    def get(self, key: str, work: Callable[[], Record]) -> Record:
-        """Return the record of a key, from disk or newly measured, with its seconds."""
-        if key not in self.known:
-            start = time.perf_counter()
-            found = work()
-            record = {"key": key, "seconds": round(time.perf_counter() - start, 3), **found}
-            with self.file.open("a", encoding="utf-8") as file:
-                # A line of its own, also after one that was cut short.
-                file.write(f"\n{json.dumps(record)}\n")
-            self.known[key] = record
-        return self.known[key]
 
 
 class _Split:
@@ -112,7 +79,7 @@ class _Split:
 def measured(shared: None, part: Part, draws: np.random.Generator) -> Record:
     """Return all that is measured on one split; see :data:`Part`."""
     name, seed, methods, automatic, quick = part
-    cells, split = Cells(f"{name}-{seed}", quick), _Split(name, seed, quick)
+    cells, split = Cells(results(quick), f"{name}-{seed}"), _Split(name, seed, quick)
     facts = cells.get("facts", split.facts)
     everything, noise = facts["fields"], facts["noise"]
     n_real = len(everything) - len(noise)
@@ -157,7 +124,7 @@ def kept_of_planted(shared: None, part: tuple[int, bool], draws: np.random.Gener
         model = _fitted(data, seed)
         return {"fields": _automatic(model, data, seed)}
 
-    return list(Cells("planted", quick).get(f"chosen {seed}", chosen)["fields"])
+    return list(Cells(results(quick), "planted").get(f"chosen {seed}", chosen)["fields"])
 
 
 def _automatic(model: Ranker, data: Dataset, seed: int) -> list[str]:
@@ -170,18 +137,9 @@ def _fitted(data: Dataset, seed: int) -> Ranker:
     return model.fit(data.train, data.tune)
 
 
-@cache
-def _version() -> str:
-    """Return a hash of the code that results come from, and of what is planted.
-
-    Once a process: files that change while it runs are not what it runs.
-    """
+def results(quick: bool) -> Path:
+    """Return the folder of results of this code."""
     here = Path(__file__).parent
-    source = ROOT / "src" / "recprune"
-    files = sorted(source.glob("*.py"))
-    files += sorted(file for folder in CODE for file in (source / folder).rglob("*.py"))
-    files += [here / f"{name}.py" for name in ("_selection_cells", "_selection_tasks", "_tasks")]
-    digest = hashlib.sha256()
-    for file in [*files, ROOT / "tests" / "planted.py"]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+    own = ("_selection_cells", "_selection_tasks", "_tasks")
+    files = [*(here / f"{name}.py" for name in own), ROOT / "tests" / "planted.py"]
+    return RESULTS / f"selection-{code_version(CODE, tuple(files))}{'-quick' if quick else ''}"

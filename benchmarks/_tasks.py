@@ -15,7 +15,7 @@ from recprune.data.history import History, cross_fields
 from recprune.data.negatives import Negatives, popularity_of, sample_negatives
 from recprune.schema import Field, Schema
 
-__all__ = ["PAIRS", "TABULAR", "pairs_task", "read_tabular", "tabular_task"]
+__all__ = ["DATA", "PAIRS", "TABULAR", "ml_100k", "pairs_task", "read_tabular", "tabular_task"]
 
 DATA = ROOT.parent / "shared" / "data"
 ML_100K = ".venv-recbole/lib/python3*/site-packages/recbole/dataset_example/ml-100k"
@@ -56,7 +56,7 @@ SCHEMA = Schema(
 @cache
 def pairs_task(name: str) -> Dataset:
     """Return ``"ml100k"`` or ``"online_retail"``: users and items, split by time."""
-    return _ml_100k() if name == "ml100k" else _online_retail()
+    return ml_100k().split(by="time") if name == "ml100k" else _online_retail()
 
 
 def tabular_task(name: str, seed: int = 0) -> Dataset:
@@ -77,8 +77,8 @@ def read_tabular(name: str) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
     return frame, label, drop
 
 
-def _ml_100k() -> Dataset:
-    """Ratings of MovieLens 100k: is it at least 4?"""
+def ml_100k() -> Dataset:
+    """Ratings of MovieLens 100k, not split: is it at least 4?"""
     folder = next(iter(sorted(ROOT.glob(ML_100K))), None)
     if folder is None:
         raise SystemExit(".venv-recbole is missing; make it with: make bench-peers")
@@ -89,7 +89,7 @@ def _ml_100k() -> Dataset:
             "release_year": {"kind": "numeric", "source": "item"},
         }
     }
-    data = Dataset.read(
+    return Dataset.read(
         folder,
         label="rating",
         threshold=4,
@@ -99,7 +99,6 @@ def _ml_100k() -> Dataset:
         schema=schema,
         drop=["movie_title"],
     )
-    return data.split(by="time")
 
 
 def _online_retail() -> Dataset:

@@ -12,7 +12,7 @@ is best on the other sets is the default for a set. The automatic mode (:func:`c
 itself how many to keep, on five splits a set; its gap is the test AUC of the model trained anew on
 what it keeps, less that of the model of all fields.
 
-Results are kept (see :mod:`benchmarks._selection_cells`); a run that was stopped goes on. The chart
+Results are kept (see :mod:`benchmarks._cells`); a run that was stopped goes on. The chart
 is ``benchmarks/results/selection.png``.
 """
 
@@ -25,13 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._cells import RESULTS, Record
 from benchmarks._common import Claim, main
 from benchmarks._selection_cells import (
-    RESULTS,
     SHARES,
     TOLERANCE,
     Part,
-    Record,
     kept_of_planted,
     measured,
 )

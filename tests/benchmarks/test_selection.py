@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 from benchmarks._selection_tasks import _planted
 
-from benchmarks import _selection_cells as cells
 from benchmarks import selection
 from recprune.schema import Field
 
@@ -35,24 +32,3 @@ def test_the_area_is_the_trapezoids() -> None:
     # Heights ½ (0.65), 1 (0.8), 1 (0.8) over widths 2 and 4.
     assert selection.aukc([2, 4, 8], [0.65, 0.8, 0.8], 0.8) == pytest.approx((1.5 + 4) / 6)
     assert selection.aukc([1, 5], [0.7, 0.7], 0.7) == pytest.approx(1)
-
-
-def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells, "RESULTS", tmp_path)
-    calls = []
-
-    def work() -> dict[str, object]:
-        calls.append(1)
-        return {"test": 0.5}
-
-    first = cells.Cells("set-0", quick=False)
-    assert first.get("a", work)["test"] == 0.5
-    assert first.get("a", work)["test"] == 0.5
-    with first.file.open("a") as file:
-        file.write('{"key": "b", "te')  # killed while it wrote
-    again = cells.Cells("set-0", quick=False)
-    again.get("a", work)
-    again.get("b", work)
-    assert len(calls) == 2
-    assert cells.Cells("set-0", quick=False).known.keys() == {"a", "b"}
-    assert not cells.Cells("set-0", quick=True).known
