@@ -212,6 +212,31 @@ def test_an_axis_that_the_model_lacks_is_an_error(data: Dataset) -> None:
         plan(machine, data.tune, {"neurons": 0.5})
 
 
+def test_rows_that_nothing_can_be_cut_of_are_an_error(data: Dataset) -> None:
+    numbers = DeepFM(4, (8,), Training(epochs=1)).fit(data.train.take(slice(0, 500)))
+    numbers = cut(numbers, data.train, {"fields": ("size", "noise")})
+    with pytest.raises(PlanError, match="no rows that can be cut: its fields are numeric"):
+        plan(numbers, data.train, {"rows": 0.5})
+
+
+def test_the_last_rows_may_go_with_their_field_in_an_earlier_round(data: Dataset) -> None:
+    model = DeepFM(4, (8,), Training(epochs=1)).fit(data.train, data.tune)
+    keep = {"fields": ("size", "noise"), "rows": 0.5}
+    small = prune(model, data, keep, rounds=2, epochs=0)
+    assert small.encoder.schema.names == ("size", "noise")
+
+
+def test_a_cut_model_trained_anew_starts_as_one_of_its_size(data: Dataset) -> None:
+    model = DeepFM(8, (16, 8), Training(epochs=1)).fit(data.train, data.tune)
+    small = cut(model, data.train, {"rows": 0.5, "dims": 2, "neurons": (4, 2)})
+    drawn = small.redrawn()
+    assert drawn.layout.hash == small.layout.hash
+    assert drawn.plan is small.plan
+    fresh = model.like(dim=2, hidden=(4, 2)).begin(data.train, small.encoder)
+    for name, array in fresh.state.items():
+        np.testing.assert_array_equal(drawn.state[name], array, err_msg=name)
+
+
 def test_nothing_cut_comes_back_by_fine_tuning(model: Ranker, data: Dataset) -> None:
     small = prune(model, data, {"neurons": 0.25, "rows": 0.25}, epochs=3)
     assert small.state["mlp.0.weight"].shape[0] == 6
