@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -60,6 +61,8 @@ Array = NDArray[Any]
 
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 FP16_MAX = 65504.0
+#: Its 127th part, rounded up to 16 bits, times 127 is still finite.
+INT8_MAX = 3.4e38
 #: Rows that are rounded at a time: what is between is held in the processor's cache.
 BLOCK = 1 << 13
 #: Byte → a row's scale.
@@ -133,7 +136,7 @@ def pieces(array: Array, encoding: Stored, tensor: str) -> list[Array]:
         tensor: its name.
 
     Raises:
-        PlanError: a weight is too large for the encoding.
+        PlanError: a weight is too large for the encoding, or, but in fp32, no number.
     """
     if isinstance(encoding, tuple):
         blocks = [(slice(*ends), each) for ends, each in _blocks(len(array), encoding)]
@@ -143,11 +146,12 @@ def pieces(array: Array, encoding: Stored, tensor: str) -> list[Array]:
     if encoding == "fp32":
         return [np.ascontiguousarray(array, np.float32)]
     if encoding == "fp16":
-        if not float(np.abs(array).max()) <= FP16_MAX:
-            raise _beyond(tensor, FP16_MAX, encoding)
+        _check_peak(np.abs(array).max(), FP16_MAX, encoding, tensor)
         return [array.astype(np.float16)]
     if encoding == "int8":
-        scale = _round_scale(np.abs(array).max(axis=0).astype(np.float32) / np.float32(127))
+        peak = np.abs(array).max(axis=0).astype(np.float32)
+        _check_peak(peak, INT8_MAX, encoding, tensor)
+        scale = _round_scale(peak / np.float32(127))
         safe = np.where(scale > 0, scale, np.float32(1))
         return [np.clip(np.rint(array / safe), -127, 127).astype(np.int8), scale]
     rows = _as_rows(np.asarray(array, np.float32))
@@ -167,12 +171,11 @@ def restored(stored: Sequence[Array], shape: tuple[int, ...], encoding: Stored) 
         encoding: how it is stored; runs count in its own rows.
     """
     if isinstance(encoding, tuple):
-        out, left = np.empty(shape, np.float32), list(stored)
+        out, left = np.empty(shape, np.float32), iter(stored)
         for (start, end), each in _blocks(shape[0], encoding):
             part = (end - start, *shape[1:])
-            count = len(_pieces_of(part, each))
-            out[start:end] = restored(left[:count], part, each)
-            left = left[count:]
+            own = list(islice(left, len(_pieces_of(part, each))))
+            out[start:end] = restored(own, part, each)
         return out
     if not math.prod(shape):
         return np.empty(shape, np.float32)
@@ -276,9 +279,8 @@ def _packed_rows(rows: Array, encoding: Encoding, tensor: str) -> Array:
     wide = encoding == "int8_row"
     bounds = np.float32(127.4 if wide else 7.4) * SCALES[1:]
     peak = np.abs(rows).max(axis=1)
+    _check_peak(peak, float(bounds[-1]), encoding, tensor)
     code = 1 + np.searchsorted(bounds, peak)
-    if code.max() > len(bounds):
-        raise _beyond(tensor, float(bounds[-1]), encoding)
     steps = rows / SCALES[code][:, None]
     odd = 0 if wide else k % 2
     steps[:, :odd] *= 16
@@ -316,8 +318,12 @@ def _round_scale(scale: Array) -> Array:
     return np.asarray(np.ldexp(np.rint(mantissa * 2.0**16) / 2.0**16, exponent), np.float32)
 
 
-def _beyond(tensor: str, most: float, encoding: str) -> PlanError:
-    return PlanError(
-        f"Tensor {tensor!r} has a weight beyond {most:g}, the most that {encoding} holds. "
-        "Store it as fp32 or int8."
-    )
+def _check_peak(peak: Array, most: float, encoding: Encoding, tensor: str) -> None:
+    """Refuse magnitudes beyond what an encoding holds, and NaN."""
+    worst = float(np.max(peak))  # NaN if one is
+    if not worst <= most:
+        other = "fp32" if encoding == "int8" or not np.isfinite(worst) else "fp32 or int8"
+        raise PlanError(
+            f"Tensor {tensor!r} has a weight of {worst:g}; {encoding} holds at most {most:g}. "
+            f"Store it as {other}."
+        )

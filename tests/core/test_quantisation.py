@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -130,11 +131,33 @@ def test_tensors_without_elements_take_nothing(encoding: Any) -> None:
         assert as_stored({"t": empty}, {"t": encoding})["t"].shape == shape
 
 
-@pytest.mark.parametrize("encoding", ROWS)
-@pytest.mark.parametrize("weight", [3e4, -1e30, np.inf, np.nan])
-def test_a_weight_beyond_all_scales_is_an_error(encoding: Any, weight: float) -> None:
-    with pytest.raises(PlanError, match=rf"'t' has a weight beyond \d+.*{encoding}"):
-        pieces(np.array([[1.0, weight]], np.float32), encoding, "t")
+@pytest.mark.parametrize("encoding", ["fp16", "int8", *ROWS])
+@pytest.mark.parametrize("weight", [-3.402e38, np.inf, np.nan])
+def test_a_weight_that_no_scale_holds_is_an_error(encoding: Any, weight: float) -> None:
+    with pytest.raises(PlanError, match=rf"'t' has a weight of .*; {encoding} holds at most \d"):
+        pieces(np.array([[1.0, 2.0], [weight, 3.0]], np.float32), encoding, "t")
+
+
+def test_huge_weights_go_as_far_as_an_error_says_they_do() -> None:
+    with pytest.raises(PlanError, match=r"a weight of 30000; int8_row .* as fp32 or int8"):
+        pieces(np.array([3e4], np.float32), "int8_row", "t")
+    with pytest.raises(PlanError, match=r"a weight of inf; int8_row .* as fp32\."):
+        pieces(np.array([np.inf], np.float32), "int8_row", "t")
+    huge = np.array([[-3.4e38, 1.0]], np.float32)
+    np.testing.assert_allclose(as_stored({"t": huge}, {"t": "int8"})["t"], huge, rtol=2e-5)
+
+
+def test_many_runs_take_no_longer_for_each() -> None:
+    def seconds(n: int) -> float:
+        runs: Any = tuple((row, ("fp16", "fp32")[row % 2]) for row in range(n))
+        stored = pieces(np.ones((n, 1), np.float32), runs, "t")
+        start = time.perf_counter()
+        restored(stored, (n, 1), runs)
+        return time.perf_counter() - start
+
+    # Twenty-five times as many: copying what is left for each run would take hundreds of times.
+    long, short = (min(seconds(n) for _ in range(3)) for n in (50_000, 2_000))
+    assert long < 200 * short
 
 
 SHAPES = {"a": (3, 3), "b": (2, 2), "c": (2,)}
