@@ -47,6 +47,8 @@ CONFIG = "config.json"
 NEEDED = {"model.safetensors", "plan.json", "plan.zlib", "vocab.zlib"}
 #: Of protocols 1 and 2.
 NEEDED_BEFORE = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
+#: Type of the elements that protocols 1 and 2 store for an encoding.
+KINDS_BEFORE = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
 #: What a deflated file may unfold to: so many bytes, and so many times its own and the weights'.
 #: Zeros shrink a thousandfold, but every row has weights.
 UNFOLDED, TIMES = 1 << 23, 20
@@ -103,7 +105,7 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
     The caller makes the folder appear at once with :func:`folder_written_whole`.
 
     Raises:
-        PlanError: a weight is too large for fp16.
+        PlanError: a weight is too large for its encoding.
         ArtifactError: the parts contradict each other; what was written would not read back.
     """
     counted = _counted_files(artifact)
@@ -316,13 +318,15 @@ def _named(stored: Mapping[str, Array], encodings: Mapping[str, Stored]) -> dict
     for name, array in stored.items():
         if name.startswith("scale."):
             continue
-        if encodings.get(name) == "int8":
+        encoding = encodings.get(name, "fp32")
+        if array.dtype != KINDS_BEFORE[encoding]:
+            raise ArtifactError(f"Tensor {name!r} is not stored as the plan says.")
+        state[name] = array.astype(np.float32)
+        if encoding == "int8":
             scale = stored[f"scale.{name}"]
-            if array.dtype != np.int8 or scale.shape != array.shape[1:]:
+            if scale.shape != array.shape[1:]:
                 raise ArtifactError(f"Tensor {name!r} and its scales do not fit together.")
-            state[name] = array.astype(np.float32) * scale
-        else:
-            state[name] = array.astype(np.float32)
+            state[name] *= scale
     return state
 
 

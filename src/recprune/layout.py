@@ -135,9 +135,13 @@ class Plan:
                 out[name] = stored
                 continue
             axis = _axis_of_rows(layout, name)
-            units = axis.units if kept is None else axis.units[kept[axis.name]]
-            firsts = np.searchsorted(units, [first for first, _ in stored]).tolist()
-            runs = zip(firsts, [*firsts[1:], len(units)], stored, strict=True)
+            starts, rows = [start for start, _ in stored], axis.size
+            units = axis.origin if kept is None else axis.units[kept[axis.name]]
+            if units is None:  # all are left; so many may be what a damaged file merely says
+                starts = [min(start, rows) for start in starts]
+            else:
+                starts, rows = np.searchsorted(units, starts).tolist(), len(units)
+            runs = zip(starts, [*starts[1:], rows], stored, strict=True)
             left = tuple((start, each) for start, end, (_, each) in runs if start < end)
             if left:
                 out[name] = left if len(left) > 1 else left[0][1]

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
-from recprune.artifact import Artifact, as_stored, read_artifact, stored_size, write_artifact
+from recprune.artifact import (
+    Artifact,
+    _own_hash,
+    as_stored,
+    read_artifact,
+    stored_size,
+    write_artifact,
+)
 from recprune.errors import ArtifactError, PlanError
-from recprune.layout import shrink
+from recprune.layout import Layout, shrink
 from recprune.quantisation import ENCODINGS
 
 from .samples import artifact, layout, state
@@ -48,8 +55,6 @@ def content(read: Artifact) -> dict[str, Any]:
 
 def rewrite_config(folder: Path, **changes: Any) -> None:
     """Change config.json as a foreign program would: its hash of itself is right again."""
-    from recprune.artifact import _own_hash
-
     config = json.loads((folder / "config.json").read_text("utf-8"))
     hashes = {**config.pop("sha256"), **changes.pop("sha256", {})}
     config |= changes
@@ -149,7 +154,7 @@ def test_a_column_of_zeros_stays_zero_in_int8() -> None:
 
 
 def test_a_weight_beyond_fp16_is_an_error_not_infinity() -> None:
-    with pytest.raises(PlanError, match="'t' has a weight beyond 65504"):
+    with pytest.raises(PlanError, match="'t' has a weight of 70000; fp16 holds at most 65504"):
         as_stored({"t": np.array([7e4], np.float32)}, {"t": "fp16"})
 
 
@@ -290,8 +295,6 @@ def test_a_layout_that_contradicts_the_tensors_is_refused(tmp_path: Path, change
 def test_encodings_that_the_weights_do_not_have_are_refused(
     sound: dict[str, bytes], encoding: Any
 ) -> None:
-    from recprune.artifact import _own_hash
-
     plan = json.loads(sound["plan.json"]) | {"encoding": encoding}
     data = json.dumps(plan).encode()
     config = json.loads(sound["config.json"])
@@ -300,6 +303,23 @@ def test_encodings_that_the_weights_do_not_have_are_refused(
     files = {"plan.json": data, "config.json": json.dumps({**config, "sha256": hashes}).encode()}
     with pytest.raises(ArtifactError):
         read_artifact({**sound, **files}.__getitem__)
+
+
+def test_sizes_that_are_merely_said_allocate_nothing(tmp_path: Path) -> None:
+    write_artifact(tmp_path, artifact(), "0.1.0")
+    files = {name: (tmp_path / name).read_bytes() for name in FILES}
+    config = json.loads(files["config.json"])
+    hashes, said = config.pop("sha256"), config["layout"]
+    said["shapes"]["table.colour"][0] = 10**12
+    next(a for a in said["axes"] if a["name"] == "rows.colour")["size"] = 10**12
+    runs = {"table.colour": [[0, "fp16"], [3, "int8"]]}
+    plan = {"encoding": runs, "layout_hash": Layout.from_json(said).hash}
+    files["plan.json"] = json.dumps(plan).encode()
+    hashes["plan.json"] = hashlib.sha256(files["plan.json"]).hexdigest()
+    hashes["config.json"] = _own_hash(config)
+    files["config.json"] = json.dumps({**config, "sha256": hashes}).encode()
+    with pytest.raises(ArtifactError, match="other weights than"):
+        read_artifact(files.__getitem__)
 
 
 def test_parts_that_contradict_each_other_are_not_written(tmp_path: Path) -> None:
@@ -320,3 +340,27 @@ def test_an_artefact_of_protocol_1_is_still_read() -> None:
     state = as_stored(now.state, now.encodings)
     for name, array in read.state.items():
         np.testing.assert_array_equal(array, state[name])
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"table.colour": "int4_row", "mlp.0.weight": "fp16"},
+        {"table.colour": "int8", "mlp.0.weight": "fp32"},
+        {"table.colour": "int8", "mlp.0.weight": [[0, "fp16"], [1, "int8"]]},
+        {"table.colour": "int8"},
+    ],
+)
+def test_protocol_1_has_its_own_encodings_only(encoding: Any) -> None:
+    folder = Path(__file__).parent / "protocol1"
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    files["plan.json"] = json.dumps(
+        json.loads(files["plan.json"]) | {"encoding": encoding}
+    ).encode()
+    config = json.loads(files["config.json"])
+    hashes = config.pop("sha256")
+    hashes["plan.json"] = hashlib.sha256(files["plan.json"]).hexdigest()
+    hashes["config.json"] = _own_hash(config)
+    files["config.json"] = json.dumps({**config, "sha256": hashes}).encode()
+    with pytest.raises(ArtifactError):
+        read_artifact(files.__getitem__)
