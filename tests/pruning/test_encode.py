@@ -16,7 +16,7 @@ from recprune.artifact import read_artifact, stored_size, stored_weights
 from recprune.data import Dataset
 from recprune.errors import ParameterError, PlanError
 from recprune.layout import Plan
-from recprune.models import DeepFM, Ranker, Training
+from recprune.models import DeepFM, Hidden, Ranker, Training
 from recprune.models.loading import ranker_of
 from recprune.models.step import tensors
 from recprune.pruning import BITS, cut, encode, encoding_plan
@@ -120,10 +120,37 @@ def test_rows_keep_their_bits_when_others_are_cut(model: Ranker, planted: Datase
 
 
 def test_a_table_of_one_column_has_no_scale_a_row(planted: Dataset) -> None:
-    linear = rp.LR(training=Training(epochs=0)).fit(planted.train)
+    rows = planted.train
+    linear = rp.LR(training=Training(epochs=0)).fit(rows)
     for tables in ("int8_row", "int4_row", "mixed"):
-        plan = encoding_plan(linear, tables, None, planted.train)
+        plan = encoding_plan(linear, tables, None, rows)
         assert set(plan.encoding.values()) == {"int8"}
+    for widest in ("fp32", "fp16"):
+        plan = encoding_plan(linear, {widest: 0.5, "int8_row": 0.8, "int4_row": 1.0}, None, rows)
+        runs: Any = plan.encoding["table.shape"]
+        assert [name for _, name in runs] == [widest, "int8"]
+    assert set(encoding_plan(linear, {"fp16": 1.0}, None, rows).encoding.values()) == {"fp16"}
+    assert not encoding_plan(linear, {"fp32": 1.0}, None, rows).encoding
+
+
+def test_the_last_tier_takes_what_is_left(model: Ranker, planted: Dataset) -> None:
+    tables = encoding_plan(model, {"fp16": 0.01}, None, planted.train).encoding
+    assert set(tables.values()) == {"fp16"}
+
+
+def test_batch_norm_stays_as_it_is(planted: Dataset) -> None:
+    hidden = Hidden((6,), batch_norm=True)
+    fitted = DeepFM(4, hidden, training=Training(epochs=0)).fit(planted.train)
+    before = Plan(fitted.layout.hash, {}, {"mlp.0.norm.weight": "fp16"})
+    fitted.plan = before  # as older artefacts have it
+    for _, layers in BITS.values():
+        plan = encode(fitted, None, layers).plan
+        assert not [name for name in plan.encoding if ".norm." in name or name.endswith("bias")]
+        assert layers == "fp32" or plan.encoding["mlp.0.weight"] == layers
+
+
+def test_the_defaults_are_those_that_the_command_calls_int8(model: Ranker) -> None:
+    assert encoding_plan(model).encoding == encoding_plan(model, *BITS["int8"]).encoding
 
 
 def test_fp32_takes_encodings_back(model: Ranker) -> None:
@@ -153,6 +180,7 @@ def test_plans_show_how_tensors_are_stored(model: Ranker, planted: Dataset) -> N
         ({"tables": {"int8_row": 1.5}}, r"share of uses in \(0, 1\] or a count"),
         ({"tables": {"int8_row": True}}, r"share of uses in \(0, 1\] or a count"),
         ({"tables": {}}, "at least one tier"),
+        ({"tables": {"int8_row": 0.8, "fp16": 1.0}}, r"tiers from the widest \(fp32, fp16, int8"),
     ],
 )
 def test_what_is_no_encoding_is_an_error_that_names_those_that_are(

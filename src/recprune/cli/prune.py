@@ -29,8 +29,9 @@ def command(
         str,
         typer.Option(
             "--bits",
-            help="fp32, fp16, int8 (a scale a column), int8_row, int4_row (a scale a row), or mixed "
-            "(int8_row for rows that are used most, int4_row for the others).",
+            help="Of tables: fp32, fp16, int8 (a scale a column), int8_row, int4_row (a scale a row), "
+            "or mixed (int8_row for rows that are used most, int4_row for the others). Layers are "
+            "fp32, fp16 (with fp16 and int8) or int8_row.",
         ),
     ] = "fp32",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -51,7 +52,8 @@ def command(
     ranker, data, bad = trained.opened(model)
     if dry_run:
         made = pruning.plan(ranker, data, wanted, methods, trained.seed or 0)
-        made |= pruning.encoding_plan(ranker, tables, layers, data.train)
+        # Uses are counted when rows are cut, and tables as narrow as they will be.
+        made |= pruning.encoding_plan(ranker.apply(made), tables, layers, data.train)
         result: dict[str, Any] = {
             "plan": made.summary(ranker.layout),
             "tensor_bytes": made.predicted_bytes(ranker.layout),

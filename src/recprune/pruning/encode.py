@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,10 @@ __all__ = ["BITS", "MIXED", "Tiers", "encode", "encoded_size", "encoding_plan"]
 Tiers = Mapping[Encoding, float | int]
 #: The rows that make up four fifths of a field's uses have eight bits, the others four.
 MIXED: Tiers = {"int8_row": 0.8, "int4_row": 1.0}
+#: Of all rows alike, or by their use.
+Tables = Encoding | Literal["mixed"]
 #: What ``recprune prune --bits`` calls the encodings of tables and layers.
-BITS: Mapping[str, tuple[str, Encoding]] = {
+BITS: Mapping[str, tuple[Tables, Encoding]] = {
     "fp32": ("fp32", "fp32"),
     "fp16": ("fp16", "fp16"),
     "int8": ("int8", "fp16"),
@@ -36,7 +38,7 @@ BITS: Mapping[str, tuple[str, Encoding]] = {
 
 def encode(
     model: Ranker,
-    tables: Encoding | Tiers | str | None = "int8",
+    tables: Tables | Tiers | None = "int8",
     layers: Encoding | None = "fp16",
     rows: Split | None = None,
 ) -> Ranker:
@@ -50,12 +52,14 @@ def encode(
             A float is a share of uses: ``{"fp16": 0.5, "int8_row": 0.9, "int4_row": 1.0}`` stores
             the rows that make up half of a field's uses in fp16, those up to nine tenths in
             int8_row, the others in int4_row. An int is a count: ``{"fp16": 1000, "int4_row": 0}``
-            stores rows used a thousand times in fp16. None leaves tables as they are.
-        layers: of the matrices of all layers: an encoding, or None.
+            stores rows used a thousand times in fp16. The last tier takes all rows that are left.
+            None leaves tables as they are.
+        layers: of the weights of layers and pairs: an encoding, or None. Biases and batch norm
+            stay in fp32: they are few, and what they move is every output.
         rows: the rows to count uses in, as the training rows; tiers need them.
 
     Raises:
-        ParameterError: there is no such encoding, or tiers without rows.
+        ParameterError: there is no such encoding, tiers not from the widest, or without rows.
         PlanError: a weight is too large for its encoding.
     """
     plan = encoding_plan(model, tables, layers, rows)
@@ -66,14 +70,14 @@ def encode(
 
 def encoding_plan(
     model: Ranker,
-    tables: Encoding | Tiers | str | None = "int8",
+    tables: Tables | Tiers | None = "int8",
     layers: Encoding | None = "fp16",
     rows: Split | None = None,
 ) -> Plan:
     """Return the ranker's plan with the encodings that :func:`encode` would give it.
 
-    A table of a single column is stored in int8 where a scale a row is asked for: its scales
-    would take as much as its values.
+    A table of a single column, or a tier of its rows, is stored in int8 where a scale a row is
+    asked for: these scales would take as much as the values.
     """
     tiers = _tiers(MIXED if tables == "mixed" else tables)
     if tiers is None:
@@ -85,13 +89,15 @@ def encoding_plan(
     encoding: dict[str, Stored] = dict(model.plan.encoding)
     for name, shape in model.layout.shapes.items():
         kind: Any = layers if name.endswith(".weight") else None
+        if kind and ".norm." in name:
+            kind = "fp32"
         if name.startswith("table."):
             kind = tables
-            if tables not in (None, "fp32", "fp16") and shape[1] == 1:
-                kind = "int8"
-            elif tiers and counted is not None:
+            if tiers and counted is not None:
                 axis = model.layout.axis(f"rows.{name.removeprefix('table.')}")
                 kind = _runs(use_counts(model, counted, axis), tiers, axis.units)
+            if shape[1] == 1:
+                kind = _without_scales_a_row(kind)
         if kind == "fp32":
             encoding.pop(name, None)
         elif kind is not None:
@@ -122,6 +128,9 @@ def _tiers(tables: Any) -> Tiers | None:
             raise ParameterError.of("tables", "encode", constraint, tables)
     if not tables:
         raise ParameterError.of("tables", "encode", "at least one tier", tables)
+    if list(tables) != [name for name in ENCODINGS if name in tables]:
+        widest = f"tiers from the widest ({', '.join(ENCODINGS)})"
+        raise ParameterError.of("tables", "encode", widest, tables)
     return tables
 
 
@@ -149,3 +158,19 @@ def _runs(counts: NDArray[np.float64], tiers: Tiers, units: NDArray[np.int32]) -
     names = list(tiers)
     runs = tuple((int(units[first]), names[tier[first]]) for first in firsts)
     return runs if len(runs) > 1 else runs[0][1]
+
+
+def _without_scales_a_row(kind: Stored | None) -> Stored | None:
+    """Return an encoding with int8 in the place of those that store each row's scale.
+
+    >>> _without_scales_a_row(((0, "fp16"), (3, "int8_row"), (9, "int4_row")))
+    ((0, 'fp16'), (3, 'int8'))
+    """
+    if kind is None or isinstance(kind, str):
+        return "int8" if kind in ("int8_row", "int4_row") else kind
+    runs: list[tuple[int, Encoding]] = []
+    for first, name in kind:
+        encoding: Encoding = "int8" if name in ("int8_row", "int4_row") else name
+        if not runs or runs[-1][1] != encoding:
+            runs.append((first, encoding))
+    return tuple(runs) if len(runs) > 1 else runs[0][1]
