@@ -49,9 +49,6 @@ NEEDED = {"model.safetensors", "plan.json", "plan.zlib", "vocab.zlib"}
 NEEDED_BEFORE = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
 #: Type of the elements that protocols 1 and 2 store for an encoding.
 KINDS_BEFORE = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
-#: What a deflated file may unfold to: so many bytes, and so many times its own and the weights'.
-#: Zeros shrink a thousandfold, but every row has weights.
-UNFOLDED, TIMES = 1 << 23, 20
 #: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
 MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.
@@ -189,17 +186,13 @@ def _lists(
         return parse_tensors(data["vocab.safetensors"]), parse_tensors(data["plan.safetensors"])
     sizes = [(str(axis["name"]), int(axis["size"])) for axis in layout["axes"]]
     sizes += [(str(name), 0) for name in layout["gone"]]
-    name = "vocab.zlib"
+    name, weights = "vocab.zlib", len(data["model.safetensors"])
     try:
-        vocabulary = inflated(data[name], _most(data, name))
+        vocabulary = inflated(data[name], weights)
         name = "plan.zlib"
-        return vocabulary, unpacked_units(inflated(data[name], _most(data, name)), sizes)
+        return vocabulary, unpacked_units(inflated(data[name], weights), sizes)
     except (*UNREADABLE, ArtifactError) as error:
         raise ArtifactError(f"{name} cannot be read: {str(error).removesuffix('.')}.") from error
-
-
-def _most(data: Mapping[str, bytes], name: str) -> int:
-    return UNFOLDED + TIMES * (len(data[name]) + len(data["model.safetensors"]))
 
 
 def _model(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,8 +256,8 @@ def stored_size(artifact: Artifact, zeros: bool = True) -> int:
         stored = encoded(artifact.state, artifact.encodings)
         named = {f"{n}.{i}": p for n, some in stored.items() for i, p in enumerate(some)}
         values, positions = (packed(some.values()) for some in without_zeros(named))
-        files["model.safetensors"] = format_tensors(values)
-        files["positions"] = deflated(positions) if positions else b""
+        files["model.safetensors"] = weights = format_tensors(values)
+        files["positions"] = deflated(positions, len(weights)) if positions else b""
     return sum(len(data) for data in files.values())
 
 
@@ -283,10 +276,12 @@ def _counted_files(artifact: Artifact) -> dict[str, bytes]:
         for name, units in artifact.plan.keep.items()
         if name in axes or not len(units)  # pairs that went altogether
     }
+    weights = stored_weights(artifact)
+    units = packed_units(keep, [*axes, *artifact.layout.gone])
     return {
-        "model.safetensors": stored_weights(artifact),
+        "model.safetensors": weights,
         "vocab.zlib": artifact.encoder.stored,
-        "plan.zlib": deflated(packed_units(keep, [*axes, *artifact.layout.gone])),
+        "plan.zlib": deflated(units, len(weights)),
     }
 
 

@@ -165,7 +165,8 @@ class Encoder:
     @cached_property
     def stored(self) -> bytes:
         """The lookups as an artefact stores them. Kept, since searches count bytes again and again."""
-        return deflated(self._named({n: self.parts[n].stored() for n in self.schema.names}))
+        named = self._named({name: self.parts[name].stored() for name in self.schema.names})
+        return deflated(named, sum(self.sizes))  # a row has a byte of weights at least
 
     @classmethod
     def from_tensors(cls, schema: Schema, tensors: Tensors) -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from recprune.artifact import (
     stored_size,
     write_artifact,
 )
+from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, PlanError
 from recprune.layout import Layout, shrink
+from recprune.lookups import Vocabulary
 from recprune.quantisation import ENCODINGS
 
 from .samples import artifact, layout, state
@@ -303,6 +306,14 @@ def test_encodings_that_the_weights_do_not_have_are_refused(
     files = {"plan.json": data, "config.json": json.dumps({**config, "sha256": hashes}).encode()}
     with pytest.raises(ArtifactError):
         read_artifact({**sound, **files}.__getitem__)
+
+
+def test_long_and_alike_values_are_no_bomb(tmp_path: Path) -> None:
+    made = artifact()
+    values = tuple(f"{'a' * 3_000_000}{n}" for n in range(6))
+    encoder = Encoder(made.encoder.schema, {**made.encoder.parts, "colour": Vocabulary(values)})
+    write_artifact(tmp_path, replace(made, encoder=encoder), "0.1.0")
+    assert read_artifact(tmp_path).encoder.hash() == encoder.hash()
 
 
 def test_sizes_that_are_merely_said_allocate_nothing(tmp_path: Path) -> None:
