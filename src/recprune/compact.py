@@ -187,7 +187,7 @@ def _after(gaps: NDArray[np.unsignedinteger[Any]]) -> IntArray:
 
 
 def condensed(values: Sequence[str | None]) -> dict[str, Array]:
-    """Return texts as arrays that deflate well.
+    """Return texts, all different, as arrays that deflate well.
 
     - ``texts``: UTF-8, each text followed by the byte 255; a missing one is the byte 254.
     - ``numbers``, where more than half are whole numbers: :func:`planes` of each number plus one,
@@ -223,6 +223,9 @@ def expanded(tensors: Mapping[str, Array]) -> list[str | None]:
     if "numbers" not in tensors:
         return texts
     numbers = from_planes(tensors["numbers"])
+    # Millions of equal bytes shrink to nothing, and would unfold to millions of texts.
+    if np.count_nonzero(numbers) >= 256**numbers.itemsize:
+        raise ArtifactError("it holds a number twice")
     if np.count_nonzero(numbers == 0) != len(texts):
         raise ArtifactError("numbers and texts disagree")
     others = iter(texts)

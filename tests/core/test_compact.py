@@ -41,13 +41,21 @@ UNITS = st.sets(st.integers(0, 400)).map(sorted) | st.sets(st.integers(0, 2**31 
 # ---- texts
 
 
-@given(st.lists(VALUES) | st.lists(NUMBERS))
+@given(st.lists(VALUES, unique=True) | st.lists(NUMBERS, unique=True))
 def test_any_texts_read_back(values: list[str | None]) -> None:
     assert expanded(condensed(values)) == values
 
 
-@pytest.mark.parametrize("values", [[], [None], [""], ["\ud800", "a"], ["é" * 100_000], ["0"]])
+@pytest.mark.parametrize(
+    "values", [[], [None], [""], ["\ud800", "a"], ["é" * 100_000], ["0"], ["9" * 19, "9" * 18, "1"]]
+)
 def test_odd_vocabularies_read_back(values: list[str | None]) -> None:
+    assert expanded(condensed(values)) == values
+
+
+def test_a_byte_tells_255_numbers_apart() -> None:
+    values = [str(n) for n in range(255)]
+    assert condensed(values)["numbers"].shape == (1, 255)
     assert expanded(condensed(values)) == values
 
 
@@ -73,6 +81,7 @@ def test_numbers_take_the_bytes_of_numbers() -> None:
         {"numbers": np.array([[1, 2, 3, 4, 5]], np.uint8)},
         {"numbers": np.array([[1, 2, 3, 0, 0]], np.uint16)},
         {"numbers": np.zeros((3, 2), np.uint8)},
+        {"numbers": np.append(np.ones((1, 256), np.uint8), [[0, 0]], axis=1)},
         {"numbers": np.zeros((0, 2), np.uint8)},
     ],
 )

@@ -81,6 +81,26 @@ def test_no_value_is_off_by_more_than_half_a_step(encoding: Any, table: np.ndarr
         assert (off[:, :1] <= 0.5001 * step / 16).all()
 
 
+@pytest.mark.parametrize("encoding", ROWS)
+def test_many_rows_are_stored_as_each_alone(encoding: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("recprune.quantisation.BLOCK", 4)
+    table = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    (stored,) = pieces(table, encoding, "t")
+    alone = [pieces(table[i : i + 1], encoding, "t")[0] for i in range(11)]
+    np.testing.assert_array_equal(stored, np.concatenate(alone))
+    each = [restored([row], (1, 3), encoding) for row in alone]
+    np.testing.assert_array_equal(restored([stored], (11, 3), encoding), np.concatenate(each))
+
+
+def test_bytes_that_we_never_write_read_as_the_page_says() -> None:
+    zero = restored([np.array([[0, 5, 128]], np.uint8)], (1, 2), "int8_row")
+    np.testing.assert_array_equal(zero, [[0, 0]])
+    eight = restored([np.array([[192, 128, 255]], np.uint8)], (1, 2), "int8_row")
+    np.testing.assert_array_equal(eight, [[-128, -1]])
+    four = restored([np.array([[200, 128, 0x8F]], np.uint8)], (1, 3), "int4_row")
+    np.testing.assert_array_equal(four, [[-16, -2, -16]])
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(table=TABLES)
 def test_what_was_read_gives_the_same_bytes_as_many_as_predicted(

@@ -35,7 +35,7 @@ def command(model: Model, as_json: Json = False) -> int:
             for name, units in artifact.plan.keep.items()
             if not name.startswith("rows.")
         },
-        "encoding": dict(artifact.plan.encoding),
+        "encoding": artifact.encodings,
         "layout_hash": artifact.layout.hash,
     }
     emit(result, as_json)
