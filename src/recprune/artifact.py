@@ -48,7 +48,11 @@ NEEDED = {"model.safetensors", "plan.json", "plan.zlib", "vocab.zlib"}
 #: Of protocols 1 and 2.
 NEEDED_BEFORE = {"model.safetensors", "plan.json", "plan.safetensors", "vocab.safetensors"}
 #: Type of the elements that protocols 1 and 2 store for an encoding.
-KINDS_BEFORE = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
+KINDS_BEFORE: Mapping[Stored, type[np.generic]] = {
+    "fp32": np.float32,
+    "fp16": np.float16,
+    "int8": np.int8,
+}
 #: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
 MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.

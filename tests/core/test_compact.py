@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -134,6 +135,12 @@ def test_a_plan_of_other_units_is_refused(changes: dict[str, np.ndarray]) -> Non
         unpacked_units({**packed_units(keep, "abc"), **changes}, sizes)
 
 
+def test_an_axis_of_less_than_no_units_is_refused() -> None:
+    stored = packed_units({"a": np.arange(4, dtype=np.int32), "b": np.empty(0, np.int32)}, "ab")
+    with pytest.raises(ArtifactError):
+        unpacked_units(stored, [("a", 5), ("b", -1)])
+
+
 # ---- deflated
 
 
@@ -166,6 +173,18 @@ def test_what_unfolds_beyond_its_bound_is_refused_unseen(beside: int) -> None:
     assert len(inflated(bomb(most), beside)["a"]) == most
     with pytest.raises(ArtifactError, match=r"it unfolds to more than [89],\d{3},\d{3} bytes"):
         inflated(bomb(most + 100), beside)
+
+
+def test_what_is_beyond_the_bound_is_never_unfolded() -> None:
+    stream = zlib.compressobj()
+    data = b"".join(stream.compress(bytes(10**6)) for _ in range(200)) + stream.flush()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactError, match="it unfolds to more than"):
+            inflated(data, 0)
+        assert tracemalloc.get_traced_memory()[1] < 50e6  # of 200 MB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("length", [UNFOLDED - 200, UNFOLDED + 2_000_000])
