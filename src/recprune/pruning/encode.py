@@ -106,7 +106,7 @@ def encoding_plan(
 
 
 def encoded_size(
-    model: Ranker, tables: Encoding | str = "int8", layers: Encoding = "fp16", *, zeros: bool = True
+    model: Ranker, tables: Tables = "int8", layers: Encoding = "fp16", *, zeros: bool = True
 ) -> int:
     """Return the stored bytes of the ranker once it is encoded; ``zeros`` as ``stored_size``'s."""
     return stored_size(encode(model, tables, layers).artifact(), zeros)
