@@ -302,7 +302,7 @@ def test_encodings_that_the_weights_do_not_have_are_refused(
 ) -> None:
     plan = json.loads(sound["plan.json"]) | {"encoding": encoding}
     files = rehashed({**sound, "plan.json": json.dumps(plan).encode()})
-    with pytest.raises(ArtifactError, match="^(?!.*hash)"):
+    with pytest.raises(ArtifactError, match=r"^(?!.*hash)"):
         read_artifact(files.__getitem__)
 
 
@@ -384,5 +384,5 @@ def test_protocol_1_has_its_own_encodings_only(encoding: Any) -> None:
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     plan = json.loads(files["plan.json"]) | {"encoding": encoding}
     files = rehashed({**files, "plan.json": json.dumps(plan).encode()})
-    with pytest.raises(ArtifactError, match="stored as the plan says|cannot be read: KeyError"):
+    with pytest.raises(ArtifactError, match=r"stored as the plan says|cannot be read: KeyError"):
         read_artifact(files.__getitem__)

@@ -331,3 +331,10 @@ def test_any_two_cuts_compose_and_never_grow(data: st.DataObject) -> None:
     one = shrink(state(of), of, first)
     assert same(shrink(*one, second)[0], both)
     assert (first | second).predicted_bytes(of) <= first.predicted_bytes(of)
+
+
+def test_runs_need_an_axis_that_has_all_the_rows() -> None:
+    axes = {"half": Axis("half", "neuron", 2, (Use("joined", 0),))}
+    made = Layout(axes, {"joined": (5, 3)})
+    with pytest.raises(PlanError, match="its rows are no units of one axis"):
+        Plan(made.hash, {}, {"joined": ((0, "fp16"), (1, "int8_row"))}).predicted_bytes(made)
