@@ -192,6 +192,18 @@ def test_a_table_without_users_and_items_ranks_its_rows(tmp_path: Path) -> None:
     assert "catalogue.safetensors" not in read_artifact(tmp_path / "rows").catalogue
 
 
+def test_a_table_of_numbers_alone_has_no_rows_to_cut(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    numbers = {name: draws.normal(0, 1, 900) for name in ("a", "b")}
+    label = (draws.random(900) < 1 / (1 + np.exp(-2 * numbers["a"]))).astype(int)
+    frame = pl.DataFrame({**numbers, "y": label})
+    data = Dataset.from_frame(frame, label="y").split(by="random", seed=0)
+    config = QUICK.model_copy(update={"epochs": 1, "dim": 2, "hidden": (8,)})
+    report = run(data, tmp_path / "numbers", config)
+    assert len(report["rounds"]) > 2  # parameters were cut, too
+    assert {t["technique"] for t in report["techniques"]} >= {"L1", "L2", "Dropout", "ReLU"}
+
+
 def test_a_failed_run_leaves_what_it_trained_and_goes_on_from_it(
     made,
     tmp_path: Path,

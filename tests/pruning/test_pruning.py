@@ -14,8 +14,8 @@ from recprune.errors import ParameterError, PlanError
 from recprune.layout import Plan
 from recprune.lookups import UNKNOWN
 from recprune.metrics import auc
-from recprune.models import FM, LR, DeepFM, Ranker, Training
-from recprune.pruning import cut, encode, plan, prune, repair, rotate
+from recprune.models import FM, LR, DeepFM, FwFM, Ranker, Training
+from recprune.pruning import cut, encode, gradual, plan, prune, repair, rotate
 from recprune.pruning.rounds import stage
 from tests.planted import small_data
 
@@ -193,6 +193,7 @@ def test_plans_compose_over_cuts(model: Ranker, data: Dataset) -> None:
         ({"field": 0.5}, ParameterError, "Did you mean 'fields'"),
         ({"rows": 0.0}, ParameterError, r"float in \(0, 1\]"),
         ({"rows": 1.5}, ParameterError, "Got 1.5"),
+        ({"weights": 0.5}, ParameterError, "weights.sparsify"),
         ({"neurons": (4,)}, ParameterError, "one a layer"),
         ({"neurons": True}, ParameterError, "Got True"),
         ({"fields": ["color"]}, PlanError, "Did you mean 'colour'"),
@@ -215,7 +216,7 @@ def test_an_axis_that_the_model_lacks_is_an_error(data: Dataset) -> None:
 def test_rows_that_nothing_can_be_cut_of_are_an_error(data: Dataset) -> None:
     numbers = DeepFM(4, (8,), Training(epochs=1)).fit(data.train.take(slice(0, 500)))
     numbers = cut(numbers, data.train, {"fields": ("size", "noise")})
-    with pytest.raises(PlanError, match="no rows that can be cut: its fields are numeric"):
+    with pytest.raises(PlanError, match="no rows that can be cut: those of numeric"):
         plan(numbers, data.train, {"rows": 0.5})
 
 
@@ -224,6 +225,29 @@ def test_the_last_rows_may_go_with_their_field_in_an_earlier_round(data: Dataset
     keep = {"fields": ("size", "noise"), "rows": 0.5}
     small = prune(model, data, keep, rounds=2, epochs=0)
     assert small.encoder.schema.names == ("size", "noise")
+
+
+@pytest.mark.parametrize("how", [prune, gradual])
+def test_so_may_the_last_pair(how, data: Dataset) -> None:
+    model = FwFM(4, training=Training(epochs=1)).fit(data.train, data.tune)
+    small = how(model, data, {"fields": ("size",), "pairs": 0.5}, rounds=2)
+    assert small.encoder.schema.names == ("size",)
+    assert "pairs" not in small.layout.axes
+    with pytest.raises(PlanError, match="no axis of unit 'pair'"):
+        prune(small, data, {"pairs": 0.5}, rounds=2)
+
+
+def test_a_layer_of_one_neuron_is_counted_among_the_layers(data: Dataset) -> None:
+    model = DeepFM(4, (8, 2), Training(epochs=1)).fit(data.train, data.tune)
+    small = prune(model, data, {"neurons": (4, 1)}, rounds=2, epochs=0)  # 1 already in the first
+    assert small.neurons == (4, 1)
+    assert cut(small, data.train, {"neurons": (2, 1)}).neurons == (2, 1)
+
+
+@pytest.mark.parametrize("rounds", [0, -1, True, 1.0])
+def test_rounds_of_no_cut_are_refused(rounds, model: Ranker, data: Dataset) -> None:
+    with pytest.raises(ParameterError, match="'rounds' parameter of prune must be an int ≥ 1"):
+        prune(model, data, {"rows": 0.5}, rounds=rounds)
 
 
 def test_a_cut_model_trained_anew_starts_as_one_of_its_size(data: Dataset) -> None:

@@ -265,6 +265,8 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
         name, equals, value = each.partition("=")
         if not equals or not value:
             raise ParameterError.of(option, "recprune", "unit=value", each)
+        if name.strip() in out:
+            raise InputError(f"{option} names {name.strip()!r} twice. Leave one out.")
         out[name.strip()] = value.strip()
     return out
 

@@ -9,7 +9,7 @@ import typer
 
 from recprune.cli._options import Json, Model, Output, emit, keep_bad_rows, pairs
 from recprune.cli._records import Trained
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 
 
 def command(
@@ -24,7 +24,9 @@ def command(
     method: Annotated[
         list[str] | None, typer.Option("--method", help="unit=method, as rows=l2.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="Cuts on the way, at least 1.")] = 1,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="Cuts on the way, at least 1.")
+    ] = 1,
     bits: Annotated[
         str,
         typer.Option(
@@ -48,7 +50,10 @@ def command(
         raise ParameterError.of("--bits", "prune", f"one of {', '.join(pruning.BITS)}", bits)
     tables, layers = pruning.BITS[bits]
     wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
-    methods = dict(pairs(method or [], "--method"))
+    methods = pairs(method or [], "--method")
+    for unit in methods:
+        if unit not in wanted:
+            raise InputError(f"--method {unit}=… needs --keep {unit}=…, which is not given.")
     ranker, data, bad = trained.opened(model)
     if dry_run:
         made = pruning.plan(ranker, data, wanted, methods, trained.seed or 0)

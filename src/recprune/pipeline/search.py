@@ -18,6 +18,7 @@ from recprune.metrics import auc
 from recprune.models import Ranker
 from recprune.pipeline.config import RunConfig
 from recprune.pruning import FineTuning, Wanted, cut, encode, fine_tune, rotate
+from recprune.pruning.planning import cuttable
 
 __all__ = ["Candidate", "Search", "fit_reference", "search"]
 
@@ -132,7 +133,9 @@ def _path(
         yield f"{len(fields)} fields", 1.0, model
     model = rotate(model, data.train)
     for share, dims in zip(SHARES, DIMS, strict=True):
-        keep: dict[str, Wanted] = {"rows": _rows(reference, share)}
+        keep: dict[str, Wanted] = {}
+        if cuttable(model, "rows"):
+            keep["rows"] = _rows(reference, share)
         if reference.neurons:
             keep["neurons"] = tuple(max(4, round(n * share)) for n in reference.neurons)
         if reference.dim:

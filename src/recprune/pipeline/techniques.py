@@ -13,7 +13,7 @@ from recprune.importance import FieldRanking
 from recprune.models import Penalty, Ranker
 from recprune.pipeline.recipes import largest_share
 from recprune.pruning import FineTuning, encode, encoded_size, fine_tune, repair
-from recprune.pruning.planning import plan_from_scores, score_units
+from recprune.pruning.planning import cuttable, plan_from_scores, score_units
 
 __all__ = ["Technique", "techniques"]
 
@@ -115,7 +115,7 @@ def _by_fields(
 def _by_units(
     model: Ranker, method: str, data: Dataset, budget: int, seed: int
 ) -> tuple[Ranker, str]:
-    kinds = [k for k in ("rows", "neurons") if k == "rows" or model.neurons]
+    kinds = list(_keep(model, 1.0))
     scores = score_units(model, data.train, kinds, dict.fromkeys(kinds, method), seed)
 
     def fits(share: float) -> bool:
@@ -129,7 +129,7 @@ def _by_units(
 
 
 def _keep(model: Ranker, share: float) -> dict[str, object]:
-    keep: dict[str, object] = {"rows": max(share, 1e-6)}
+    keep: dict[str, object] = {"rows": max(share, 1e-6)} if cuttable(model, "rows") else {}
     if model.neurons:
         root = max(share, 1e-6) ** 0.5
         keep["neurons"] = tuple(max(min(MIN_NEURONS, h), round(h * root)) for h in model.neurons)

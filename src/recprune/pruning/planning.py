@@ -24,6 +24,7 @@ __all__ = [
     "plan",
     "plan_from_scores",
     "score_units",
+    "to_cut",
     "unit_count",
 ]
 
@@ -47,7 +48,7 @@ DEFAULT_METHODS = {
     "rows": "norm_count",
     "dims": "svd",
     "neurons": "omp",
-    "pairs": "l2",
+    "pairs": "shark",
 }
 #: Methods for dims whose scores count across fields, so that each field keeps dims of its own.
 PER_FIELD = frozenset({"mixed_dims", "sseds"})
@@ -80,7 +81,7 @@ def plan(
 
     Raises:
         ParameterError: an unknown kind of unit, or a share or count out of range.
-        PlanError: the model has no such axis.
+        PlanError: the model has no such axis, or none that can lose units.
     """
     scored = [k for k, wanted in keep.items() if not (_whole(wanted) or _names_fields(k, wanted))]
     scores = score_units(model, data, scored, methods, seed)
@@ -129,18 +130,13 @@ def plan_from_scores(
     kept: dict[str, NDArray[np.int32]] = {}
     for kind in sorted(keep, key=lambda kind: kind != "fields"):  # what fields take along is out
         wanted = keep[kind]
-        axes = cuttable(model, kind)
+        axes = to_cut(model, kind)
         if _whole(wanted):
             continue
         if _names_fields(kind, wanted):
             kept["fields"] = _named(axes[0], tuple(str(w) for w in wanted))  # type: ignore[union-attr]
             continue
         each = _each(axes, wanted, kind)
-        if not axes:
-            raise PlanError(
-                f"The model has no {kind} that can be cut: its fields are numeric or dense, whose "
-                f"{kind} are never cut one by one. Leave {kind!r} out of keep."
-            )
         here = [scores[a.name] for a in axes]
         out = [_gone(model, a, kept.get("fields")) for a in axes]
         if kind in ("rows", "pairs") or (kind == "dims" and dims_per_field):
@@ -174,18 +170,37 @@ def _gone(model: Ranker, axis: Axis, fields: NDArray[np.int32] | None) -> NDArra
 
 
 def _unit(kind: str) -> Unit:
+    if kind == "weights":
+        raise ParameterError(
+            "There is no unit 'weights' to keep: a single weight at zero takes no bytes away. "
+            "recprune.pruning.weights.sparsify sets them to zero, for studies of size."
+        )
     if kind not in UNITS:
         raise ParameterError(f"There is no unit {kind!r} to keep.{nearest(kind, UNITS)}")
     return UNITS[kind]
 
 
 def cuttable(model: Ranker, kind: str) -> list[Axis]:
-    """Return the axes of a kind of unit that can lose units on their own."""
-    return [
-        a
-        for a in model.layout.of_unit(_unit(kind))
-        if a.min_keep < a.size or a.unit in ("field", "dim")
-    ]
+    """Return the axes of a kind of unit that can lose units on their own.
+
+    Rows of numbers and vectors cannot; nor can those of a field that has lost all of its own.
+    """
+    return [a for a in model.layout.of_unit(_unit(kind)) if a.min_keep < a.size or a.unit != "row"]
+
+
+def to_cut(model: Ranker, kind: str) -> list[Axis]:
+    """Return the axes that :func:`cuttable` returns.
+
+    Raises:
+        PlanError: there is none.
+    """
+    axes = cuttable(model, kind)
+    if not axes:
+        raise PlanError(
+            f"The model has no {kind} that can be cut: those of numeric and dense fields are never "
+            f"cut one by one, and others have none left. Leave {kind!r} out of keep."
+        )
+    return axes
 
 
 def _whole(wanted: Wanted) -> bool:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data import Dataset, Split
+from recprune.errors import ParameterError
 from recprune.importance import Evidence
 from recprune.models import Ranker, Training
-from recprune.pruning.planning import Keep, Wanted, cuttable, plan, unit_count
+from recprune.pruning.planning import UNITS, Keep, Wanted, plan, to_cut, unit_count
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
 
-__all__ = ["FineTuning", "cut", "fine_tune", "prune", "retrain", "stage"]
+__all__ = ["FineTuning", "cut", "fine_tune", "prune", "retrain", "stage", "stages"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +111,45 @@ def prune(
 
     Returns:
         A smaller ranker; ``.plan`` says what it kept of the model it came from.
+
+    Raises:
+        ParameterError: an option out of range.
+        PlanError: the model has none of a kind of unit.
     """
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ParameterError.of("rounds", "prune", "an int ≥ 1", rounds)
     teacher = model.logits(model.aligned(data.train).rows) if distil and epochs else None
     tuning = FineTuning(
         data.train, data.tune, teacher, replace(model.training, epochs=epochs, patience=1)
     )
     small = rotate(model, data.train) if "dims" in keep else model
     for number in range(1, rounds + 1):
-        step = {
-            kind: stage(model, kind, wanted, number / rounds)
-            for kind, wanted in keep.items()
-            if number == 1 or cuttable(small, kind)  # the last such may have gone with its field
-        }
+        step = stages(model, small, keep, number / rounds)
         small = cut(small, data.train, step, methods, scored_on=data.tune, seed=seed)
         if epochs:
             small = fine_tune(small, tuning)
     return small
+
+
+def stages(
+    model: Ranker, small: Ranker, keep: Keep, progress: float, *, cubic: bool = False
+) -> Keep:
+    """Return what stays after a share of the way from a model to what is wanted at the end.
+
+    Args:
+        model: with all units.
+        small: what the rounds before have left of it; a kind of unit of which fields took all along
+            is left out.
+        keep: at the end.
+        progress: the share of the way, in (0, 1].
+        cubic: see :func:`stage`.
+    """
+    before, left = (
+        {axis.unit for axis in m.layout.axes.values() if axis.min_keep < axis.size}
+        for m in (model, small)
+    )
+    counts = {kind: stage(model, kind, w, progress, cubic=cubic) for kind, w in keep.items()}
+    return {kind: count for kind, count in counts.items() if UNITS[kind] not in before - left}
 
 
 def stage(
@@ -138,7 +162,7 @@ def stage(
     """
     if not isinstance(wanted, float | int) and not all(isinstance(w, int) for w in wanted):
         return wanted  # type: ignore[return-value]
-    axes = cuttable(model, kind)
+    axes = to_cut(model, kind)
     sizes = [a.size for a in axes] if kind == "neurons" else [axes[0].size]
     if kind == "rows":
         sizes = [sum(a.size - a.pinned for a in axes)]

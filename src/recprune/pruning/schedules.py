@@ -10,7 +10,7 @@ from recprune.errors import ParameterError
 from recprune.layout import Plan
 from recprune.models import Ranker
 from recprune.pruning.planning import Keep
-from recprune.pruning.rounds import cut, stage
+from recprune.pruning.rounds import cut, stages
 
 __all__ = ["gradual", "rewind"]
 
@@ -73,7 +73,7 @@ def gradual(
     first = model.like(training=replace(model.training, epochs=warm_up)).fit(data.train)
     small, one = first, replace(model.training, epochs=1)
     for number in range(1, rounds + 1):
-        step = {k: stage(first, k, w, number / rounds, cubic=True) for k, w in keep.items()}
+        step = stages(first, small, keep, number / rounds, cubic=True)
         small = cut(small, data.train, step, methods, scored_on=data.tune, seed=seed)
         if number < rounds:
             small.train_on(data.train, training=one)
