@@ -22,6 +22,8 @@ IntArray = NDArray[np.int32]
 
 #: Half-lives after which counts are scaled down: by a power of two, so that nothing is rounded.
 RESCALED = 256
+#: Half-lives after which nothing is left of any count.
+FORGOTTEN = 1 << 12
 
 
 class SlotMap:
@@ -89,10 +91,10 @@ class SlotMap:
         if not 0 <= time < math.inf:
             raise ParameterError.of("time", "SlotMap.advance", "a finite number ≥ 0", time)
         self._now += time
-        halvings = int(self._now // self.half_life)
+        halvings = self._now // self.half_life
         if halvings >= RESCALED:
-            self._counts = np.ldexp(self._counts, -halvings)
-            self._now -= halvings * self.half_life
+            self._counts = np.ldexp(self._counts, -int(min(halvings, FORGOTTEN)))
+            self._now %= self.half_life
 
     def grow(self, codes: int) -> None:
         """Let there be as many codes; those that are new were never used.

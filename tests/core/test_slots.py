@@ -105,6 +105,25 @@ def test_an_evicted_code_comes_back() -> None:
     assert held == [[0], [2], [0]]
 
 
+def test_of_codes_used_alike_who_has_a_slot_keeps_it_then_the_lower_gets_one() -> None:
+    few = SlotMap(5, 2)
+    few.count([3])
+    few.renew()
+    few.count([0, 1, 2, 4])
+    few.renew()
+    assert few.held.tolist() == [0, 3]
+
+
+def test_times_of_any_size_pass() -> None:
+    few = SlotMap(2, 1, half_life=1e-300)
+    few.count([0])
+    few.advance(1e300)
+    few.count([1, 1])
+    assert few.renew().tolist() == [0]
+    assert few.held.tolist() == [1]
+    np.testing.assert_allclose(few.uses, [0, 2])
+
+
 def test_no_codes_no_slots() -> None:
     for codes, slots in ((0, 0), (0, 3), (3, 0)):
         few = SlotMap(codes, slots)

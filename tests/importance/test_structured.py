@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from recprune.data import Dataset
 from recprune.errors import ParameterError
 from recprune.importance import METHODS, importance
-from recprune.importance.structured import _Groups
+from recprune.importance.structured import _Groups, _Path
 from recprune.lookups import UNKNOWN
 from recprune.models import (
     DLRM,
@@ -26,6 +28,7 @@ from recprune.models import (
     Training,
 )
 from recprune.models.state import state_of
+from recprune.models.step import Step
 from recprune.pruning import cut, plan
 from tests.planted import small_data
 
@@ -104,6 +107,21 @@ def test_a_step_is_the_block_soft_threshold(name: str) -> None:
         for tensor, array in state_of(twin.net).items():
             np.testing.assert_allclose(array, expected[tensor], atol=1e-6, err_msg=axis.name)
         assert axis.size < 3 or (np.array(norms) == 0).any()
+
+
+@pytest.mark.parametrize("unit", ["row", "dim", "neuron"])
+def test_what_nothing_holds_is_gone_at_the_end_and_hardly_shorter_half_way(unit: str) -> None:
+    model = fitted("DeepFM").with_state(fitted("DeepFM").state)
+    groups = [_Groups(model, next(a for a in model.layout.axes.values() if a.unit == unit))]
+    path = _Path(groups, steps := 100, anneal=30.0)
+    step = cast("Step", SimpleNamespace(learning_rate=path.rate))
+    longest = []
+    for _ in range(steps):
+        path.take(step)
+        longest.append(float(groups[0].norms().max()))
+    assert longest[steps // 2 - 1] > 0.8 * path.most[0]  # of a steady penalty, half would be left
+    assert longest[int(0.9 * steps)] > 0
+    assert longest[-1] < 1e-3 * path.most[0]
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -17,6 +17,7 @@ from recprune.models.averaging import RowMean
 from recprune.models.frequency import FrequencyPrior
 from recprune.models.step import Step, Updates
 from recprune.models.table import PlainTable
+from recprune.slots import SlotMap
 from tests.planted import small_data
 
 #: Rows of colour, shape, size, noise.
@@ -189,3 +190,14 @@ def test_a_checkpoint_is_refused(data: Dataset, tmp_path) -> None:
             checkpoint=tmp_path / "c",
             admission=admission,
         )
+
+
+def test_maps_are_renewed_soon_at_first_and_then_at_intervals(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, admission = begun(data)
+    step, renewed = step_of(model, admission, data), []
+    admission.interval = 6
+    monkeypatch.setattr(SlotMap, "renew", lambda self: renewed.append(admission.steps) or [])
+    take(step, admission, data, 0, 19)
+    assert sorted(set(renewed)) == [1, 2, 4, 6, 12, 18]

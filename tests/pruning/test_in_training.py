@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,25 @@ def test_it_is_an_ordinary_smaller_ranker(steady: Dataset, tmp_path) -> None:
     both = small.plan | smaller.plan
     np.testing.assert_array_equal(both.keep["rows.item"], smaller.plan.keep["rows.item"])
     small.train_on(steady.train, valid=steady.tune)
+
+
+def test_rows_and_weights_are_those_of_the_best_epoch(
+    drifting: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("recprune.pruning.in_training")  # its function has the same name
+
+    def trained(epochs: int, *scores: float) -> Ranker:
+        told = iter(scores)
+        monkeypatch.setattr(module, "held_out_score", lambda *_: next(told))
+        model = MODEL.like(training=replace(TRAINING, epochs=epochs, patience=9))
+        return in_training(model, drifting, 20, half_life=0.01)  # rows come and go all the time
+
+    early, late = trained(1, 0.5, 0.9), trained(3, 0.5, 0.9, 0.6, 0.7)
+    last = trained(3, 0.5, 0.6, 0.7, 0.9)
+    for name, array in early.state.items():
+        np.testing.assert_array_equal(late.state[name], array)
+    kept = [m.plan.keep["rows.item"].tolist() for m in (early, late, last)]
+    assert kept[0] == kept[1] != kept[2]
 
 
 def test_the_same_seed_gives_the_same_bytes(drifting: Dataset) -> None:
