@@ -28,6 +28,7 @@ from recprune.pruning import (
     fine_tune,
     rotate,
 )
+from recprune.pruning.planning import cuttable
 
 __all__ = ["Course", "CutModel", "Descent"]
 
@@ -190,13 +191,14 @@ class Descent:
 
     def _step(self, label: str, model: Ranker, bits: str, before: Logits | None = None) -> CutModel:
         tune, size = self.data.tune, encoded_size(model, *BITS[bits])
-        step = CutModel(label, model, bits, size, 0.0)
+        weight, step = tune.extras.weight, CutModel(label, model, bits, size, 0.0)
         logits = self._logits(step)
-        step = replace(step, score=auc(tune.label, logits))
+        step = replace(step, score=auc(tune.label, logits, weight))
         if before is None:
             return step
-        gain, error = clustered_delong(tune.label, before, logits, tune.users)
-        return replace(step, drop=-gain, error=error)
+        gain, error = clustered_delong(tune.label, before, logits, tune.users, weight)
+        # Of a class that lies in a single cluster nothing is known of the spread.
+        return replace(step, drop=-gain, error=error if math.isfinite(error) else 0.0)
 
     def _logits(self, step: CutModel) -> Logits:
         """Return what the model, as stored, says of the tune rows."""
@@ -206,7 +208,9 @@ class Descent:
     def _moves(self, here: CutModel) -> dict[str, Move]:
         """Return the cuts that are possible, by name; each has a cost, known or guessed."""
         model, names = here.model, here.model.encoder.schema.names
-        moves: dict[str, Move] = {"rows": {"rows": ROWS}}
+        moves: dict[str, Move] = {}
+        if cuttable(model, "rows"):
+            moves["rows"] = {"rows": ROWS}
         dim = max((len(d) for d in model.net.shape.dims), default=0)
         if dim > 1:
             moves["dims"] = {"dims": max(1, int(dim * DIMS))}

@@ -95,7 +95,7 @@ def run(
                 found.ranking,
                 data,
                 found.tuning,
-                found.candidates[found.chosen].bytes,
+                small,
                 config.seed,
             )
             if config.techniques
@@ -104,7 +104,7 @@ def run(
         # From here on the test rows are open: nothing below changes a model.
         scored = {
             "full": _shipped(folder / "full", found.reference, data),
-            "pruned": _shipped(folder, small, data),
+            "pruned": _shipped(folder, small.model, data),
         }
         if data.users is not None:
             data.users.save(folder / "users.rp")
@@ -187,7 +187,7 @@ def _model_facts(
 
 
 def _search_facts(found: Search, data: Dataset) -> dict[str, Any]:
-    kept, ranking = found.small.encoder.schema.names, found.ranking
+    kept, ranking = found.small.model.encoder.schema.names, found.ranking
     sensitive = data.sensitive
     return {
         "fields": {
@@ -210,7 +210,8 @@ def _search_facts(found: Search, data: Dataset) -> dict[str, Any]:
             for field, score, std in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
         ],
         "rounds": [
-            c.to_json(number, number == found.chosen) for number, c in enumerate(found.candidates)
+            c.to_json(number, number == found.chosen, found.candidates[0].bytes)
+            for number, c in enumerate(found.candidates)
         ],
     }
 

@@ -12,7 +12,8 @@ from recprune.data import Dataset
 from recprune.importance import FieldRanking
 from recprune.models import Penalty, Ranker
 from recprune.pipeline.recipes import largest_share
-from recprune.pruning import FineTuning, encode, encoded_size, fine_tune, repair
+from recprune.pipeline.search import Candidate
+from recprune.pruning import BITS, FineTuning, encode, encoded_size, fine_tune, repair
 from recprune.pruning.planning import cuttable, plan_from_scores, score_units
 
 __all__ = ["Technique", "techniques"]
@@ -46,10 +47,10 @@ def techniques(
     ranking: FieldRanking,
     data: Dataset,
     tuning: FineTuning,
-    budget: int,
+    rival: Candidate,
     seed: int = 0,
 ) -> list[Technique]:
-    """Cut the reference to ``budget`` bytes by each technique alone.
+    """Cut the reference to the bytes of ``rival`` by each technique alone.
 
     All start from the same model, get the same fine-tuning and the same encoding, so that only
     the choice of what to cut differs:
@@ -63,21 +64,21 @@ def techniques(
     Rows and neurons shrink together: a share s of the rows, the root of s of the neurons.
     """
     ways: dict[str, Callable[[], tuple[Ranker, str]]] = {
-        "importance ranking": lambda: _by_fields(reference, ranking, data, budget),
+        "importance ranking": lambda: _by_fields(reference, ranking, data, rival),
         "L1": lambda: _by_units(
-            _prepared(reference, tuning, Penalty(l1=L1_STRENGTH)), "l1", data, budget, seed
+            _prepared(reference, tuning, Penalty(l1=L1_STRENGTH)), "l1", data, rival, seed
         ),
         "L2": lambda: _by_units(
-            _prepared(reference, tuning, Penalty(group=GROUP_STRENGTH)), "l2", data, budget, seed
+            _prepared(reference, tuning, Penalty(group=GROUP_STRENGTH)), "l2", data, rival, seed
         ),
-        "Dropout": lambda: _by_units(reference, "dropout", data, budget, seed),
-        "ReLU": lambda: _by_units(reference, "activity", data, budget, seed),
+        "Dropout": lambda: _by_units(reference, "dropout", data, rival, seed),
+        "ReLU": lambda: _by_units(reference, "activity", data, rival, seed),
     }
     out = []
     for name, way in progress(ways.items(), "techniques", len(ways)):
         start = time.perf_counter()
         model, cuts = way()
-        model = encode(fine_tune(model, tuning))
+        model = encode(fine_tune(model, tuning), *BITS[rival.bits])
         size = stored_size(model.artifact())
         seconds = time.perf_counter() - start
         out.append(Technique(name, model, size, cuts, seconds))
@@ -94,32 +95,30 @@ def _prepared(reference: Ranker, tuning: FineTuning, penalty: Penalty) -> Ranker
 
 
 def _by_fields(
-    reference: Ranker, ranking: FieldRanking, data: Dataset, budget: int
+    reference: Ranker, ranking: FieldRanking, data: Dataset, rival: Candidate
 ) -> tuple[Ranker, str]:
+    def size(*fields: str) -> int:
+        cut = _cut(reference, {"fields": fields}, {}, data, mended=False)
+        return encoded_size(cut, *BITS[rival.bits])
+
     kept: tuple[str, ...] = ()
     for field in ranking.fields:
-        if (
-            encoded_size(_cut(reference, {"fields": (*kept, field)}, {}, data, mended=False))
-            <= budget
-        ):
+        if size(*kept, field) <= rival.bytes:
             kept = (*kept, field)
     if not kept:  # no field fits: the smallest there is
-        sizes = {
-            field: encoded_size(_cut(reference, {"fields": (field,)}, {}, data, mended=False))
-            for field in ranking.fields
-        }
-        kept = (min(sizes, key=sizes.__getitem__),)
+        kept = (min(ranking.fields, key=size),)
     return _cut(reference, {"fields": kept}, {}, data), f"fields {len(kept)}/{len(ranking.fields)}"
 
 
 def _by_units(
-    model: Ranker, method: str, data: Dataset, budget: int, seed: int
+    model: Ranker, method: str, data: Dataset, rival: Candidate, seed: int
 ) -> tuple[Ranker, str]:
     kinds = list(_keep(model, 1.0))
     scores = score_units(model, data.train, kinds, dict.fromkeys(kinds, method), seed)
 
     def fits(share: float) -> bool:
-        return encoded_size(_cut(model, _keep(model, share), scores, data, mended=False)) <= budget
+        cut = _cut(model, _keep(model, share), scores, data, mended=False)
+        return encoded_size(cut, *BITS[rival.bits]) <= rival.bytes
 
     best = largest_share(fits)
     keep = _keep(model, best)
