@@ -98,7 +98,7 @@ def _train(folder: Path, rows: int) -> None:
     ranker = config.ranker().fit(data.train, data.tune)
     found = search(ranker, data, config)
     linear = LR(replace(config.training(), learning_rate=1e-2, epochs=4)).fit(data.train, data.tune)
-    full, pruned, test = found.reference, found.small, data.test
+    full, pruned, test = found.reference, found.small.model, data.test
     score = _logits(full, test)
     judged = verdict(test.label, score, _logits(pruned, test), tolerance=TOLERANCE)
     auc_full = auc(test.label, score)
@@ -128,9 +128,12 @@ def _train(folder: Path, rows: int) -> None:
         "dims": sorted({a.size for a in pruned.layout.of_unit("dim")}),
         "bytes": {
             "full": found.candidates[0].bytes,
-            "pruned": found.candidates[found.chosen].bytes,
+            "pruned": found.small.bytes,
         },
-        "path": [c.to_json(i, i == found.chosen) for i, c in enumerate(found.candidates)],
+        "path": [
+            c.to_json(i, i == found.chosen, found.candidates[0].bytes)
+            for i, c in enumerate(found.candidates)
+        ],
         "verdict": judged.to_json(),
         "seconds": round(time.perf_counter() - start, 1),
     }
