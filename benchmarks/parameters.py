@@ -45,9 +45,9 @@ from recprune.metrics import auc
 WORKERS = 2
 SEEDS, FULL_SEEDS = 3, 5
 LEAST_MARGIN, MOST_MARGIN, STEP = 0.002, 0.005, 0.0005
+#: Ticks of the chart.
+TIMES = (2, 4, 8, 16, 32, 64, 128)
 TRIVIAL = ("narrower dense", "minimum count", "random fields", "global magnitude", "int8 alone")
-#: Budget at which the gate rows are asked what they can decide.
-ASKED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,17 +141,25 @@ def _levels(
 
 
 def _decidable(data: Dataset, runs: Sequence[Record]) -> float:
-    """Return the drop that so many test rows can rule out, by what gate rows tell of the default."""
+    """Return the drop that so many test rows and seeds can rule out, as gate rows tell.
+
+    It is asked of the smallest of the default's models that gate rows find as good as the full one:
+    pairs of models that hardly differ would promise more than can be kept.
+    """
     gate, test = data.gate, data.test
-    found = [run["ways"][DEFAULT][min(ASKED, len(run["ways"][DEFAULT]) - 1)] for run in runs]
-    folder = [Path(record["logits"]).parent for record in found]
-    small = _stack(at / record["gate_logits"] for at, record in zip(folder, found, strict=True))
-    full = _stack(
-        at / run["reference"]["gate_logits"] for at, run in zip(folder, runs, strict=True)
-    )
-    decision = verdict(gate.label, full, small, users=gate.users, items=gate.items)
-    width = (decision.ci[1] - decision.ci[0]) / 2
-    return width * math.sqrt(len(gate) / len(test))
+    wholes = [run["reference"] for run in runs]
+    known = [{record["budget"]: record for record in run["ways"][DEFAULT]} for run in runs]
+    widths = []
+    for budget in sorted(set.intersection(*map(set, known))):
+        smalls = [each[budget] for each in known]
+        full, small = (
+            _stack(Path(r["logits"]).parent / r["gate_logits"] for r in records)
+            for records in (wholes, smalls)
+        )
+        decision = verdict(gate.label, full, small, users=gate.users, items=gate.items)
+        if not widths or decision.difference > -LEAST_MARGIN:
+            widths.append((decision.ci[1] - decision.ci[0]) / 2)
+    return widths[-1] * math.sqrt(len(gate) / len(test))
 
 
 def _stack(files: Any) -> NDArray[np.float32]:
@@ -209,8 +217,10 @@ def chart(judged: Mapping[str, Judged], full: Mapping[str, float]) -> None:
             axis.plot(times, drops, dash, marker=".", label=way, **style)
         axis.axhline(-found.margin, color="grey", lw=1, ls=":")
         axis.set(title=name, xscale="log", xlabel="times smaller", ylabel="test AUC, pruned − full")
-        axis.set_ylim(-0.012, 0.004)
-    axes.flat[0].legend(fontsize=7, ncols=2)
+        axis.set(ylim=(-0.012, 0.004), xlim=(2, 128), xticks=TIMES, xticklabels=TIMES)
+        axis.minorticks_off()
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
     RESULTS.mkdir(parents=True, exist_ok=True)
     figure.savefig(RESULTS / "parameters.png", dpi=120)
     plt.close(figure)

@@ -41,8 +41,9 @@ ROWS, DIMS, NEURONS = 0.6, 0.7, 0.5
 LEAST_NEURONS = 2
 #: A step has to save this share of the bytes, or it is not worth a measurement.
 WORTH = 0.003
-#: Standard errors on top of a drop: what is measured best is also what was luckiest.
-DOUBT = 1.0
+#: Standard errors on top of a drop, up to its one-sided 95 % bound: what is measured best is also
+#: what was luckiest, and a cut that moves many rows' order moves it on other rows, too.
+DOUBT = 1.645
 #: Permutation overstates what a field is worth where another tells the same after fine-tuning.
 GUESS = 0.1
 
@@ -118,7 +119,7 @@ class Descent:
     """Steps from the reference down to the last stop, each the cheapest that is known.
 
     A step cuts some rows, dims or neurons, or a field, or takes fewer bits. Its price is the drop of
-    the tune rows' AUC after a short fine-tuning, with its error on top, by the logarithm of the bytes'
+    the tune rows' AUC after a short fine-tuning, at the upper end of its one-sided 95 % interval, by the logarithm of the bytes'
     ratio, of which no more counts than the next stop asks for. Costs are estimated before they are
     measured: those of fields by permutation, the others by their last measurement. The move that
     looks cheapest is measured, and taken if no other looks cheaper still: the lazy greedy of Minoux
