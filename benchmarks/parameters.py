@@ -149,7 +149,7 @@ def _decidable(data: Dataset, runs: Sequence[Record]) -> float:
     gate, test = data.gate, data.test
     wholes = [run["reference"] for run in runs]
     known = [{record["budget"]: record for record in run["ways"][DEFAULT]} for run in runs]
-    widths = []
+    widths: list[float] = []
     for budget in sorted(set.intersection(*map(set, known))):
         smalls = [each[budget] for each in known]
         full, small = (
