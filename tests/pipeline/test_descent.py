@@ -14,7 +14,7 @@ from recprune.errors import ParameterError
 from recprune.metrics import auc
 from recprune.models import LR, DeepFM, Ranker, Training
 from recprune.pipeline import Effort
-from recprune.pipeline.descent import Course, CutModel, Descent, _Cost
+from recprune.pipeline.descent import Course, CutModel, Descent, _Cost, _multiplications
 from recprune.pruning import BITS, encode
 from tests.planted import STRONG, planted_frame
 
@@ -101,6 +101,11 @@ def test_it_ends_where_nothing_is_left_to_cut(data: Dataset) -> None:
     assert not any(step.label in ("dims", "neurons") for step in steps)
 
 
+def test_where_speed_counts_layers_go_sooner(full: DeepFM, data: Dataset) -> None:
+    small, fast = (descended(full, data, (1 / 6,), speed=speed)[-1].model for speed in (0.0, 3.0))
+    assert sum(fast.neurons) < sum(small.neurons)
+
+
 def test_no_more_counts_than_what_is_needed() -> None:
     large, small = _Cost(0.02, math.log(4)), _Cost(0.004, math.log(1.25))
     assert large.price(math.log(8)) < small.price(math.log(8))
@@ -113,3 +118,10 @@ def test_stops_fall(wrong: dict) -> None:
         Course(**wrong)
     with pytest.raises(ParameterError, match="no bits 'int4'"):
         Course([9], bits=("int8", "int4"))
+
+
+def test_multiplications_of_a_row(full: DeepFM) -> None:
+    fields, dims = len(full.encoder.schema.names), 8
+    layers = fields * dims * 32 + 32 * 16 + 16
+    extra = 32 + 16 + 1  # biases
+    assert _multiplications(full) == fields * (1 + dims) + layers + extra

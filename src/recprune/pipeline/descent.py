@@ -77,14 +77,21 @@ class CutModel:
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a move is known, or guessed, to cost and to save."""
+    """What a move is known, or guessed, to cost and to save.
+
+    Args:
+        drop: of AUC.
+        saved: logarithm of the bytes' ratio.
+        faster: that of the multiplications', as far as they count.
+    """
 
     drop: float
     saved: float
+    faster: float = 0.0
 
     def price(self, needed: float) -> float:
-        """Return the drop by the logarithm of the bytes' ratio, of which more than needed is void."""
-        return self.drop / min(self.saved, needed)
+        """Return the drop by what it buys; of the bytes, more than needed is void."""
+        return self.drop / (min(self.saved, needed) + self.faster)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Course:
         stops: bytes that some step shall just keep, falling; it ends at the last.
         bits: how models are stored, ever fewer; the first is given from the start.
         protect: fields that stay.
+        speed: how much the logarithm of multiplications counts beside that of bytes; 0 = not.
         seed: of all draws.
 
     Raises:
@@ -104,6 +112,7 @@ class Course:
     stops: Sequence[int]
     bits: Sequence[str] = ("int8", "int4_row")
     protect: Sequence[str] = ()
+    speed: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -119,11 +128,12 @@ class Descent:
     """Steps from the reference down to the last stop, each the cheapest that is known.
 
     A step cuts some rows, dims or neurons, or a field, or takes fewer bits. Its price is the drop of
-    the tune rows' AUC after a short fine-tuning, at the upper end of its one-sided 95 % interval, by the logarithm of the bytes'
-    ratio, of which no more counts than the next stop asks for. Costs are estimated before they are
-    measured: those of fields by permutation, the others by their last measurement. The move that
-    looks cheapest is measured, and taken if no other looks cheaper still: the lazy greedy of Minoux
-    1978, since a cut costs more the smaller the model has become.
+    the tune rows' AUC after a short fine-tuning, at the upper end of its one-sided 95 % interval, by
+    the logarithm of the bytes' ratio, of which no more counts than the next stop asks for, and, if
+    speed counts, that of the multiplications. Costs are estimated before they are measured: those of
+    fields by permutation, the others by their last measurement. The move that looks cheapest is
+    measured, and taken if no other looks cheaper still: the lazy greedy of Minoux 1978, since a cut
+    costs more the smaller the model has become.
 
     Args:
         reference: the full model.
@@ -164,7 +174,10 @@ class Descent:
                 continue
             measured += 1
             cost = max(made.drop, 0.0) + DOUBT * made.error
-            self._costs[label] = _Cost(cost, math.log(here.bytes / made.bytes))
+            faster = math.log(_multiplications(here.model) / _multiplications(made.model))
+            self._costs[label] = _Cost(
+                cost, math.log(here.bytes / made.bytes), self.course.speed * faster
+            )
             price = self._costs[label].price(needed)
             logger.debug("%s: %+.4f ± %.4f, price %.4f", label, made.drop, made.error, price)
             if price < price_of_best:
@@ -237,7 +250,17 @@ class Descent:
         for name, score, spread in zip(ranking.fields, ranking.scores, ranking.std, strict=True):
             share = math.prod(shape[f"table.{name}"]) / total
             drop = GUESS * (max(float(score), 0.0) + float(spread))
-            self._costs[_without(name)] = _Cost(drop, -math.log(max(1 - share, WORTH)))
+            saved = -math.log(max(1 - share, WORTH))
+            faster = self.course.speed / len(ranking.fields)
+            self._costs[_without(name)] = _Cost(drop, saved, faster)
+
+
+def _multiplications(model: Ranker) -> int:
+    """Return how many a row takes, about: every weight of a layer, and every column of a table, once."""
+    shapes = model.layout.shapes.items()
+    return sum(
+        shape[1] if name.startswith("table.") else math.prod(shape) for name, shape in shapes
+    )
 
 
 def _without(name: str) -> str:

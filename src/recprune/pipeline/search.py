@@ -150,7 +150,8 @@ def _smaller(
     short = _short(tuning)
     cuts: list[str] = []
     due = stops[0]
-    for small in Descent(start, data, short, Course(stops, protect=protect, seed=config.seed)):
+    course = Course(stops, protect=protect, speed=1.0, seed=config.seed)
+    for small in Descent(start, data, short, course):
         cuts.append(small.label)
         if small.bytes > due:
             continue
