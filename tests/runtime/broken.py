@@ -106,6 +106,7 @@ def _tensors(data: bytes, draws: np.random.Generator) -> bytes:
         name = str(draws.choice(names))
         about = header[name]
         first, last, _ = slice(*about["data_offsets"]).indices(len(body))
+        last = max(first, last)  # a former change may have turned them round
         for n in names:  # changed before, it may be no header any more
             (
                 len(header[n]["dtype"]),
