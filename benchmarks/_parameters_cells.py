@@ -32,7 +32,8 @@ __all__ = ["BUDGETS", "DEFAULT", "Part", "levels", "results", "tuned"]
 
 #: Bytes by the full model's.
 BUDGETS = tuple(1 / n for n in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))
-#: The combination that `recprune` takes by itself.
+#: The descent that `recprune run` takes, by bytes alone: there, speed counts too, and fine-tuning is
+#: shorter.
 DEFAULT = "combined"
 #: What every contestant gets after its cut, and the full model too.
 EFFORT = Effort(epochs=10, pace=0.3, anew=True)
@@ -195,10 +196,10 @@ def _combined(cells: Cells, bench: _Bench, way: str, full: int, gate: float) -> 
     for number, stop in enumerate(stops):
         key = f"{way} {number}"
         if key not in cells.known:
-            short = Effort(epochs=1).tuning(bench.full, bench.data)
-            path = path or iter(
-                Descent(bench.reference, bench.data, short, Course(stops, seed=bench.seed))
-            )
+            if path is None:
+                short = Effort(epochs=1).tuning(bench.full, bench.data)
+                course = Course(stops, seed=bench.seed)
+                path = iter(Descent(bench.reference, bench.data, short, course))
             while step is None or step.bytes > stop:
                 step = next(path, None)
                 if step is None:
