@@ -13,7 +13,7 @@ from typing import Any
 
 from recprune.errors import InputError
 
-__all__ = ["file_written_whole", "folder_written_whole"]
+__all__ = ["file_written_whole", "folder_written_whole", "state_folder"]
 
 MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json")
 
@@ -70,6 +70,15 @@ def file_written_whole(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.replace(target)
+
+
+def state_folder(name: str) -> Path:
+    """Return where this user's machine keeps things of one kind: a folder that need not exist.
+
+    It lies in ``$XDG_STATE_HOME/recprune`` (default ``~/.local/state/recprune``).
+    """
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "recprune" / name
 
 
 def _beside(path: Path) -> tuple[Path, Path]:

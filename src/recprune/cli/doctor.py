@@ -8,9 +8,11 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from recprune._support import kernel_cache
+import typer
+
+from recprune._support import kernel_cache, require
 from recprune.cli._options import Json, emit
 
 #: Distribution → the extra that installs it; "" = always installed.
@@ -31,7 +33,13 @@ PARTS = {
 LEAST_FREE = 1 << 30
 
 
-def command(as_json: Json = False) -> int:
+def command(
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="Measure how fast models answer here, and write it to this JSON file."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Check Python, the installed parts, cores, memory and disk; exit 1 if something is missing."""
     from recprune import __version__
 
@@ -71,12 +79,29 @@ def command(as_json: Json = False) -> int:
         "disk_free_gb": round(free / 1e9, 1),
         "versions": versions,
         "kernel_cache": kernels,
+        **_host_profile(profile),
         "problems": problems,
     }
     emit(result, as_json)
     for problem in problems:
         print(f"recprune: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _host_profile(path: Path | None) -> dict[str, Any]:
+    """Return where a profile of this machine lies, None = nowhere; ``path`` = measured now."""
+    if path is not None:
+        require("torch", "train")
+    try:
+        from recprune.pipeline.host_profile import HostProfile
+    except ImportError:  # a server has no training stack
+        return {"host_profile": None}
+    if path is not None:
+        measured = HostProfile.measure()
+        measured.save(path)
+        return {"host_profile": str(path), "profile_errors": dict(measured.errors)}
+    place = HostProfile.place()
+    return {"host_profile": str(place) if place.is_file() else None}
 
 
 def _memory_gb() -> float | None:

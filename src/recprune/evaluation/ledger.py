@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.errors import RecpruneWarning
+from recprune.folders import state_folder
 
 __all__ = ["TestUses"]
 
@@ -35,8 +35,7 @@ class TestUses:
     __test__ = False  # pytest collects classes by name
 
     def __init__(self, path: Path | None = None) -> None:
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        self.path = path or home / "recprune" / "test_uses"
+        self.path = path or state_folder("test_uses")
 
     def count(self, label: NDArray[np.floating], model: bytes) -> int:
         """Record a use and return the number of models these rows have judged.

@@ -5,6 +5,7 @@ from recprune.pipeline.config import RunConfig
 from recprune.pipeline.effort import Effort
 from recprune.pipeline.equal_bytes import Baseline, Baselines, baselines
 from recprune.pipeline.evaluating import evaluate
+from recprune.pipeline.host_profile import HostProfile
 from recprune.pipeline.job import run
 from recprune.pipeline.minimisation import Minimisation
 from recprune.pipeline.minimising import minimise
@@ -19,6 +20,7 @@ __all__ = [
     "Comparison",
     "Contender",
     "Effort",
+    "HostProfile",
     "Minimisation",
     "RunConfig",
     "Tuned",
