@@ -18,7 +18,9 @@ from safetensors.numpy import load_file
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
-FAST = ("--set", "epochs=2", "--set", "hidden=[8,4]", "--set", "dim=4", "--set", "techniques=false")
+SMALL = ("--set", "epochs=2", "--set", "hidden=[8,4]", "--set", "dim=4")
+ALONE = ("techniques=false", "baselines=false", "noise_seeds=0", "bring_back=false")
+FAST = (*SMALL, *(word for setting in ALONE for word in ("--set", setting)))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
         return json.loads(done.stdout)
 
     columns = ("--label", "bought", "--user", "user_id", "--item", "item_id")
-    trained = ok("train", csv, *columns, "-o", full, *FAST[:6])
+    trained = ok("train", csv, *columns, "-o", full, *SMALL)
     assert trained["auc_tune"] > 0.5
     ranked = ok("rank", full, csv)
     assert {r["field"] for r in ranked["fields"]} == set(trained["fields"])

@@ -19,7 +19,17 @@ from recprune.pipeline import RunConfig, run
 from recprune.users import Users
 from tests.planted import planted_frame
 
-QUICK = RunConfig(epochs=3, tuning_epochs=1, dim=8, hidden=(16, 8), ranking_users=20)
+# What the report shows beside the search has tests of its own.
+QUICK = RunConfig(
+    epochs=3,
+    tuning_epochs=1,
+    dim=8,
+    hidden=(16, 8),
+    ranking_users=20,
+    baselines=False,
+    noise_seeds=0,
+    bring_back=False,
+)
 BYTES_OF_ARTEFACT = (
     "config.json",
     "model.safetensors",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recprune.report.front import front_section
+from recprune.report.front import bring_back_section, front_section
 from recprune.report.trials import budget_lines, points, seed_noise
 from tests.report.searched import searched
 
@@ -113,6 +113,26 @@ def test_the_section_says_what_the_search_was(make_report) -> None:
     assert [len(t.rows) for t in section.tables] == [48, 7]
     del report["seed_noise"]["quick"], report["baselines"]["quick"]
     assert "quick" not in " ".join(front_section(report, {}).points)
+
+
+def test_a_budget_that_no_baseline_meets_is_told(make_report) -> None:
+    report = searched(make_report())
+    report["baselines"] = {"budget": 50, "models": [], "quick": True, "note": "At least 9 <b>."}
+    points = front_section(report, {}).points
+    assert "There are no baselines: At least 9 <b>." in points
+    assert not any("baselines are in their quick form" in point for point in points)
+
+
+def test_the_way_back_says_what_was_not_tried(make_report) -> None:
+    report = searched(make_report())
+    assert "quick form" in bring_back_section(report, {}).lead
+    assert "not tried" not in bring_back_section(report, {}).lead
+    back = report["cost_to_bring_back"]
+    del back[2:4]
+    assert "the least important 2 were not tried" in bring_back_section(report, {}).lead
+    # Where no field was brought back at all, nothing is said of fields.
+    report["cost_to_bring_back"] = [r for r in back if r["unit"] != "field"]
+    assert "not tried" not in bring_back_section(report, {}).lead
 
 
 @pytest.mark.parametrize("std", [None, -0.1, float("nan")])

@@ -114,6 +114,12 @@ class RunConfig(BaseModel):
     found to tell the same, or none."""
     techniques: bool = True
     """Whether to compare single techniques at equal bytes."""
+    baselines: bool = True
+    """Whether to train the trivial ways of being small at equal bytes, in their quick form."""
+    noise_seeds: Annotated[int, Field(ge=0)] = 3
+    """Seeds that the full model is trained with to tell how far a seed moves AUC; 0 or 1 = none."""
+    bring_back: bool = True
+    """Whether to measure what each thing that was cut would cost and gain if it came back."""
     ranking_users: Positive = 200
     """Most test users whose full catalogue is ranked."""
 

@@ -120,9 +120,13 @@ class Baselines:
 
     def plot(self) -> Figure:
         """Draw AUC against bytes; a pruned model is a star."""
-        models = [each.to_json() for each in (*self.given, *self.found)]
         with styled():
-            return plots.baselines({"baselines": {"budget": self.budget, "models": models}})
+            return plots.baselines({"baselines": self.to_json()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the budget and all models, the given ones first, as plain data."""
+        models = [each.to_json() for each in (*self.given, *self.found)]
+        return {"budget": self.budget, "models": models}
 
     def __str__(self) -> str:
         lines = [

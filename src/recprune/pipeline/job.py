@@ -19,9 +19,11 @@ from recprune.data import Dataset, Split
 from recprune.data.checks import check_dataset
 from recprune.data.quality import refuse_grave
 from recprune.evaluation import Verdict, row_facts
+from recprune.executor import Executor
 from recprune.metrics import calibration_curve
 from recprune.models import Ranker
 from recprune.pipeline.attributes import attribute_groups
+from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import bare_verdict, final_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
@@ -60,6 +62,7 @@ def run(
     *,
     name: str = "",
     command: str = "",
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Do the whole job on a split data set and write the run folder, whole or not at all.
 
@@ -74,6 +77,7 @@ def run(
         config: settings; the default is ``RunConfig()``.
         name: of the data set, for the report.
         command: that repeats the run, for the report.
+        executor: where what the report shows beside the search is trained; None = one after another.
 
     Returns:
         The report: what ``report.json`` holds.
@@ -101,6 +105,7 @@ def run(
             if config.techniques
             else []
         )
+        beside = beside_the_search(full, found, data, config, executor)
         # From here on the test rows are open: nothing below changes a model.
         scored = {
             "full": _shipped(folder / "full", found.reference, data),
@@ -127,6 +132,7 @@ def run(
             "verdict": decision.to_json(),
             **_model_facts(scored, data, lists),
             **_search_facts(found, data),
+            **beside,
             "techniques": _technique_facts(rivals, found, scored, decision, data, config),
             "yardsticks": references,
             **_score_facts(scored),

@@ -35,6 +35,15 @@ class FineTuning:
     teacher: NDArray[np.float32] | None
     training: Training
 
+    def short(self, most: int = 100_000) -> FineTuning:
+        """Return an epoch over at most so many rows, spread over all: enough to compare cuts."""
+        training, n = replace(self.training, epochs=1), len(self.rows)
+        if n <= most:
+            return replace(self, training=training)
+        some = np.linspace(0, n - 1, most).astype(np.int64)
+        teacher = None if self.teacher is None else self.teacher[some]
+        return replace(self, rows=self.rows.take(some), teacher=teacher, training=training)
+
 
 def cut(
     model: Ranker,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recprune.report.blocks import Column, Section, Table
-from recprune.report.facts import at, number, records
+from recprune.report.facts import at, fields_of, number, records
 from recprune.report.plots_cuts import brought_back
 from recprune.report.style import Picture
 from recprune.report.trials import cost_line, seed_noise, units_text
@@ -34,7 +34,11 @@ def front_section(report: Report, pictures: Mapping[str, Picture]) -> Section:
     rows = records(report, "baselines", "models")
     points = [cost_line(report), _noise(report)]
     if rows and at(report, "baselines", "quick"):
-        points.append("The baselines are in their quick form: fewer draws, trained for less long.")
+        points.append(
+            "The baselines are in their quick form: one draw of random fields, fine-tuned once."
+        )
+    if note := at(report, "baselines", "note"):
+        points.append(f"There are no baselines: {clean(note)}")
     lead = (
         "Each mark is a model that was tried. Further left is smaller, further up is better; below "
         "the dashed line it would break the promise. A hollow circle was tried on tune rows only; a "
@@ -68,11 +72,22 @@ def bring_back_section(report: Report, pictures: Mapping[str, Picture]) -> Secti
     ]
     lead = (
         "Each thing that was cut, brought back alone: what it would gain, and the bytes that it would "
-        "cost. A gain within what another seed moves is none."
+        "cost. Both sides of each comparison are the full model cut at once and fine-tuned for one short "
+        "epoch, the quick form. A gain within what another seed moves is none."
     )
+    if left := _not_tried(report):
+        lead += (
+            f" Of the fields that were cut, the least important {count_text(left)} were not tried."
+        )
     drawn = [pictures["bring-back"]] if "bring-back" in pictures else []
     table = Table("What bringing back costs", columns, rows, folded=True)
     return Section("bring-back", "What it would cost to bring back", lead, drawn, [table])
+
+
+def _not_tried(report: Report) -> int:
+    """Return how many fields were cut and not brought back."""
+    tried = {str(r.get("name")) for r in brought_back(report) if r.get("unit") == "field"}
+    return len(set(fields_of(report).dropped) - tried) if tried else 0
 
 
 def _noise(report: Report) -> str:
