@@ -25,6 +25,14 @@ def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_timings() -> Iterator[None]:
+    """A latency is measured for a moment: no test asserts a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recprune.evaluation.latency.SECONDS", 0.01)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets that lies beside the repository."""

@@ -15,7 +15,7 @@ from recprune.artifact import read_artifact
 from recprune.data import Dataset
 from recprune.data.checks import check_dataset
 from recprune.errors import DataError, InputError, RecpruneWarning
-from recprune.pipeline import RunConfig, run
+from recprune.pipeline import RunConfig, job, run
 from recprune.users import Users
 from tests.planted import planted_frame
 
@@ -30,6 +30,7 @@ QUICK = RunConfig(
     noise_seeds=0,
     bring_back=False,
 )
+PLAIN = QUICK.model_copy(update={"techniques": False})
 BYTES_OF_ARTEFACT = (
     "config.json",
     "model.safetensors",
@@ -74,6 +75,12 @@ def shop(n_users: int = 200, n_items: int = 60, seed: int = 0) -> pl.DataFrame:
             "bought": (draws.random(len(user)) < chance).astype(int),
         }
     ).unique(subset=["user_id", "item_id"], maintain_order=True)
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the page and its pictures, which take longest, where none is looked at."""
+    monkeypatch.setattr(job, "write_report", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +174,9 @@ def test_ranking_metrics_equal_a_plain_version(made) -> None:
     assert np.mean(recalls) == pytest.approx(report["pruned"]["metrics"]["recall@10"])
 
 
-def test_two_runs_give_the_same_artefact(made, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_artefact(made, tmp_path: Path, no_page: None) -> None:
     out, _, data = made
-    run(data, tmp_path / "again", QUICK, name="shop")
+    run(data, tmp_path / "again", PLAIN, name="shop")  # techniques leave the artefact as it is
     for name in (*BYTES_OF_ARTEFACT, "catalogue.safetensors"):
         for part in ("", "full/"):
             first, second = (folder / f"{part}{name}" for folder in (out, tmp_path / "again"))
@@ -193,16 +200,16 @@ def test_results_are_reported_by_user_attribute(made) -> None:
     assert any(g["top"] for g in age["groups"])
 
 
-def test_a_table_without_users_and_items_ranks_its_rows(tmp_path: Path) -> None:
+def test_a_table_without_users_and_items_ranks_its_rows(tmp_path: Path, no_page: None) -> None:
     data = Dataset.from_frame(planted_frame(4000, noise=2), label="y").split(by="random")
-    report = run(data, tmp_path / "rows", QUICK)
+    report = run(data, tmp_path / "rows", PLAIN)
     assert set(report["full"]["metrics"]) >= METRICS
     assert report["dataset"]["items"] is None
     assert not (tmp_path / "rows" / "users.rp").exists()
     assert "catalogue.safetensors" not in read_artifact(tmp_path / "rows").catalogue
 
 
-def test_a_table_of_numbers_alone_has_no_rows_to_cut(tmp_path: Path) -> None:
+def test_a_table_of_numbers_alone_has_no_rows_to_cut(tmp_path: Path, no_page: None) -> None:
     draws = np.random.default_rng(0)
     numbers = {name: draws.normal(0, 1, 900) for name in ("a", "b")}
     label = (draws.random(900) < 1 / (1 + np.exp(-2 * numbers["a"]))).astype(int)
@@ -221,19 +228,18 @@ def test_a_failed_run_leaves_what_it_trained_and_goes_on_from_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     out, _, data = made
-    from recprune.pipeline import job
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
-    plain = QUICK.model_copy(update={"techniques": False})
     with monkeypatch.context() as patched:
         patched.setattr(job, "write_report", broken)
         with pytest.raises(KeyboardInterrupt):
-            run(data, tmp_path / "broken", plain)
+            run(data, tmp_path / "broken", PLAIN)
     assert [p.name for p in tmp_path.iterdir()] == [".broken.checkpoint"]
     assert "the same command goes on from it" in caplog.text
-    run(data, tmp_path / "broken", plain)
+    monkeypatch.setattr(job, "write_report", lambda *_: None)
+    run(data, tmp_path / "broken", PLAIN)
     assert "This training is done already" in caplog.text
     assert [p.name for p in tmp_path.iterdir()] == ["broken"]
     for name in ("model.safetensors", "full/model.safetensors"):
@@ -259,11 +265,13 @@ def test_a_foreign_folder_is_left_alone(made, tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
-def test_a_second_model_on_the_same_test_rows_is_counted(made, tmp_path: Path) -> None:
+def test_a_second_model_on_the_same_test_rows_is_counted(
+    made, tmp_path: Path, no_page: None
+) -> None:
     _, _, data = made
-    plain = QUICK.model_copy(update={"techniques": False})
-    first = run(data, tmp_path / "a", plain)
-    again = run(data, tmp_path / "b", plain)
+    small = PLAIN.model_copy(update={"epochs": 1, "dim": 2, "hidden": (4,), "keep_fields": 2})
+    first = run(data, tmp_path / "a", small)
+    again = run(data, tmp_path / "b", small)
     with pytest.warns(RecpruneWarning, match="judged 2 models"):
-        other = run(data, tmp_path / "c", plain.model_copy(update={"seed": 1}))
+        other = run(data, tmp_path / "c", small.model_copy(update={"seed": 1}))
     assert [r["verdict"]["test_uses"] for r in (first, again, other)] == [1, 1, 2]
