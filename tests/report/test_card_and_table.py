@@ -11,6 +11,7 @@ from rich.console import Console
 
 from recprune.report import model_card, summary
 from recprune.report.facts import summary_rows
+from tests.report.searched import searched
 
 
 def printed(report, width: int = 100) -> str:
@@ -63,8 +64,12 @@ def test_the_card_says_what_a_user_needs(make_report):
         "Figures",
         "Fields that a request must hold",
         "Fields dropped",
+        "Budget",
+        "What was cut",
+        "What was not tested",
         "Limits",
         "How to load",
+        "How to reproduce",
     ):
         assert f"\n## {heading}\n" in card
     assert "**PASS: AUC −0.0004" in card
@@ -72,6 +77,51 @@ def test_the_card_says_what_a_user_needs(make_report):
     assert "`income`, `kids_count`, `home_ownership`, `marital_status`." in card
     assert 'rp.load("runs/demo")' in card
     assert "Too few rows to decide in these groups: age=19-24." in card
+
+
+def section(card: str, heading: str) -> str:
+    return card.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_card_of_a_search_has_its_budget_and_what_is_left(make_report):
+    report = searched(make_report())
+    card = model_card(report)
+    assert "- Size: 351 kB of at most 421 kB: met" in section(card, "Budget")
+    chosen = next(t for t in report["search"]["trials"] if t["chosen"])
+    assert f"{chosen['units']['rows']:,} rows" in section(card, "What was cut")
+    assert "moves by about 0.0009" in section(card, "What was not tested")
+    assert "Trivial models" not in card
+
+
+def test_the_card_of_rounds_says_what_was_asked_and_what_went(make_report):
+    card = model_card(make_report())
+    assert "To lose less than 0.0020 AUC was all that was asked for" in section(card, "Budget")
+    cut = section(card, "What was cut")
+    assert "- Fields: 7 of 19." in cut
+    assert "- By rounds: fields; rows; dims; neurons." in cut
+    assert "- Bytes: 4.21 MB before, 351 kB now." in cut
+    assert "Trivial models of the same bytes." in section(card, "What was not tested")
+    assert "- Label: `purchased`" in section(card, "Data")
+    assert "2 findings, 1 of them warnings or errors" in section(card, "Data")
+    again = section(card, "How to reproduce")
+    assert "- Seed: 0\n" in again
+    assert "- Command: `recprune demo -o runs/demo`" in again
+
+
+def test_what_was_not_measured_is_not_tested(make_report):
+    whole = section(model_card(make_report()), "What was not tested")
+    assert "no group with another" in whole
+    assert "Latency on other machines" in whole
+    assert "no catalogue" not in whole
+    for bare in ({}, make_report(pruned={}, full={}, verdict={"outcome": "PASS"})):
+        said = section(model_card(bare), "What was not tested")
+        assert "only all rows together were compared" in said
+        assert "- Latency.\n" in said
+        assert "no catalogue was ranked" in said
+        assert "Training with another seed" in said
+    assert "- None is known." in section(model_card({}), "Budget")
+    assert "- It was not recorded." in section(model_card({}), "What was cut")
+    assert section(model_card({}), "How to reproduce").startswith("\n- The same command")
 
 
 @pytest.mark.parametrize("name", ["x", 'qu"ote', "tick`s ```", "back\\slash", "new\nline"])
@@ -91,6 +141,8 @@ def test_no_value_becomes_markup_in_the_card(make_report):
     report["dataset"]["name"] = bad
     report["verdict"]["reasons"] = [bad]
     report["fields"]["dropped"] = [bad]
+    report["dataset"]["label"] = report["command"] = report["seed"] = bad
+    report["rounds"][2]["label"] = bad
     card = model_card(report)
     outside = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", card)
     assert not re.search(r"^# Heading", card, flags=re.MULTILINE)

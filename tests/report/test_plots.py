@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import matplotlib
+import pytest
 
 from recprune.report import pictures, plots
 
@@ -64,11 +65,25 @@ def test_titles_say_the_finding(made):
     assert made["techniques"].title == "combination keeps most: AUC −0.0004 at 356 kB"
     assert made["front"].title.startswith("Chosen: 351 kB, AUC ")
     assert made["front"].title.endswith("against the full model; best baseline −0.0042")
-    assert (
-        made["bring-back"].title == "Bringing rows product_id back gains most: +0.0006 for 150 kB"
+    # The seed's noise of this report is 0.0009, the largest gain 0.0006.
+    assert made["bring-back"].title == (
+        "Bringing any of it back gains nothing beyond what another seed moves"
     )
     assert made["slices"].title == "No alarm in 10 slices; 1 too small to decide"
     assert made["willingness-age"].title.startswith("age: most willing 45-54")
+
+
+@pytest.mark.parametrize("noise, found", [(None, True), (0.0005, True), (0.0007, False)])
+def test_a_gain_is_one_beyond_what_a_seed_moves(noise, found):
+    back = [
+        {"unit": "field", "name": "age", "bytes": 200, "auc": 0.0006},
+        {"unit": "rows", "name": "of all fields", "bytes": 150_000, "auc": -0.0001},
+    ]
+    report = {"cost_to_bring_back": back, "seed_noise": {"seeds": 3, "auc_std": noise}}
+    figure = plots.bring_back(report)
+    title = "Bringing field age back gains most: +0.0006 for 200 B"
+    assert (pictures(report)["bring-back"].title == title) is found
+    assert ("another seed" in figure.axes[0].get_xlabel()) is (noise is not None)
 
 
 def test_rounds_are_the_front_of_a_run_without_a_search(make_report):

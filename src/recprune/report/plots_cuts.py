@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recprune.report.facts import at, interval, latencies, number, records
 from recprune.report.style import COLOURS, HALF, OUTCOMES, WIDE, new_figure, tidy, titled
+from recprune.report.trials import seed_noise
 from recprune.report.wording import (
     bytes_text,
     count_text,
@@ -164,19 +165,24 @@ def bring_back(report: Report) -> Figure:
         gain = number(row, "auc") or 0.0
         axes.barh(y, gain, height=0.62, color=COLOURS["kept" if gain > 0 else "dropped"])
         _margin_text(axes, y, f"{signed_text(gain)} for {bytes_text(row.get('bytes'))}")
+    noise = seed_noise(report) or 0.0
+    if noise:
+        axes.axvspan(-noise, noise, color=COLOURS["full"], alpha=0.12, lw=0, zorder=0)
     labels = [f"{shorten(r.get('unit'), 12)} {shorten(r.get('name'))}" for r in rows]
     axes.set(yticks=range(len(rows)), yticklabels=labels, ylim=(len(rows) - 0.4, -0.6))
     axes.axvline(0, color=COLOURS["muted"], lw=1)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("AUC gained when the unit comes back")
+    band = f" (band: another seed, ± {number_text(noise)})" if noise else ""
+    axes.set_xlabel(f"AUC gained when the unit comes back{band}")
     tidy(axes)
     best = rows[0]
     gain = number(best, "auc") or 0.0
     titled(
         figure,
         f"Bringing {labels[0]} back gains most: {signed_text(gain)} for {bytes_text(best.get('bytes'))}"
-        if gain > 0
-        else "Bringing any of it back gains nothing",
+        if gain > noise
+        else "Bringing any of it back gains nothing"
+        + (" beyond what another seed moves" if gain > 0 else ""),
     )
     return figure
 
