@@ -32,25 +32,29 @@ def synthetic_models(count: int, seed: int) -> Iterator[Artifact]:
     """Yield so many models: 1 to 40 fields, 1 to 16 dims, no to 400 neurons, 10 to 200,000 rows."""
     draws = stream(seed, "synthetic models")
     for number, kind in enumerate(islice(_forever(KINDS), count)):
-        yield _model(kind, draws, deep=number % 3)
+        # Every third is a large one, as models are before they are cut.
+        yield _model(kind, draws, deep=number // 3 % 3, large=number % 3 == 0)
 
 
 def random_rows(encoder: Encoder, n: int, seed: int) -> Rows:
     """Return encoded rows in which few values are frequent, as they are in logs."""
     draws, rows = stream(seed, "rows"), encoder.blank(n)
     sizes = np.repeat(encoder.sizes, [s.stop - s.start for s in encoder.slots])
-    rows.codes[:] = (sizes * draws.random(rows.codes.shape) ** 3).astype(np.int32)
+    rows.codes[:] = (sizes * draws.random(rows.codes.shape) ** 5).astype(np.int32)
     rows.shares[:] = draws.random(rows.shares.shape)
     return rows
 
 
-def _model(kind: type[Ranker], draws: np.random.Generator, deep: int) -> Artifact:
-    encoder = _encoder(draws, least=1 if kind in (LR, FM, DNN, DeepFM) else 3)
-    dim = int(draws.integers(1, 17))
+def _model(kind: type[Ranker], draws: np.random.Generator, deep: int, large: bool) -> Artifact:
+    least = 12 if large else 1 if kind in (LR, FM, DNN, DeepFM) else 3
+    encoder = _encoder(draws, least)
+    dim = int(draws.integers(8 if large else 1, 17))
     options: dict[str, Any] = {} if kind is LR else {"dim": dim}
     if kind not in (LR, FM, FwFM):
+        fewest, most = (64 if large else 4), 400
+        # Even: two heads share the last layer of FinalMLP.
         options["hidden"] = tuple(
-            2 * int(np.exp(draws.uniform(np.log(2), np.log(200)))) for _ in range(1 + deep)
+            2 * int(_between(draws, fewest / 2, most / 2 + 1)) for _ in range(1 + deep)
         )
     ranker = kind(**options)
     draft = Draft(encoder, ranker.dim, ranker.wide)
@@ -65,20 +69,25 @@ def _model(kind: type[Ranker], draws: np.random.Generator, deep: int) -> Artifac
 
 
 def _encoder(draws: np.random.Generator, least: int) -> Encoder:
-    count = int(np.exp(draws.uniform(np.log(least), np.log(41))))
+    count = int(_between(draws, least, 41))
     kinds: list[Kind] = ["categorical"] * count
     for i in range(1, count):
         kinds[i] = draws.choice(["categorical", "numeric", "sequence"], p=[0.7, 0.22, 0.08])
-    most = np.log(MOST_ROWS / count)
+    sizes = [_between(draws, 8, MOST_ROWS) for _ in kinds]
+    share = min(1.0, MOST_ROWS / sum(sizes))
     parts: dict[str, Lookup] = {}
-    for i, kind in enumerate(kinds):
-        words = Buckets(int(np.exp(draws.uniform(min(np.log(8), most), most))))
-        lists = Bag(words, int(draws.integers(2, 20))) if kind == "sequence" else words
-        parts[f"f{i}"] = (
-            Knots(np.arange(float(draws.integers(4, 65)))) if kind == "numeric" else lists
-        )
+    for i, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
+        words, length = Buckets(max(8, int(size * share))), int(draws.integers(2, 20))
+        lookups: dict[str, Lookup] = {"categorical": words, "sequence": Bag(words, length)}
+        lookups["numeric"] = Knots(np.arange(float(draws.integers(4, 65))))
+        parts[f"f{i}"] = lookups[kind]
     fields = (Field(f"f{i}", kind, SOURCES[i % 3]) for i, kind in enumerate(kinds))
     return Encoder(Schema(tuple(fields), label="y", user="user", item="item"), parts)
+
+
+def _between(draws: np.random.Generator, least: float, most: float) -> float:
+    """Return a number of a random order of magnitude."""
+    return float(np.exp(draws.uniform(np.log(least), np.log(most))))
 
 
 def _some(size: int, draws: np.random.Generator) -> np.ndarray[Any, np.dtype[np.int32]]:
