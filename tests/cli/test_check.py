@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.cli.inside import inside
+
 N = 600
 KEYS = {"kind", "column", "severity", "rows", "message", "action", "value"}
 
@@ -26,7 +28,7 @@ def recprune(*arguments: object, **environment: str) -> subprocess.CompletedProc
 
 
 def check(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return recprune("check", *arguments)
+    return inside("check", *arguments)
 
 
 def findings(*arguments: object) -> list[dict[str, Any]]:
@@ -53,7 +55,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sound_table(table: Path) -> None:
-    done = check(table, "--label", "y", "--user", "user_id", "--strict", "--json")
+    done = recprune("check", table, "--label", "y", "--user", "user_id", "--strict", "--json")
     assert done.returncode == 0, done.stdout
     result = json.loads(done.stdout)
     rate = pl.read_csv(table)["y"].mean()

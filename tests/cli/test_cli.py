@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from tests.cli.inside import inside
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
@@ -56,6 +57,7 @@ def test_run_prints_one_object_and_nothing_else(table: Path, tmp_path: Path, env
         tmp_path / "run",
         "--json",
         *FAST,
+        *("--set", "keep_fields=2"),  # too few, so that the search ends there
         environment=environment,
     )
     assert done.returncode in (0, 3), done.stderr
@@ -65,13 +67,13 @@ def test_run_prints_one_object_and_nothing_else(table: Path, tmp_path: Path, env
     assert "Traceback" not in done.stderr
 
 
-def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
+def test_the_verbs_work_one_after_another(tmp_path: Path) -> None:
     csv = tmp_path / "shop.csv"
     shop().write_csv(csv)
     full, small = tmp_path / "full", tmp_path / "small"
 
     def ok(*arguments: object, codes: tuple[int, ...] = (0,)) -> dict:
-        done = recprune(*arguments, "--json", environment=environment)
+        done = inside(*arguments, "--json")
         assert done.returncode in codes, done.stderr
         return json.loads(done.stdout)
 
@@ -93,7 +95,7 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     assert mixed["tensor_bytes"] == sum(array.nbytes for array in stored.values())
     cut = {axis["axis"]: axis["encoding"] for axis in mixed["plan"]}
     assert cut["neurons.0"]["mlp.0.weight"] == "int8_row"
-    done = recprune("prune", full, csv, *keep, "--bits", "int4", environment=environment)
+    done = inside("prune", full, csv, *keep, "--bits", "int4")
     assert done.returncode == 2
     assert "one of fp32, fp16, int8, int8_row, int4_row, mixed" in " ".join(done.stderr.split())
     assert 0 < ok("evaluate", small, csv)["metrics"]["auc"] < 1
@@ -111,7 +113,7 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     got = {row["item"] for row in ok(*some, *chosen)["items"]}
     assert got == {i for i, (kind, price) in kinds.items() if kind == "tool" and 2 <= price <= 5.5}
     for wrong in ("prices=1", "price=low", "price"):
-        done = recprune(*some, "--filter", wrong, environment=environment)
+        done = inside(*some, "--filter", wrong)
         assert done.returncode == 2
         assert "price" in done.stderr
         assert "Traceback" not in done.stderr
@@ -135,10 +137,10 @@ def test_the_verbs_work_one_after_another(tmp_path: Path, environment) -> None:
     ],
 )
 def test_bad_usage_is_one_clear_line(
-    arguments, message, table: Path, tmp_path: Path, environment
+    arguments, message, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [a.replace("{table}", str(table)) for a in arguments]
-    done = recprune(*given, environment=environment, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = inside(*(a.replace("{table}", str(table)) for a in arguments))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -215,11 +217,9 @@ def test_a_table_with_one_row_is_refused(tmp_path: Path, environment) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["one.csv"]
 
 
-def test_an_ingested_table_stands_in_for_its_file(
-    table: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_an_ingested_table_stands_in_for_its_file(table: Path, tmp_path: Path) -> None:
     def ok(*arguments: object) -> dict:
-        done = recprune(*arguments, "--json", environment=environment)
+        done = inside(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -11,25 +11,24 @@ import pytest
 from recprune.data import Dataset
 from recprune.pipeline import evaluate
 from recprune.runtime import load
-from tests.cli.test_cli import FAST, environment, recprune
+from tests.cli.inside import inside
+from tests.cli.test_cli import SMALL
 from tests.pipeline.test_run import shop
-
-__all__ = ["environment"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> tuple:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """Return a trained model's folder, its table, and what runs ``recprune evaluate`` on both."""
     folder = tmp_path_factory.mktemp("shop")
     table, model = folder / "shop.csv", folder / "model"
     shop().write_csv(table)
     columns = ("--label", "bought", "--user", "user_id", "--item", "item_id", "--split", "random")
-    done = recprune("train", table, *columns, "-o", model, *FAST[:6], environment=environment)
+    done = inside("train", table, *columns, "-o", model, *SMALL)
     assert done.returncode == 0, done.stderr
 
     def run(*options: object, code: int = 0) -> str:
         given = ("evaluate", model, table, "--split", "random", *options)
-        result = recprune(*given, environment=environment)
+        result = inside(*given)
         assert result.returncode == code, result.stderr
         assert "Traceback" not in result.stderr
         return result.stdout if code == 0 else result.stderr

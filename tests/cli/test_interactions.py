@@ -12,10 +12,9 @@ import pytest
 from recprune.artifact import read_artifact
 from recprune.data import Dataset, Negatives
 from recprune.runtime import load
-from tests.cli.test_cli import FAST, environment, recprune
+from tests.cli.inside import inside
+from tests.cli.test_cli import SMALL
 from tests.pipeline.test_run import shop
-
-__all__ = ["environment"]
 
 COLUMNS = ("--user", "user_id", "--item", "item_id")
 
@@ -35,11 +34,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.csv" for name in frames}
 
 
-def test_a_log_of_positives_from_check_to_compare(
-    tables: dict[str, Path], tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_a_log_of_positives_from_check_to_compare(tables: dict[str, Path], tmp_path: Path) -> None:
     def ok(*arguments: object, codes: tuple[int, ...] = (0,)) -> dict:
-        done = recprune(*arguments, "--json", environment=environment)
+        done = inside(*arguments, "--json")
         assert done.returncode in codes, done.stderr
         return json.loads(done.stdout)
 
@@ -47,7 +44,7 @@ def test_a_log_of_positives_from_check_to_compare(
     draw = ("--negatives", "uniform", "--negatives-per-positive", "2")
     checked = ok("check", table, *COLUMNS, *draw)
     assert "negatives" in {f["kind"] for f in checked["findings"]}
-    ok("train", table, *COLUMNS, *draw, "--split", "last-2", "-o", full, *FAST[:6])
+    ok("train", table, *COLUMNS, *draw, "--split", "last-2", "-o", full, *SMALL)
     roles = {"user": "user_id", "item": "item_id"}
     data = Dataset.read(table, **roles, negatives=Negatives(2, "uniform")).split("last-n", n=2)
     kept = read_artifact(full).meta["labels"]
@@ -67,17 +64,15 @@ def test_a_log_of_positives_from_check_to_compare(
 
 
 def test_ratings_are_read_alike_by_the_verbs_that_follow(
-    tables: dict[str, Path], tmp_path: Path, environment: dict[str, str]
+    tables: dict[str, Path], tmp_path: Path
 ) -> None:
     label = ("--label", "stars", "--label-threshold", "4", *COLUMNS)
-    done = recprune(
-        "train", tables["rated"], *label, "--split", "random", "-o", tmp_path / "m", *FAST[:6],
-        environment=environment,
+    done = inside(
+        "train", tables["rated"], *label, "--split", "random", "-o", tmp_path / "m", *SMALL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = recprune(
+    done = inside(
         "evaluate", tmp_path / "m", tables["rated"], "--split", "random", "--json",
-        environment=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     data = Dataset.read(tables["rated"], label="stars", threshold=4, user="user_id", item="item_id")
@@ -101,11 +96,8 @@ def test_bad_usage_is_one_line_and_exit_2(
     options: tuple[str, ...],
     words: str,
     tmp_path: Path,
-    environment: dict[str, str],
 ) -> None:
-    done = recprune(
-        "train", tables[name], *options, "-o", tmp_path / "m", *FAST[:6], environment=environment
-    )
+    done = inside("train", tables[name], *options, "-o", tmp_path / "m", *SMALL)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
