@@ -37,11 +37,14 @@ def synthetic_models(count: int, seed: int) -> Iterator[Artifact]:
 
 
 def random_rows(encoder: Encoder, n: int, seed: int) -> Rows:
-    """Return encoded rows in which few values are frequent, as they are in logs."""
+    """Return encoded rows as a request has them: one user's, and few values are frequent."""
     draws, rows = stream(seed, "rows"), encoder.blank(n)
     sizes = np.repeat(encoder.sizes, [s.stop - s.start for s in encoder.slots])
     rows.codes[:] = (sizes * draws.random(rows.codes.shape) ** 5).astype(np.int32)
     rows.shares[:] = draws.random(rows.shares.shape)
+    for field, slots in zip(encoder.schema.fields, encoder.slots, strict=True):
+        if field.source == "user":
+            rows.codes[:, slots] = rows.codes[:1, slots]
     return rows
 
 
@@ -72,7 +75,7 @@ def _encoder(draws: np.random.Generator, least: int) -> Encoder:
     count = int(_between(draws, least, 41))
     kinds: list[Kind] = ["categorical"] * count
     for i in range(1, count):
-        kinds[i] = draws.choice(["categorical", "numeric", "sequence"], p=[0.7, 0.22, 0.08])
+        kinds[i] = draws.choice(["categorical", "numeric", "sequence"], p=[0.6, 0.32, 0.08])
     sizes = [_between(draws, 8, MOST_ROWS) for _ in kinds]
     share = min(1.0, MOST_ROWS / sum(sizes))
     parts: dict[str, Lookup] = {}

@@ -24,7 +24,7 @@ from recprune.runtime.parts import NEED_EMBEDDING
 __all__ = ["MANY", "ONE", "Work"]
 
 #: Bytes of a table that stay near the processor.
-NEAR = 1 << 20
+NEAR = 1 << 14
 #: Matrices whose products fields are summed up to.
 FIRST = ("mlp.0.weight", "shared.bottom.0.weight")
 #: What is counted of an answer of one row: first of every model, then of one that NumPy answers.
@@ -36,8 +36,9 @@ ONE = (
 )
 #: What is counted of each row of a large answer.
 MANY = (
-    *("row", "fields", "added", "squared", "own squares", "numbers", "listed", "values"),
-    *("sums of lists", "far", "first product", "layers", "later products", "neurons"),
+    *("row", "fields", "added", "squared", "own squares", "numbers", "listed"),
+    *("values of lists", "values of numbers", "sums of lists", "sums of numbers", "far"),
+    *("first product", "layers", "later products", "neurons"),
     *("gated", "products of parts", "values of parts", "crossed"),
     *("paired", "spread", "products of pairs"),
 )
@@ -124,14 +125,17 @@ class Work:
     def of_many(self) -> dict[str, float]:
         """Return the counts of each row of a large answer, by :data:`MANY`."""
         fm, gated, dot = (part in self.parts for part in ("fm", "final", "dot"))
+        # Of DLRM, all numbers make one vector.
+        vectors = self.fields - self.numbers * dot + (self.numbers > 0) * dot
         spread = self.fields * self.dims
         counts = (
             *(1, self.fields, self.fields * self.sums, fm * self.width),
             *(fm * (self.numbers + self.lists), self.numbers, self.listed),
-            *((self.listed + 2 * self.numbers) * self.width, self.listed * self.sums, self.far),
+            *(self.listed * self.width, self.numbers * self.width),
+            *(self.listed * self.sums, self.numbers * self.sums, self.far),
             *(self.unfolded * self.sums, self.layers, self.later, self.neurons),
-            *(gated * self.inputs, self.others, self.values, dot * self.fields**2),
-            *(self.paired * count for count in (1, spread, spread * self.fields)),
+            *(gated * self.inputs, self.others, self.values, dot * vectors**2),
+            *(self.paired * count for count in (1, spread, vectors**2 * self.dims)),
         )
         return dict(zip(MANY, map(float, counts), strict=True))
 
