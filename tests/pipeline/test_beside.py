@@ -16,7 +16,7 @@ from recprune.executor import Executor
 from recprune.importance import rank_fields
 from recprune.layout import Plan
 from recprune.metrics import auc
-from recprune.models import Ranker
+from recprune.models import LR, Ranker
 from recprune.pipeline import RunConfig, bringing_back
 from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.bringing_back import bring_back, widened
@@ -140,6 +140,16 @@ def test_workers_come_to_the_same(full: Ranker, found: Any, data: Dataset) -> No
     two = Executor(2)
     assert seed_noise(full, data, seeds=3) == seed_noise(full, data, seeds=3, executor=two)
     assert bring_back(found, data) == bring_back(found, data, executor=two)
+
+
+def test_what_would_save_bytes_is_no_way_back(found: Any, data: Dataset) -> None:
+    model = LR().fit(data.train, data.tune)
+    only = cut(model, data.train, {"fields": ("xor0a",)}, scored_on=data.tune)
+    small = SimpleNamespace(model=only, bits="int8")
+    assert encoded_size(only, "int8") > encoded_size(only, "fp32")
+    given = SimpleNamespace(**{**vars(found), "reference": model, "small": small})
+    units = {record["unit"] for record in bring_back(given, data)}
+    assert units == {"field"}
 
 
 def test_seed_noise_is_the_spread_over_seeds_the_first_the_models_own(

@@ -91,6 +91,7 @@ def bring_back(
     return [
         {"unit": unit, "name": name, "bytes": size - here[0], "auc": auc - here[1]}
         for unit, name, size, auc in back
+        if size > here[0]  # of a few rows, more bits may take less than the scales of fewer
     ]
 
 
