@@ -6,6 +6,7 @@ import inspect
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from recprune.errors import ParameterError, nearest
 from recprune.models import RANKERS, Hidden, Penalty, Ranker, Schedule, Training
 from recprune.models.device import Device, Precision
+from recprune.pipeline.budget import Budget
 
 __all__ = ["RunConfig"]
 
@@ -99,6 +101,12 @@ class RunConfig(BaseModel):
     """L2 penalty while training, as decoupled weight decay."""
     tolerance: Annotated[float, Field(gt=0, lt=0.5)] = 0.002
     """Largest drop of AUC that passes; fixed before the test rows are opened."""
+    budget: Budget | None = None
+    """Most that the pruned model may take and cost, as bytes=200kB; none = as small as the tolerance
+    lets it be."""
+    search_seconds: Annotated[float, Field(gt=0)] | None = None
+    """From when on the search cuts no further and chooses among what it has; none = no limit. Where
+    the time runs out, the same seed need not give the same model."""
     tuning_epochs: Positive = 2
     """Most epochs of fine-tuning after each cut."""
     importance: str = "permutation"
@@ -131,6 +139,25 @@ class RunConfig(BaseModel):
             raise ParameterError(f"There is no model {name!r}.{nearest(name, RANKERS)}")
         return known[name.casefold()] if isinstance(name, str) else name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_tolerance(cls, given: Any) -> Any:
+        """Read a budget's words or table; its drop of AUC is the tolerance."""
+        budget = given.get("budget") if isinstance(given, Mapping) else None
+        if isinstance(budget, str):
+            budget = Budget.parse(budget)
+        elif isinstance(budget, Mapping):
+            budget = Budget.of(budget)
+        if not isinstance(budget, Budget):
+            return given
+        drop = budget.max_drop.get("auc")
+        tolerance = given.get("tolerance")
+        if drop is not None and tolerance is not None and tolerance != drop:
+            raise ParameterError(
+                f"The budget allows an AUC drop of {drop:g} and the tolerance {tolerance:g}. Leave one out."
+            )
+        return {**given, "budget": budget, **({} if drop is None else {"tolerance": drop})}
+
     @field_validator("options")
     @classmethod
     def _plain_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +185,12 @@ class RunConfig(BaseModel):
             if name not in own:
                 raise ParameterError(f"{self.model} has no option {name!r}.{nearest(name, own)}")
         return kind(**{n: v for n, v in common.items() if n in takes}, **self.options)
+
+    @property
+    def limits(self) -> Budget:
+        """The budget with the drop of AUC that passes."""
+        budget = self.budget or Budget()
+        return replace(budget, max_drop={"auc": self.tolerance, **budget.max_drop})
 
     def training(self) -> Training:
         """Return the options of training the full model."""

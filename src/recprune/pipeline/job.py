@@ -30,7 +30,8 @@ from recprune.pipeline.lists import Lists, rank_test_users
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
 from recprune.pipeline.scoring import latencies
-from recprune.pipeline.search import Search, search
+from recprune.pipeline.search import search
+from recprune.pipeline.search_result import Search
 from recprune.pipeline.techniques import techniques
 from recprune.pipeline.yardsticks import yardsticks
 from recprune.report import model_card, write_report
@@ -131,7 +132,7 @@ def run(
             "dataset": _dataset_facts(data, name),
             "verdict": decision.to_json(),
             **_model_facts(scored, data, lists),
-            **_search_facts(found, data),
+            **_search_facts(full, found, data),
             **beside,
             "techniques": _technique_facts(rivals, found, scored, decision, data, config),
             "yardsticks": references,
@@ -192,7 +193,7 @@ def _model_facts(
     return out
 
 
-def _search_facts(found: Search, data: Dataset) -> dict[str, Any]:
+def _search_facts(full: Ranker, found: Search, data: Dataset) -> dict[str, Any]:
     kept, ranking = found.small.model.encoder.schema.names, found.ranking
     sensitive = data.sensitive
     return {
@@ -215,10 +216,7 @@ def _search_facts(found: Search, data: Dataset) -> dict[str, Any]:
             }
             for field, score, std in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
         ],
-        "rounds": [
-            c.to_json(number, number == found.chosen, found.candidates[0].bytes)
-            for number, c in enumerate(found.candidates)
-        ],
+        "search": found.to_json(sum(epoch.seconds for epoch in full.history)),
     }
 
 

@@ -1,91 +1,100 @@
-"""The pruning path: ever smaller candidates, each tested on the gate rows, until one does not pass."""
+"""The search for a small model: it tries, judges on gate rows, and chooses what keeps the budget."""
 
 from __future__ import annotations
 
-import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import logger
-from recprune.artifact import stored_size
 from recprune.data import Dataset, Split
-from recprune.evaluation import Verdict, choose_fields, verdict
-from recprune.importance import FieldRanking, rank_fields
+from recprune.evaluation import choose_fields, verdict
+from recprune.executor import Executor
+from recprune.importance import rank_fields
 from recprune.metrics import auc
 from recprune.models import Ranker
+from recprune.pipeline.budget import Sizes
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.descent import Course, Descent
-from recprune.pruning import BITS, FineTuning, cut, encode, fine_tune
+from recprune.pipeline.descent import Course, Descent, ladder
+from recprune.pipeline.effort import Effort
+from recprune.pipeline.jumps import jumps
+from recprune.pipeline.procedures import one_worker_on_disk
+from recprune.pipeline.search_result import Search
+from recprune.pipeline.trial import Candidate, Rough, Scale, Trial, scored
+from recprune.pipeline.trial_store import Made, TrialStore
+from recprune.pruning import BITS, FineTuning, cut, encode
 
-__all__ = ["Candidate", "Search", "fit_reference", "search"]
+__all__ = ["Means", "fit_reference", "search"]
 
-#: A candidate has at most this share of the bytes of the one before; of the full model's, the last.
-SMALLER, SMALLEST = 0.6, 1 / 250
+#: Without limits the descent ends at this share of the full model's bytes.
+SMALLEST = 1 / 250
 #: Training rows that tell what a cut costs.
 SHORT_ROWS = 100_000
 #: Times that the full model is fine-tuned.
 MOST_ROUNDS = 5
+#: Models within the limits that are finished: the best on tune rows after a short fine-tuning.
+FINISHED = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One model on the way down, and what the gate rows say of it."""
+@dataclass(frozen=True)
+class Means:
+    """With what a search works.
 
-    label: str
-    model: Ranker
-    bits: str
-    bytes: int
-    auc_tune: float
-    auc_gate: float
-    gate: Verdict | None
+    Args:
+        effort: the fine-tuning of the full model and of every model that might ship; None = by the
+            configuration.
+        scale: what models are weighed by.
+        store: keeps trials.
+        executor: where models are finished; the result is the same for any number of workers.
+    """
 
-    @property
-    def passed(self) -> bool:
-        """Whether the gate rows let it pass; the reference has nothing to pass."""
-        return self.gate is None or self.gate.outcome == "PASS"
-
-    def to_json(self, number: int, chosen: bool, full_bytes: int) -> dict[str, Any]:
-        """Return the record of the report's ``rounds``."""
-        return {
-            "round": number,
-            "label": self.label,
-            "keep_ratio": self.bytes / full_bytes,
-            "bytes": self.bytes,
-            "auc_tune": self.auc_tune,
-            "auc_gate": self.auc_gate,
-            "difference": self.gate.difference if self.gate else 0.0,
-            "ci": list(self.gate.ci) if self.gate else [0.0, 0.0],
-            "outcome": self.gate.outcome if self.gate else "PASS",
-            "chosen": chosen,
-        }
+    effort: Effort | None = None
+    scale: Scale = field(default_factory=Scale)
+    store: TrialStore = field(default_factory=TrialStore)
+    executor: Executor = field(default_factory=Executor)
 
 
-@dataclass(frozen=True, eq=False)
-class Search:
-    """The whole path: candidates from the largest to the smallest, and the chosen one's place."""
+def search(full: Ranker, data: Dataset, config: RunConfig, means: Means | None = None) -> Search:
+    """Choose fields, go down where it costs least, and choose the model that keeps the budget.
 
-    candidates: tuple[Candidate, ...]
-    chosen: int
-    ranking: FieldRanking
-    tuning: FineTuning
+    Fields that do not matter go first, together. From what is left a
+    :class:`recprune.pipeline.descent.Descent` cuts fields, rows, dims, neurons and bits by turns;
+    from all fields, where the gate rows do not bear that choice out, unless it was asked for.
 
-    @property
-    def reference(self) -> Ranker:
-        """The full model, with the same fine-tuning as its smaller rivals."""
-        return self.candidates[0].model
+    *Without limits of size* it goes on until a candidate does not pass on the gate rows, and the one
+    before is chosen: a fixed sequence of nested models needs no further correction (design of the
+    verdict). *With limits* it goes down to them; the model that it finds there, and those that one
+    unit alone brings there (:mod:`recprune.pipeline.jumps`), are compared on the tune rows, the best
+    are finished, and the best of these is judged. Where it does not pass, larger models are judged,
+    the smallest first, to tell what could be had.
 
-    @property
-    def small(self) -> Candidate:
-        """The chosen model, as it is stored."""
-        return self.candidates[self.chosen]
+    Every candidate is fine-tuned as the full model is, and compared to it.
+    """
+    start, means = time.perf_counter(), means or Means()
+    one_worker_on_disk(means.executor, data, "search")
+    work = _Work(full, data, config, means)
+    chosen, met = work.limited() if work.limit != Sizes() else work.unlimited()
+    profile = means.scale.profile
+    return Search(
+        budget=work.budget,
+        trials=tuple(work.tried),
+        candidates=tuple(work.candidates),
+        chosen=chosen,
+        met=met,
+        ranking=work.ranking,
+        tuning=work.tuning,
+        seconds=time.perf_counter() - start + means.store.seconds_before,
+        profile=profile.to_json() if profile is not None else None,
+    )
 
 
-def fit_reference(full: Ranker, data: Dataset, config: RunConfig) -> tuple[Ranker, FineTuning]:
+def fit_reference(
+    full: Ranker, data: Dataset, config: RunConfig, means: Means | None = None
+) -> tuple[Ranker, FineTuning]:
     """Give the full model the effort that pruned ones get: fine-tuning with distillation.
 
     Those get it at every cut; it is repeated until it brings nothing more on the tune rows.
@@ -93,81 +102,226 @@ def fit_reference(full: Ranker, data: Dataset, config: RunConfig) -> tuple[Ranke
     Returns:
         The best of these full models, and the fine-tuning that all get.
     """
-    training = replace(config.training(), epochs=config.tuning_epochs, patience=1)
-    tuning = FineTuning(data.train, data.tune, full.logits(full.aligned(data.train).rows), training)
-    score, tuned = full.held_out(full.aligned(data.tune)), fine_tune(full, tuning)
+    means = means or Means()
+    effort = means.effort or Effort(epochs=config.tuning_epochs)
+    tuning, store = effort.tuning(full, data), means.store
+
+    def again(model: Ranker) -> Ranker:
+        key, rough = store.key(model, tuning, "full", effort), Rough("full", model, "fp32")
+        store.trial(key, lambda: _make(_Tuned(effort, tuning, means.scale), rough))
+        state = store.state(key)
+        return effort.given_to(model, tuning) if state is None else model.with_state(state)
+
+    score, tuned = full.held_out(full.aligned(data.tune)), again(full)
     for _ in range(MOST_ROUNDS - 1):
         better = tuned.held_out(tuned.aligned(data.tune))
-        if not training.better(better(), score()):
+        if not tuning.training.better(better(), score()):
             break
-        score, tuned = better, fine_tune(tuned, tuning)
+        score, tuned = better, again(tuned)
     return tuned, tuning
 
 
-def search(full: Ranker, data: Dataset, config: RunConfig) -> Search:
-    """Choose fields, then go down where a byte costs least; stop at the first that does not pass.
+@dataclass(frozen=True, eq=False)
+class _Tuned:
+    """How a model is fine-tuned and weighed."""
 
-    Fields that do not matter go first, together. From what is left a :class:`Descent` cuts fields,
-    rows, dims, neurons and bits by turns; from all fields, where the gate rows do not bear that
-    choice out, unless it was asked for. Every candidate is fine-tuned as the reference is, and
-    compared to it on the gate rows with the tolerance of the run: a fixed sequence of nested models
-    needs no further correction (design of the verdict).
-    """
-    reference, tuning = fit_reference(full, data, config)
-    groups = None if config.groups == "none" else config.groups
-    ranking = rank_fields(reference, data.tune, config.importance, config.seed, groups)
-    judge = _Judge(reference, data, config)
-    candidates, chosen = [judge("full", reference)], 0
-    start = reference
-    fields = _first_fields(reference, ranking, data, config)
-    if len(fields) < len(ranking.fields):
-        fewer = fine_tune(cut(reference, data.train, {"fields": fields}), tuning)
-        candidates.append(judge(f"{len(fields)} fields", fewer))
-        if candidates[-1].passed:
-            start, chosen = fewer, 1
-        elif config.keep_fields is not None or config.force:
-            return Search(tuple(candidates), chosen, ranking, tuning)
-    for label, model, bits in _smaller(start, data, config, tuning, candidates[0].bytes):
-        candidates.append(judge(label, model, bits))
-        if not candidates[-1].passed:
-            break
-        chosen = len(candidates) - 1
-    return Search(tuple(candidates), chosen, ranking, tuning)
+    effort: Effort
+    tuning: FineTuning
+    scale: Scale
 
 
-def _smaller(
-    start: Ranker, data: Dataset, config: RunConfig, tuning: FineTuning, whole: int
-) -> Iterator[tuple[str, Ranker, str]]:
-    """Yield ever smaller models, as they are stored, with what was cut of the one before and bits.
-
-    The caller stops asking when one does not pass.
-    """
-    n_stops = math.ceil(math.log(SMALLEST) / math.log(SMALLER))
-    stops = [max(1, int(whole * SMALLER**n)) for n in range(1, n_stops + 1)]
-    stops = sorted(set(stops), reverse=True)
-    # A number of fields that was asked for is kept.
-    protect = config.protect if config.keep_fields is None else start.encoder.schema.names
-    short = _short(tuning)
-    cuts: list[str] = []
-    due = stops[0]
-    course = Course(stops, protect=protect, speed=1.0, seed=config.seed)
-    for small in Descent(start, data, short, course):
-        cuts.append(small.label)
-        if small.bytes > due:
-            continue
-        yield _told(cuts), encode(fine_tune(small.model, tuning), *BITS[small.bits]), small.bits
-        cuts.clear()
-        due = max((stop for stop in stops if stop < small.bytes), default=0)
+def _make(tuned: _Tuned, rough: Rough, draws: np.random.Generator | None = None) -> Made:
+    """Fine-tune a model, store it in its bits, and score its tune rows."""
+    start = time.perf_counter()
+    model = tuned.effort.given_to(rough.model, tuned.tuning)
+    trial, _ = scored(replace(rough, model=model), tuned.tuning.valid, tuned.scale)
+    stored = encode(model, *BITS[rough.bits])
+    return replace(trial, seconds=time.perf_counter() - start), stored.state
 
 
-def _short(tuning: FineTuning) -> FineTuning:
+class _Work:
+    """A search under way: what was tried, and what the gate rows said so far."""
+
+    def __init__(self, full: Ranker, data: Dataset, config: RunConfig, means: Means) -> None:
+        self.data, self.config, self.means = data, config, means
+        self.budget = config.limits
+        self.limit = self.budget.limit
+        self.end = time.monotonic() + (config.search_seconds or float("inf"))
+        self.effort = means.effort or Effort(epochs=config.tuning_epochs)
+        self.reference, self.tuning = fit_reference(full, data, config, means)
+        self.short = _short(full, self.tuning)
+        groups = None if config.groups == "none" else config.groups
+        self.ranking = rank_fields(
+            self.reference, data.tune, config.importance, config.seed, groups
+        )
+        self.reference_logits = _logits(self.reference, data.gate)
+        trial = scored(Rough("full", self.reference, "fp32"), data.tune, means.scale)[0]
+        self.tried = [trial]
+        reached = auc(data.gate.label, self.reference_logits)
+        self.candidates = [Candidate(trial, self.reference, reached)]
+
+    def unlimited(self) -> tuple[int, bool]:
+        """Go down until a candidate does not pass; return the place of the last that does."""
+        start = self._fields()
+        whole = self.tried[0].sizes
+        if start is None:
+            return 0, True
+        least = Sizes(bytes=max(1, int(whole.bytes * SMALLEST)))
+        for rough, _ in self._down(start, least, speed=1.0):
+            if not self._judged(*self._finish([rough])[0]).passed:
+                break
+        passed = [place for place, each in enumerate(self.candidates) if each.passed]
+        return passed[-1], True
+
+    def limited(self) -> tuple[int, bool]:
+        """Go down to the limits; return the place of what keeps them, or of the nearest."""
+        start = self._fields()
+        if start is None:
+            start = self.candidates[-1].model
+        path = list(self._down(start, self.limit, speed=0.0))
+        inside = [each for each in path if each[1].sizes.within(self.limit)][:1]
+        inside += self._jumped(start)
+        inside.sort(key=lambda each: -each[1].auc_tune)
+        models = self._finish([rough for rough, _ in inside[:FINISHED]])
+        for model, trial in sorted(models, key=lambda each: -each[1].auc_tune):
+            self._judged(model, trial)
+        first = len(self.candidates) - len(models)
+        if models and self.candidates[first].passed:
+            return first, True
+        for rough, trial in reversed(path):
+            if trial.sizes.within(self.limit):
+                continue
+            if self._judged(*self._finish([rough])[0]).passed:
+                break
+        passed = [place for place, each in enumerate(self.candidates) if each.passed]
+        return min(passed, key=lambda place: self.candidates[place].bytes), False
+
+    def _fields(self) -> Ranker | None:
+        """Keep the fields that matter, if gate rows let that pass; None if only that was asked for."""
+        config = self.config
+        fields = self._first_fields()
+        if len(fields) == len(self.ranking.fields):
+            return self.reference
+        fewer = cut(self.reference, self.data.train, {"fields": fields})
+        rough = Rough(f"{len(fields)} fields", fewer, "fp32")
+        judged = self._judged(*self._finish([rough])[0])
+        if judged.passed:
+            return judged.model
+        return None if config.keep_fields is not None or config.force else self.reference
+
+    def _first_fields(self) -> tuple[str, ...]:
+        config, data, wanted = self.config, self.data, self.config.keep_fields
+        if wanted is not None:
+            amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
+            return self.ranking.keep(**amount, protect=config.protect, force=config.force)
+        return choose_fields(
+            self.reference,
+            self.ranking,
+            data.train,
+            data.tune,
+            data.gate,
+            config.tolerance,
+            config.protect,
+            config.force,
+        )
+
+    def _down(self, start: Ranker, limit: Sizes, speed: float) -> Iterator[tuple[Rough, Trial]]:
+        """Yield the models that are the first to keep the stops on the way to a limit."""
+        sizes, scale = self.means.scale.sizes(start, "fp32"), self.means.scale
+        # A number of fields that was asked for is kept.
+        config = self.config
+        protect = config.protect if config.keep_fields is None else start.encoder.schema.names
+        if scale.profile is None:
+            speed = 0.0
+        stops = ladder(sizes, limit)
+        course = Course(stops, protect=protect, speed=speed, seed=config.seed)
+        seen = 0
+        descent = Descent(start, self.data, self.short, course, scale, self.means.store)
+        cuts: list[str] = []
+        due = stops[0]
+        for small in descent:
+            self.tried += descent.tried[seen:]
+            seen = len(descent.tried)
+            cuts.append(small.label)
+            if small.trial.sizes.within(due):
+                yield Rough(_told(cuts), small.model, small.bits), small.trial
+                cuts.clear()
+                due = next((s for s in stops if not small.trial.sizes.within(s)), stops[-1])
+            if time.monotonic() > self.end:
+                logger.warning("The search's time is over; it goes on with what it has.")
+                return
+
+    def _jumped(self, start: Ranker) -> list[tuple[Rough, Trial]]:
+        """Return the models that one unit alone brings within the limits, after a short tuning."""
+        config, scale = self.config, self.means.scale
+        found = jumps(start, self.data, self.limit, scale, Course.bits, config.seed)
+        short = _Tuned(Effort(epochs=1), self.short, scale)
+        trials = [trial for _, trial in self._tuned(found, short, "single units")]
+        self.tried += trials
+        return list(zip(found, trials, strict=True))
+
+    def _finish(self, roughs: Sequence[Rough]) -> list[tuple[Ranker, Trial]]:
+        """Fine-tune models as the full one was, and store them."""
+        whole = _Tuned(self.effort, self.tuning, self.means.scale)
+        made = self._tuned(roughs, whole, "fine-tuning")
+        self.tried += [trial for _, trial in made]
+        return made
+
+    def _tuned(
+        self, roughs: Sequence[Rough], tuned: _Tuned, text: str
+    ) -> list[tuple[Ranker, Trial]]:
+        """Return models fine-tuned and as they are stored, with what they score."""
+        store = self.means.store
+        keys = [store.key(r.model, tuned.tuning, r.bits, tuned.effort, tuned.scale) for r in roughs]
+
+        def make(places: Sequence[int]) -> list[Made]:
+            parts = [roughs[place] for place in places]
+            return self.means.executor.map(_make, parts, shared=tuned, text=text)
+
+        found = []
+        trials = store.trials(keys, make)
+        for place, (rough, trial) in enumerate(zip(roughs, trials, strict=True)):
+            state = store.state(keys[place])
+            if state is None:  # somebody took its file away
+                trial, state = make([place])[0]
+            if trial is not None and state is not None:
+                found.append((encode(rough.model.with_state(state), *BITS[rough.bits]), trial))
+        return found
+
+    def _judged(self, model: Ranker, trial: Trial) -> Candidate:
+        """Compare a finished model to the full one on the gate rows; enter it."""
+        rows, score = self.data.gate, _logits(model, self.data.gate)
+        gates = tuple(
+            verdict(
+                rows.label,
+                self.reference_logits,
+                score,
+                users=rows.users,
+                items=rows.items,
+                metric=metric,
+                tolerance=tolerance,
+                seed=self.config.seed,
+            )
+            for metric, tolerance in self.budget.max_drop.items()
+        )
+        judged = Candidate(trial, model, auc(rows.label, score), gates)
+        logger.info("%s: %d bytes, gate %s", judged.label, judged.bytes, judged.outcome)
+        self.candidates.append(judged)
+        return judged
+
+
+def _short(full: Ranker, tuning: FineTuning) -> FineTuning:
     """Return an epoch over no more rows than it takes to tell what a cut costs."""
-    training, n = replace(tuning.training, epochs=1), len(tuning.rows)
+    training, n = replace(full.training, epochs=1, patience=1), len(tuning.rows)
     if n <= SHORT_ROWS:
         return replace(tuning, training=training)
     some = np.linspace(0, n - 1, SHORT_ROWS).astype(np.int64)
     teacher = None if tuning.teacher is None else tuning.teacher[some]
     return replace(tuning, rows=tuning.rows.take(some), teacher=teacher, training=training)
+
+
+def _logits(model: Ranker, split: Split) -> NDArray[np.float32]:
+    return model.logits(model.aligned(split).rows)
 
 
 def _told(cuts: Sequence[str]) -> str:
@@ -177,53 +331,3 @@ def _told(cuts: Sequence[str]) -> str:
     'rows (2 times), dims, without age'
     """
     return ", ".join(f"{cut} ({n} times)" if n > 1 else cut for cut, n in Counter(cuts).items())
-
-
-def _first_fields(
-    reference: Ranker, ranking: FieldRanking, data: Dataset, config: RunConfig
-) -> tuple[str, ...]:
-    wanted = config.keep_fields
-    if wanted is None:
-        return choose_fields(
-            reference,
-            ranking,
-            data.train,
-            data.tune,
-            data.gate,
-            config.tolerance,
-            config.protect,
-            config.force,
-        )
-    amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
-    return ranking.keep(**amount, protect=config.protect, force=config.force)
-
-
-class _Judge:
-    """Compares a candidate to the reference on the gate rows."""
-
-    def __init__(self, reference: Ranker, data: Dataset, config: RunConfig) -> None:
-        self.data, self.config = data, config
-        self.reference = reference
-        self.score = self._logits(reference, data.gate)
-
-    def __call__(self, label: str, model: Ranker, bits: str = "fp32") -> Candidate:
-        gate_rows, score = self.data.gate, self._logits(model, self.data.gate)
-        gate = None
-        if model is not self.reference:
-            gate = verdict(
-                gate_rows.label,
-                self.score,
-                score,
-                users=gate_rows.users,
-                items=gate_rows.items,
-                tolerance=self.config.tolerance,
-                seed=self.config.seed,
-            )
-        size = stored_size(model.artifact())
-        logger.info("%s: %d bytes, gate %s", label, size, gate and gate.outcome)
-        tune = auc(self.data.tune.label, self._logits(model, self.data.tune))
-        return Candidate(label, model, bits, size, tune, auc(gate_rows.label, score), gate)
-
-    @staticmethod
-    def _logits(model: Ranker, split: Split) -> NDArray[np.float32]:
-        return model.logits(model.aligned(split).rows)

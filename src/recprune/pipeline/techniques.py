@@ -12,7 +12,7 @@ from recprune.data import Dataset
 from recprune.importance import FieldRanking
 from recprune.models import Penalty, Ranker
 from recprune.pipeline.recipes import largest_share
-from recprune.pipeline.search import Candidate
+from recprune.pipeline.trial import Candidate
 from recprune.pruning import BITS, FineTuning, encode, encoded_size, fine_tune, repair
 from recprune.pruning.planning import cuttable, plan_from_scores, score_units
 

@@ -1,0 +1,174 @@
+"""What a search came to: every trial, the front, the chosen model, and why it was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from recprune.importance import FieldRanking
+from recprune.models import Ranker
+from recprune.pipeline.budget import Budget
+from recprune.pipeline.trial import Candidate, Trial, front
+from recprune.pruning import FineTuning
+from recprune.report import plots
+from recprune.report.plots import styled
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+__all__ = ["Search"]
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """All models that a search tried.
+
+    Args:
+        budget: what was asked for.
+        trials: all of them, in the order that they were tried in; the first is the full model.
+        candidates: those that were fine-tuned as they would ship and judged on the gate rows; the
+            full model, with the same fine-tuning, is the first.
+        chosen: place of the chosen one among them.
+        met: whether it keeps the budget, on tune and gate rows.
+        ranking: of the fields.
+        tuning: the fine-tuning that the full model and all candidates got.
+        seconds: that all took, also before the search was stopped and went on.
+        profile: of the host that latencies are foretold for, as plain data; None = without.
+    """
+
+    budget: Budget
+    trials: tuple[Trial, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    met: bool
+    ranking: FieldRanking
+    tuning: FineTuning
+    seconds: float
+    profile: Mapping[str, Any] | None
+
+    @property
+    def reference(self) -> Ranker:
+        """The full model, with the same fine-tuning as its smaller rivals."""
+        return self.candidates[0].model
+
+    @property
+    def small(self) -> Candidate:
+        """The chosen model, as it is stored."""
+        return self.candidates[self.chosen]
+
+    @cached_property
+    def front(self) -> tuple[Trial, ...]:
+        """The trials that no other beats in bytes, latency and tune rows' AUC, by falling bytes."""
+        return tuple(self.trials[place] for place in front(self.trials))
+
+    @property
+    def nearest(self) -> list[Candidate]:
+        """What could be had instead of a budget that was not met.
+
+        The best model that keeps the sizes, whatever it costs, and the smallest that costs no more
+        than may be, whatever it takes.
+        """
+        inside = [c for c in self.candidates if c.trial.sizes.within(self.budget.limit)]
+        passing = [c for c in self.candidates if c.passed]
+        best = max(inside, key=lambda c: c.auc_tune, default=None)
+        smallest = min(passing, key=lambda c: c.bytes)
+        return [c for c in (best, smallest) if c is not None]
+
+    @property
+    def why(self) -> str:
+        """Why this model was chosen, in a sentence or two."""
+        many = f"Of {len(self.trials):,} models that were tried"
+        judged = f"{len(self.candidates) - 1} of them judged on gate rows"
+        if not self.met:
+            inside = [c for c in self.candidates if c.trial.sizes.within(self.budget.limit)]
+            lost = max(inside, key=lambda c: c.auc_tune, default=None)
+            said = (
+                "none keeps all sizes of the budget."
+                if lost is None
+                else f"the best that keeps the sizes is {lost.outcome} on gate rows "
+                f"({_change(lost)})."
+            )
+            shipped = f"Shown is the smallest that passes there ({self.small.bytes:,} bytes)."
+            return f"{many}, {judged}, {said} {shipped}"
+        if self.budget.limited:
+            return (
+                f"{many}, {judged}, this one keeps every size of the budget with the highest AUC on "
+                f"tune rows, and passes on gate rows ({_change(self.small)})."
+            )
+        if self.chosen == 0:
+            return f"{many}, {judged}, no smaller one passes."
+        after = self.candidates[self.chosen + 1 :]
+        stopped = f" The next smaller one ({after[0].bytes:,} bytes) is {after[0].outcome} there."
+        said = f"{many}, {judged}, this is the smallest that passes there ({_change(self.small)})."
+        return said + (stopped if after else "")
+
+    def to_json(self, training_seconds: float | None = None) -> dict[str, Any]:
+        """Return the report's section ``search``.
+
+        Args:
+            training_seconds: of the full model, to tell the search's cost by; None = not known.
+        """
+        judged = {id(c.trial): c for c in self.candidates}
+        best = {id(t) for t in self.front}
+        none = {"auc_gate": None, "difference": None, "ci": None, "outcome": None}
+        trials = [
+            {
+                "number": number,
+                **trial.to_json(),
+                **(judged[id(trial)].judged() if id(trial) in judged else none),
+                "on_front": id(trial) in best,
+                "chosen": trial is self.small.trial,
+            }
+            for number, trial in enumerate(self.trials)
+        ]
+        over = self.seconds / training_seconds if training_seconds else None
+        return {
+            "budget": self.budget.to_json(),
+            "met": self.met,
+            "cost": {"seconds": round(self.seconds, 1), "over_full_training": over},
+            "trials": trials,
+            "chosen": next(t["number"] for t in trials if t["chosen"]),
+            "why": self.why,
+            "profile": self.profile,
+        }
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one row a trial: what it is, takes, scores, and what gate rows say of it."""
+        import polars as pl
+
+        rows = []
+        for trial in self.to_json()["trials"]:
+            low, high = trial.pop("ci") or (None, None)
+            units = trial.pop("units")
+            units["neurons"] = "-".join(map(str, units["neurons"]))
+            rows.append({**trial, "ci_low": low, "ci_high": high, **units})
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def plot(self) -> Figure:
+        """Draw the front: difference of AUC by bytes, the chosen model as a star."""
+        sizes = {"full": {"bytes": self.candidates[0].bytes}, "pruned": {"bytes": self.small.bytes}}
+        with styled():
+            return plots.front({"search": self.to_json(), **sizes})
+
+    def __str__(self) -> str:
+        lines = [f"{'bytes':>12} {'µs':>9} {'AUC, tune':>9} {'gate':<12} what was cut"]
+        judged = {id(c.trial): c.outcome for c in self.candidates[1:]}
+        for trial in self.front:
+            latency = f"{trial.sizes.latency_us:,.1f}"
+            star = "  ← chosen" if trial is self.small.trial else ""
+            lines.append(
+                f"{trial.sizes.bytes:>12,} {latency:>9} {trial.auc_tune:>9.4f} "
+                f"{judged.get(id(trial), '–'):<12} {trial.label}{star}"
+            )
+        return "\n".join([*lines, self.why])
+
+
+def _change(candidate: Candidate) -> str:
+    gate = candidate.gate
+    if gate is None:
+        return "the full model"
+    low, high = gate.ci
+    return f"AUC {gate.difference:+.4f}, {low:+.4f} to {high:+.4f}"
