@@ -38,16 +38,20 @@ if TYPE_CHECKING:
         WideDeep,
     )
     from recprune.pipeline import (
+        Budget,
         Effort,
+        HostProfile,
+        Search,
         baselines,
         compare,
         compare_procedures,
         evaluate,
         minimise,
+        prune,
         run,
         tune,
     )
-    from recprune.pruning import prune
+    from recprune.pipeline.pruned import search
     from recprune.runtime import load
     from recprune.schema import Field, Schema
     from recprune.selector import FeatureSelector
@@ -85,7 +89,11 @@ _HOMES = {
     "Training": "models",
     "evaluate": "pipeline",
     "minimise": "pipeline",
+    "Budget": "pipeline",
     "Effort": "pipeline",
+    "HostProfile": "pipeline",
+    "Search": "pipeline",
+    "search": "pipeline",
     "baselines": "pipeline",
     "run": "pipeline",
     "tune": "pipeline",
@@ -95,7 +103,7 @@ _HOMES = {
     "plan": "foreign",
     "restore": "foreign",
     "rows": "foreign",
-    "prune": "pruning",
+    "prune": "pipeline",
     "load": "runtime",
     "Field": "schema",
     "Schema": "schema",
@@ -109,6 +117,7 @@ __all__ = [
     "FM",
     "LR",
     "MF",
+    "Budget",
     "DCNv2",
     "Dataset",
     "DeepFM",
@@ -119,6 +128,7 @@ __all__ = [
     "FinalMLP",
     "FwFM",
     "Hidden",
+    "HostProfile",
     "Layout",
     "ModulePlan",
     "Negatives",
@@ -128,6 +138,7 @@ __all__ = [
     "RecpruneWarning",
     "Schedule",
     "Schema",
+    "Search",
     "SharedBottom",
     "Training",
     "TwoTower",
@@ -147,6 +158,7 @@ __all__ = [
     "restore",
     "rows",
     "run",
+    "search",
     "shrink",
     "tune",
     "verdict",

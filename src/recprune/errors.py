@@ -11,7 +11,8 @@
     │   └── ArtifactError            a folder that is not a sound artefact
     └── RunError (RuntimeError)      the run itself failed; exit code 1
         ├── TrainingError            the loss stopped being a number, or exploded
-        └── MissingExtra             an optional dependency is not installed
+        ├── MissingExtra             an optional dependency is not installed
+        └── BudgetError              no model keeps the budget; exit code 3
 
     RecpruneWarning (UserWarning)    something the user should know and can act on
 """
@@ -19,10 +20,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__ = [
     "ArtifactError",
+    "BudgetError",
     "DataError",
     "InputError",
     "MissingExtra",
@@ -99,6 +102,22 @@ class TrainingError(RunError):
 
 class MissingExtra(RunError):
     """An optional dependency is needed and not installed."""
+
+
+class BudgetError(RunError):
+    """No model that was tried keeps the budget.
+
+    Args:
+        message: what was asked for, and what could be had instead.
+        nearest: what could be had, as records: ``label``, ``bytes``, ``latency_us``, ``params``,
+            ``difference`` and ``outcome`` on gate rows.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, nearest: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.nearest = tuple(nearest)
 
 
 class RecpruneWarning(UserWarning):

@@ -20,7 +20,7 @@ from recprune.models import LR, Ranker
 from recprune.pipeline import RunConfig, bringing_back
 from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.bringing_back import bring_back, widened
-from recprune.pipeline.search import fit_reference
+from recprune.pipeline.searching import fit_reference
 from recprune.pipeline.seed_noise import seed_noise
 from recprune.pruning import cut, encoded_size, rotate
 from tests.planted import planted_frame

@@ -10,7 +10,7 @@ from recprune.evaluation import choose_fields
 from recprune.importance import rank_fields
 from recprune.models import DeepFM, Training
 from recprune.pipeline import RunConfig
-from recprune.pipeline.search import fit_reference
+from recprune.pipeline.searching import fit_reference
 from tests.planted import COPIES, PAIRS, STRONG, WEAK, planted_frame
 
 

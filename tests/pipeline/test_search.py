@@ -1,27 +1,33 @@
-"""The path of candidates: where it starts, where it ends, and what the reference gets."""
+"""Searches for a budget: what is chosen keeps it, what cannot be had is said, and kills do no harm."""
 
 from __future__ import annotations
 
-import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import recprune as rp
 from recprune.artifact import stored_size
 from recprune.data import Dataset
+from recprune.errors import BudgetError, ParameterError
+from recprune.executor import Executor
+from recprune.metrics import auc
 from recprune.models import Ranker
-from recprune.pipeline import RunConfig
-from recprune.pipeline import search as module
-from recprune.pipeline.search import Search, fit_reference, search
-from recprune.pruning import fine_tune
+from recprune.pipeline import Budget, RunConfig, Search
+from recprune.pipeline.budget import Sizes
+from recprune.pipeline.trial import Trial, front
+from recprune.pipeline.trial_store import TrialStore
 from tests.planted import STRONG, planted_frame
 
-CONFIG = RunConfig(epochs=3, tuning_epochs=1, dim=8, hidden=(16, 8), tolerance=0.02)
+CONFIG = RunConfig(epochs=3, dim=8, hidden=(16, 8))
+SETTINGS = {"tuning_epochs": 1, "groups": "none"}
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return Dataset.from_frame(planted_frame(8000, noise=6), label="y").split(by="random")
+    return Dataset.from_frame(planted_frame(4000, noise=4), label="y").split(by="random")
 
 
 @pytest.fixture(scope="module")
@@ -29,63 +35,182 @@ def full(data: Dataset) -> Ranker:
     return CONFIG.ranker().fit(data.train, data.tune)
 
 
-def passed(found: Search) -> list[bool]:
-    return [candidate.passed for candidate in found.candidates]
+@pytest.fixture(scope="module")
+def size(full: Ranker) -> int:
+    return stored_size(full.artifact())
 
 
-def test_ever_smaller_until_one_does_not_pass(full: Ranker, data: Dataset) -> None:
-    found = search(full, data, CONFIG)
-    sizes = [candidate.bytes for candidate in found.candidates]
-    assert all(b < a for a, b in itertools.pairwise(sizes))
-    # All of them passed, or all but the last.
-    assert passed(found)[:-1] == [True] * (len(sizes) - 1)
-    assert found.chosen == len(sizes) - (1 if found.candidates[-1].passed else 2)
-    assert sizes[found.chosen] < 0.1 * sizes[0]
-    assert set(STRONG) <= set(found.small.model.encoder.schema.names)
-    for candidate in found.candidates:
-        assert candidate.bytes == stored_size(candidate.model.artifact())
+def budget_of(size: int, drop: float = 0.03) -> Budget:
+    return Budget(size // 12, max_drop={"auc": drop})
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_a_choice_of_fields_that_fails_ends_it_only_if_it_was_asked_for(
-    asked: bool, full: Ranker, data: Dataset, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def found(full: Ranker, data: Dataset, size: int) -> Search:
+    return rp.search(full, data, budget_of(size), **SETTINGS)
+
+
+def told(found: Search) -> list[dict]:
+    """Return all that two searches must agree in."""
+    trials = found.to_json()["trials"]
+    return [{k: v for k, v in trial.items() if k != "seconds"} for trial in trials]
+
+
+def test_what_is_chosen_keeps_the_budget(found: Search, size: int, data: Dataset) -> None:
+    small = found.small
+    assert found.met
+    assert small.passed
+    assert small.bytes == stored_size(small.model.artifact()) <= size // 12
+    assert set(STRONG) <= set(small.model.encoder.schema.names)
+    tune = small.model.aligned(data.tune)
+    assert small.auc_tune == auc(tune.label, small.model.logits(tune.rows))
+    found.refuse_unmet()
+
+
+def test_the_best_on_tune_rows_is_chosen_among_finished_ones(found: Search) -> None:
+    inside = [c for c in found.candidates if c.trial.sizes.within(found.budget.limit)]
+    assert len(inside) >= 2
+    assert found.small.auc_tune == max(c.auc_tune for c in inside if c.passed)
+    alone = [t.label for t in found.trials if " alone " in t.label]
+    assert any(label.startswith("rows alone (norm_count)") for label in alone)
+
+
+def test_every_trial_is_there_and_one_is_chosen(found: Search) -> None:
+    section = json.loads(json.dumps(found.to_json(training_seconds=2.0)))
+    assert [t["number"] for t in section["trials"]] == list(range(len(found.trials)))
+    assert [t["number"] for t in section["trials"] if t["chosen"]] == [section["chosen"]]
+    assert section["trials"][0]["label"] == "full"
+    assert section["trials"][0]["difference"] == 0
+    judged = [t for t in section["trials"] if t["outcome"] is not None]
+    assert len(judged) == len(found.candidates)
+    assert section["cost"]["over_full_training"] == pytest.approx(found.seconds / 2)
+    frame = found.to_frame()
+    assert frame["bytes"].to_list() == [t["bytes"] for t in section["trials"]]
+
+
+def test_the_same_on_any_number_of_workers(found: Search, full: Ranker, data: Dataset) -> None:
+    again = rp.search(full, data, found.budget, executor=Executor(2), **SETTINGS)
+    assert told(again) == told(found)
+    for name, array in found.small.model.state.items():
+        np.testing.assert_array_equal(again.small.model.state[name], array)
+
+
+class Killed(BaseException):
+    """What no code may catch."""
+
+
+@pytest.mark.parametrize("sampler", ["descent", "optuna"])
+def test_a_search_that_was_killed_comes_to_the_same(
+    sampler: str,
+    found: Search,
+    full: Ranker,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_first_fields", lambda *_: ("noise0",))
-    config = CONFIG.model_copy(update={"keep_fields": 1 if asked else None})
-    found = search(full, data, config)
-    assert found.candidates[1].label == "1 fields"
-    assert not found.candidates[1].passed
-    if asked:
-        assert (len(found.candidates), found.chosen) == (2, 0)
-    else:
-        assert found.chosen > 1
-        assert set(STRONG) <= set(found.small.model.encoder.schema.names)
+    settings = {**SETTINGS, "sampler": sampler, "search_trials": 8}
+    whole = found
+    if sampler == "optuna":
+        whole = rp.search(full, data, found.budget, **settings)
+        assert whole.met
+        assert sum(t.label.startswith("drawn") for t in whole.trials) >= 8
+
+    kept, calls = TrialStore._append, []
+
+    def killed_after(store: TrialStore, record: dict) -> None:
+        kept(store, record)
+        calls.append(record)
+        if len(calls) in (2, 5, 9):
+            raise Killed
+
+    monkeypatch.setattr(TrialStore, "_append", killed_after)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            rp.search(full, data, found.budget, storage=tmp_path, **settings)
+    again = rp.search(full, data, found.budget, storage=tmp_path, **settings)
+    assert told(again) == told(whole)
+    for name, array in whole.small.model.state.items():
+        np.testing.assert_array_equal(again.small.model.state[name], array)
 
 
-def test_as_many_fields_as_asked_for_stay(full: Ranker, data: Dataset) -> None:
-    found = search(full, data, CONFIG.model_copy(update={"keep_fields": 9}))
-    assert {len(c.model.encoder.schema.names) for c in found.candidates[1:]} == {9}
+def test_what_cannot_be_had_is_said(full: Ranker, data: Dataset, size: int) -> None:
+    asked = Budget(size // 400, max_drop={"auc": 0.001})
+    found = rp.search(full, data, asked, **SETTINGS)
+    assert not found.met
+    # The one in reach passes, but is too large; the other, if any is so small, does not pass.
+    *lost, smallest = found.nearest
+    assert smallest.passed
+    assert smallest.bytes > size // 400
+    assert all(not c.passed and c.bytes <= size // 400 for c in lost)
+    with pytest.raises(BudgetError, match="No model keeps the budget") as error:
+        found.refuse_unmet()
+    assert f"{smallest.bytes:,} bytes" in str(error.value)
+    assert [n["bytes"] for n in error.value.nearest] == [c.bytes for c in found.nearest]
+    assert error.value.exit_code == 3
 
 
-def test_the_reference_is_tuned_until_that_brings_nothing(full: Ranker, data: Dataset) -> None:
-    reference, tuning = fit_reference(full, data, CONFIG)
+def test_latency_and_weights_are_kept(full: Ranker, data: Dataset, found: Search) -> None:
+    whole = found.trials[0].sizes
+    asked = Budget(
+        latency_us=0.6 * whole.latency_us, params=int(whole.params / 4), max_drop={"auc": 0.03}
+    )
+    small = rp.search(full, data, asked, **SETTINGS).small
+    assert small.trial.sizes.within(asked.limit)
+    assert small.model.params <= whole.params / 4
 
-    def score(model: Ranker) -> float:
-        return model.held_out(model.aligned(data.tune))()
 
-    assert score(reference) >= score(full)
-    if score(fine_tune(full, tuning)) > score(full):
-        assert score(reference) > score(full)
-
-
-def test_what_a_cut_costs_is_told_by_rows_spread_over_all(
-    full: Ranker, data: Dataset, monkeypatch: pytest.MonkeyPatch
+def test_a_budget_that_is_met_already_still_gives_a_smaller_model(
+    full: Ranker, data: Dataset, size: int
 ) -> None:
-    _, tuning = fit_reference(full, data, CONFIG)
-    assert len(module._short(tuning).rows) == len(data.train)
-    monkeypatch.setattr(module, "SHORT_ROWS", 50)
-    short = module._short(tuning)
-    at = np.linspace(0, len(data.train) - 1, 50).astype(int)
-    np.testing.assert_array_equal(short.rows.rows.codes, data.train.rows.codes[at])
-    np.testing.assert_array_equal(short.teacher, tuning.teacher[at])
-    assert short.training.epochs == 1
+    found = rp.search(full, data, Budget(10 * size, max_drop={"auc": 0.03}), **SETTINGS)
+    assert found.met
+    assert found.small.bytes < size
+
+
+def test_prune_takes_shares_or_a_budget(full: Ranker, data: Dataset, size: int) -> None:
+    small = rp.prune(full, data, budget=f"bytes={size // 12},max_drop.auc=0.03", **SETTINGS)
+    assert stored_size(small.artifact()) <= size // 12
+    for wrong in ({}, {"keep": {"rows": 0.5}, "budget": "bytes=9"}):
+        with pytest.raises(ParameterError, match="either 'keep' or 'budget'"):
+            rp.prune(full, data, **wrong)
+    with pytest.raises(ParameterError, match=r"no setting 'tunning_epochs'\. Did you mean"):
+        rp.prune(full, data, budget="bytes=9", tunning_epochs=3)
+
+
+def test_every_metric_of_the_budget_has_its_say(full: Ranker, data: Dataset, found: Search) -> None:
+    asked = Budget(found.budget.bytes, max_drop={"auc": 0.03, "logloss": 1e-7})
+    strict = rp.search(full, data, asked, **SETTINGS)
+    outcomes = {tuple(g.outcome for g in c.gates) for c in strict.candidates[1:]}
+    assert any(first == "PASS" != second for first, second in outcomes)
+    for candidate in strict.candidates[1:]:
+        assert [g.metric for g in candidate.gates] == ["auc", "logloss"]
+        assert candidate.passed == all(g.outcome == "PASS" for g in candidate.gates)
+
+
+def test_time_that_is_over_ends_the_way_down(full: Ranker, data: Dataset, found: Search) -> None:
+    quick = rp.search(full, data, found.budget, search_seconds=1e-6, **SETTINGS)
+    steps = [t for t in quick.trials if " alone " not in t.label]
+    assert len(steps) < len([t for t in found.trials if " alone " not in t.label])
+    assert all(c.bytes <= found.budget.bytes for c in [quick.small] if quick.met)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    draws = np.random.default_rng(0)
+    trials = [
+        Trial(str(i), "int8", Sizes(*sizes), {}, float(score))
+        for i, (*sizes, score) in enumerate(draws.integers(1, 6, (60, 4)))
+    ]
+
+    def beats(a: Trial, b: Trial) -> bool:
+        mine = (a.sizes.bytes, a.sizes.latency_us, -a.auc_tune)
+        other = (b.sizes.bytes, b.sizes.latency_us, -b.auc_tune)
+        return all(x <= y for x, y in zip(mine, other, strict=True)) and mine != other
+
+    kept = front(trials)
+    best = {i for i, t in enumerate(trials) if not any(beats(o, t) for o in trials)}
+    values = {
+        (t.sizes.bytes, t.sizes.latency_us, t.auc_tune) for i, t in enumerate(trials) if i in best
+    }
+    assert set(kept) <= best
+    assert len(kept) == len(values)
+    sizes = [trials[i].sizes.bytes for i in kept]
+    assert sizes == sorted(sizes, reverse=True)

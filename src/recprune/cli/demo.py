@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_config, typed_command
+from recprune.cli._to_budget import unmet
+from recprune.errors import BudgetError
 
 #: What the tune rows liked best on these tables.
 SETTINGS = ("learning_rate=0.0005", "unknown_rate=200", "epochs=6")
@@ -33,6 +35,11 @@ def command(
     chosen = read_config(config, [*SETTINGS, *(settings or ())], seed=seed)
     data = load_demo(households=households, seed=chosen.seed)
     name = "Complete Journey (simulated grocery shop)"
-    report = run(data, output, chosen, name=name, command=typed_command())
+    try:
+        report = run(data, output, chosen, name=name, command=typed_command())
+    except BudgetError as error:
+        if not as_json:
+            raise
+        return unmet(error)
     emit(report, as_json, summary(report))
     return 0 if report["verdict"]["outcome"] == "PASS" else 3

@@ -1,4 +1,4 @@
-"""``recprune prune``: cut a saved model to given shares or counts."""
+"""``recprune prune``: cut a saved model to given shares or counts, or to a budget."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import typer
 
 from recprune.cli._options import Json, Model, Output, emit, keep_bad_rows, pairs
 from recprune.cli._records import Trained
+from recprune.cli._to_budget import ToBudget
 from recprune.errors import InputError, ParameterError
 
 
 def command(
     model: Model,
+    trained: Trained,
+    to: ToBudget,
     keep: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--keep", help="unit=share or unit=count: fields, rows, dims, neurons, pairs."
         ),
-    ],
-    trained: Trained,
+    ] = None,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="unit=method, as rows=l2.")
     ] = None,
@@ -40,7 +42,19 @@ def command(
     output: Output = Path("runs/small"),
     as_json: Json = False,
 ) -> int:
-    """Prune a saved model, fine-tune it on the table's training rows, and save the small one."""
+    """Prune a saved model, fine-tune it on the table's training rows, and save the small one: to
+    shares or counts of its units (--keep), or to the best that keeps a budget (--budget), proved on
+    the table's test rows. A search for a budget that is stopped and started again goes on where it was.
+    """
+    if (keep is None) == (to.budget is None):
+        raise InputError(
+            "prune takes --keep unit=share, or --budget as bytes=200kB. Give one of them."
+        )
+    if to.budget is not None:
+        for option, given in (("--method", method), ("--dry-run", dry_run)):
+            if given:
+                raise InputError(f"{option} goes with --keep, not with --budget.")
+        return to.prune(model, trained, output, as_json)
     from recprune import pruning
     from recprune.artifact import stored_size
     from recprune.metrics import auc
@@ -49,7 +63,7 @@ def command(
     if bits not in pruning.BITS:
         raise ParameterError.of("--bits", "prune", f"one of {', '.join(pruning.BITS)}", bits)
     tables, layers = pruning.BITS[bits]
-    wanted = {unit: _amount(unit, value) for unit, value in pairs(keep, "--keep").items()}
+    wanted = {unit: _amount(unit, value) for unit, value in pairs(keep or [], "--keep").items()}
     methods = pairs(method or [], "--method")
     for unit in methods:
         if unit not in wanted:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from recprune.cli._options import Json, Output, Strict, emit, keep_bad_rows, typed_command
 from recprune.cli._records import Job
+from recprune.cli._to_budget import unmet
+from recprune.errors import BudgetError
 
 
 def command(
@@ -21,7 +23,12 @@ def command(
     from recprune.report import summary
 
     ready = job.ready(strict=strict or None)
-    report = run(ready.data, output, ready.config, name=ready.name, command=typed_command())
+    try:
+        report = run(ready.data, output, ready.config, name=ready.name, command=typed_command())
+    except BudgetError as error:
+        if not as_json:
+            raise
+        return unmet(error)
     keep_bad_rows(ready.bad, output)
     emit(report, as_json, summary(report))
     return 0 if report["verdict"]["outcome"] == "PASS" else 3

@@ -13,7 +13,7 @@ from recprune.pipeline.bringing_back import bring_back
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.effort import Effort
 from recprune.pipeline.equal_bytes import baselines
-from recprune.pipeline.search import Search
+from recprune.pipeline.search_result import Search
 from recprune.pipeline.seed_noise import seed_noise
 
 __all__ = ["beside_the_search"]

@@ -17,7 +17,7 @@ from recprune.layout import Plan
 from recprune.models import Ranker
 from recprune.models.held_out import held_out_score
 from recprune.pipeline.procedures import one_worker_on_disk
-from recprune.pipeline.search import Search
+from recprune.pipeline.search_result import Search
 from recprune.pruning import BITS, FineTuning, encode, fine_tune, repair, rotate
 from recprune.pruning.encode import Tables
 from recprune.quantisation import Encoding

@@ -43,7 +43,7 @@ class Sizes(NamedTuple):
         [0.69, 0.0, 0.0]
         """
         return tuple(  # type: ignore[return-value]
-            math.log(a / b) if math.isfinite(a) and math.isfinite(b) else 0.0
+            math.log(a / b) if 0 < a < math.inf and 0 < b < math.inf else 0.0
             for a, b in zip(self, other, strict=True)
         )
 

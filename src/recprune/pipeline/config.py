@@ -104,6 +104,12 @@ class RunConfig(BaseModel):
     budget: Budget | None = None
     """Most that the pruned model may take and cost, as bytes=200kB; none = as small as the tolerance
     lets it be."""
+    sampler: Literal["descent", "optuna"] = "descent"
+    """How models are found: step by step, each the cheapest that is known, or drawn by Optuna."""
+    search_trials: Positive = 40
+    """Cuts that Optuna draws."""
+    profile: str | None = None
+    """File of the host's profile that latencies are foretold by; none = this host's, measured once."""
     search_seconds: Annotated[float, Field(gt=0)] | None = None
     """From when on the search cuts no further and chooses among what it has; none = no limit. Where
     the time runs out, the same seed need not give the same model."""
@@ -260,6 +266,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{name} = {_toml(v)}" for name, v in value.items())
+        inner = ", ".join(f"{name} = {_toml(v)}" for name, v in value.items() if v is not None)
         return f"{{ {inner} }}" if inner else "{}"
     return repr(value)

@@ -27,17 +27,18 @@ from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import bare_verdict, final_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
+from recprune.pipeline.pruned import means_of
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
 from recprune.pipeline.scoring import latencies
-from recprune.pipeline.search import search
 from recprune.pipeline.search_result import Search
+from recprune.pipeline.searching import find_small
 from recprune.pipeline.techniques import techniques
 from recprune.pipeline.yardsticks import yardsticks
 from recprune.report import model_card, write_report
 from recprune.runtime import Scorer
 
-__all__ = ["run"]
+__all__ = ["prune_to_budget", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,65 +93,132 @@ def run(
         refuse_grave(findings)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
         full = fitted(config, data, checkpoint)
-        found = search(full, data, config)
-        small = found.small
-        rivals = (
-            techniques(
-                found.reference,
-                found.ranking,
-                data,
-                found.tuning,
-                small,
-                config.seed,
-            )
-            if config.techniques
-            else []
-        )
-        beside = beside_the_search(full, found, data, config, executor)
-        # From here on the test rows are open: nothing below changes a model.
-        scored = {
-            "full": _shipped(folder / "full", found.reference, data),
-            "pruned": _shipped(folder, small.model, data),
-        }
-        if data.users is not None:
-            data.users.save(folder / "users.rp")
-        references = yardsticks(data, config)
-        decision = final_verdict(
+        seconds = sum(epoch.seconds for epoch in full.history)
+        job = _Job(full, seconds, data, config, checkpoint.parent / "trials", executor)
+        return _pruned(job, folder, _About(str(out), name, command, findings, start))
+
+
+def prune_to_budget(
+    full: Ranker,
+    data: Dataset,
+    out: str | Path,
+    config: RunConfig,
+    *,
+    training_seconds: float | None = None,
+    name: str = "",
+    command: str = "",
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Prune a trained model to a budget, and write what :func:`run` writes of it.
+
+    The folder lacks what only the main job has: yardsticks are there, techniques and baselines as
+    the configuration asks for them. Stopped and started again, the search goes on where it was.
+
+    Args:
+        full: fitted ranker.
+        data: split as it was trained on. Test rows are used once, if the budget is met.
+        out: folder to write; a former run there is replaced, anything else is refused.
+        config: settings, the budget among them.
+        training_seconds: that the full model's training took; None = not known.
+        name, command, executor: see :func:`run`.
+
+    Raises:
+        BudgetError: no model keeps the budget. Nothing is written, and what was tried is kept for
+            another budget.
+    """
+    start = time.perf_counter()
+    findings = check_dataset(data)
+    with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
+        job = _Job(full, training_seconds, data, config, checkpoint.parent / "trials", executor)
+        return _pruned(job, folder, _About(str(out), name, command, findings, start))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is pruned, and by what."""
+
+    full: Ranker
+    training_seconds: float | None
+    data: Dataset
+    config: RunConfig
+    trials: Path
+    executor: Executor | None
+
+
+@dataclass(frozen=True, eq=False)
+class _About:
+    """What the report says of the run itself."""
+
+    out: str
+    name: str
+    command: str
+    findings: tuple[Any, ...]
+    start: float
+
+
+def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
+    """Search, judge, and write the folder; return the report."""
+    full, data, config = job.full, job.data, job.config
+    found = find_small(full, data, config, means_of(config, job.trials, job.executor))
+    found.refuse_unmet()
+    small = found.small
+    rivals = (
+        techniques(
+            found.reference,
+            found.ranking,
             data,
-            scored["full"].logits,
-            scored["pruned"].logits,
-            config,
-            references,
-            (folder / "model.safetensors").read_bytes(),
+            found.tuning,
+            small,
+            config.seed,
         )
-        lists = {k: rank_test_users(s.scorer, s.logits, data, config) for k, s in scored.items()}
-        report = {
-            "recprune": __version__,
-            "seed": config.seed,
-            "seconds": round(time.perf_counter() - start, 1),
-            "command": command,
-            "dataset": _dataset_facts(data, name),
-            "verdict": decision.to_json(),
-            **_model_facts(scored, data, lists),
-            **_search_facts(full, found, data),
-            **beside,
-            "techniques": _technique_facts(rivals, found, scored, decision, data, config),
-            "yardsticks": references,
-            **_score_facts(scored),
-            "recommendations": attribute_groups(
-                data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
-            ),
-            "findings": [f.to_json() for f in findings],
-            "history": {"full": epochs_of(full)},
-            "config": config.model_dump(mode="json"),
-        }
-        report["compression"] = scored["full"].bytes / scored["pruned"].bytes
-        report["report"] = str(Path(out) / "report.html")
-        report = {key: _plain(value) for key, value in report.items()}
-        write_training(folder, full, data, config)
-        (folder / "README.md").write_text(model_card(report), encoding="utf-8")
-        write_report(folder, report)
-        (folder / "report.json").write_text(_dumps(report), encoding="utf-8")
+        if config.techniques
+        else []
+    )
+    beside = beside_the_search(full, found, data, config, job.executor)
+    # From here on the test rows are open: nothing below changes a model.
+    scored = {
+        "full": _shipped(folder / "full", found.reference, data),
+        "pruned": _shipped(folder, small.model, data),
+    }
+    if data.users is not None:
+        data.users.save(folder / "users.rp")
+    references = yardsticks(data, config)
+    decision = final_verdict(
+        data,
+        scored["full"].logits,
+        scored["pruned"].logits,
+        config,
+        references,
+        (folder / "model.safetensors").read_bytes(),
+    )
+    lists = {k: rank_test_users(s.scorer, s.logits, data, config) for k, s in scored.items()}
+    report = {
+        "recprune": __version__,
+        "seed": config.seed,
+        "seconds": round(time.perf_counter() - about.start, 1),
+        "command": about.command,
+        "dataset": _dataset_facts(data, about.name),
+        "verdict": decision.to_json(),
+        **_model_facts(scored, data, lists),
+        **_search_facts(job, found),
+        **beside,
+        "techniques": _technique_facts(rivals, found, scored, decision, data, config),
+        "yardsticks": references,
+        **_score_facts(scored),
+        "recommendations": attribute_groups(
+            data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
+        ),
+        "findings": [f.to_json() for f in about.findings],
+        "history": {"full": epochs_of(full)},
+        "config": config.model_dump(mode="json"),
+    }
+    report["compression"] = scored["full"].bytes / scored["pruned"].bytes
+    report["report"] = str(Path(about.out) / "report.html")
+    report = {key: _plain(value) for key, value in report.items()}
+    write_training(folder, full, data, config)
+    (folder / "README.md").write_text(model_card(report), encoding="utf-8")
+    write_report(folder, report)
+    (folder / "report.json").write_text(_dumps(report), encoding="utf-8")
     return report
 
 
@@ -193,9 +261,9 @@ def _model_facts(
     return out
 
 
-def _search_facts(full: Ranker, found: Search, data: Dataset) -> dict[str, Any]:
+def _search_facts(job: _Job, found: Search) -> dict[str, Any]:
     kept, ranking = found.small.model.encoder.schema.names, found.ranking
-    sensitive = data.sensitive
+    data, sensitive = job.data, job.data.sensitive
     return {
         "fields": {
             "kept": list(kept),
@@ -216,7 +284,7 @@ def _search_facts(full: Ranker, found: Search, data: Dataset) -> dict[str, Any]:
             }
             for field, score, std in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
         ],
-        "search": found.to_json(sum(epoch.seconds for epoch in full.history)),
+        "search": found.to_json(job.training_seconds),
     }
 
 

@@ -20,7 +20,7 @@ from recprune import __version__
 from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
-from recprune.errors import TrainingError
+from recprune.errors import BudgetError, TrainingError
 from recprune.models import Ranker
 from recprune.models.device import device_of, uses_bf16
 from recprune.pipeline.config import RunConfig
@@ -77,6 +77,8 @@ def write_training(folder: Path, model: Ranker, data: Dataset, config: RunConfig
     told = json.dumps(_circumstances(data, config), indent=1) + "\n"
     (folder / "run.json").write_text(told, encoding="utf-8")
     epochs = epochs_of(model)
+    if not epochs:  # trained elsewhere
+        return
     pl.DataFrame(epochs, infer_schema_length=None).write_parquet(folder / "history.parquet")
     drawn = pictures({"history": {"full": epochs}}).get("learning")
     if drawn is not None:
@@ -128,6 +130,12 @@ def checkpoint_beside(out: str | Path) -> Iterator[Path]:
         yield folder / "training.safetensors"
     except TrainingError:  # the same command would come to the same
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except BudgetError:
+        if folder.exists():
+            logger.warning(
+                "What was tried is in %s; with another budget it goes on from it.", folder
+            )
         raise
     except BaseException:
         if folder.exists():

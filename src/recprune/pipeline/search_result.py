@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from recprune.errors import BudgetError
 from recprune.importance import FieldRanking
 from recprune.models import Ranker
 from recprune.pipeline.budget import Budget
@@ -77,6 +78,28 @@ class Search:
         smallest = min(passing, key=lambda c: c.bytes)
         return [c for c in (best, smallest) if c is not None]
 
+    def refuse_unmet(self) -> None:
+        """Raise an error that says what could be had, if the budget was not met.
+
+        Raises:
+            BudgetError: it was not.
+        """
+        if self.met:
+            return
+        nearest = [
+            {"label": c.label, **c.trial.sizes.to_json(), **c.judged()} for c in self.nearest
+        ]
+        could = "; ".join(
+            f"{c.bytes:,} bytes, {c.trial.sizes.params:,} weights"
+            + (f", {us:,.1f} µs" if (us := c.trial.sizes.latency_us) == us else "")
+            + f": {c.outcome} ({_change(c)})"
+            for c in self.nearest
+        )
+        raise BudgetError(
+            f"No model keeps the budget ({self.budget}). What could be had, on gate rows: {could}.",
+            nearest,
+        )
+
     @property
     def why(self) -> str:
         """Why this model was chosen, in a sentence or two."""
@@ -86,13 +109,13 @@ class Search:
             inside = [c for c in self.candidates if c.trial.sizes.within(self.budget.limit)]
             lost = max(inside, key=lambda c: c.auc_tune, default=None)
             said = (
-                "none keeps all sizes of the budget."
+                "none keeps all sizes of the budget"
                 if lost is None
-                else f"the best that keeps the sizes is {lost.outcome} on gate rows "
-                f"({_change(lost)})."
+                else f"the best that keeps the sizes is {lost.outcome} on gate rows ({_change(lost)})"
             )
-            shipped = f"Shown is the smallest that passes there ({self.small.bytes:,} bytes)."
-            return f"{many}, {judged}, {said} {shipped}"
+            return (
+                f"{many}, {judged}, {said}; {self.small.bytes:,} bytes is the smallest that passes."
+            )
         if self.budget.limited:
             return (
                 f"{many}, {judged}, this one keeps every size of the budget with the highest AUC on "

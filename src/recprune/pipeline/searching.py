@@ -23,17 +23,16 @@ from recprune.pipeline.descent import Course, Descent, ladder
 from recprune.pipeline.effort import Effort
 from recprune.pipeline.jumps import jumps
 from recprune.pipeline.procedures import one_worker_on_disk
+from recprune.pipeline.sampled import Space, sampled
 from recprune.pipeline.search_result import Search
 from recprune.pipeline.trial import Candidate, Rough, Scale, Trial, scored
 from recprune.pipeline.trial_store import Made, TrialStore
-from recprune.pruning import BITS, FineTuning, cut, encode
+from recprune.pruning import BITS, FineTuning, cut, encode, rotate
 
-__all__ = ["Means", "fit_reference", "search"]
+__all__ = ["Means", "find_small", "fit_reference"]
 
 #: Without limits the descent ends at this share of the full model's bytes.
 SMALLEST = 1 / 250
-#: Training rows that tell what a cut costs.
-SHORT_ROWS = 100_000
 #: Times that the full model is fine-tuned.
 MOST_ROUNDS = 5
 #: Models within the limits that are finished: the best on tune rows after a short fine-tuning.
@@ -58,7 +57,9 @@ class Means:
     executor: Executor = field(default_factory=Executor)
 
 
-def search(full: Ranker, data: Dataset, config: RunConfig, means: Means | None = None) -> Search:
+def find_small(
+    full: Ranker, data: Dataset, config: RunConfig, means: Means | None = None
+) -> Search:
     """Choose fields, go down where it costs least, and choose the model that keeps the budget.
 
     Fields that do not matter go first, together. From what is left a
@@ -69,13 +70,13 @@ def search(full: Ranker, data: Dataset, config: RunConfig, means: Means | None =
     before is chosen: a fixed sequence of nested models needs no further correction (design of the
     verdict). *With limits* it goes down to them; the model that it finds there, and those that one
     unit alone brings there (:mod:`recprune.pipeline.jumps`), are compared on the tune rows, the best
-    are finished, and the best of these is judged. Where it does not pass, larger models are judged,
-    the smallest first, to tell what could be had.
+    are finished and judged, and of those that pass the best on tune rows is chosen. Where none does,
+    larger models are judged, the smallest first, to tell what could be had.
 
     Every candidate is fine-tuned as the full model is, and compared to it.
     """
     start, means = time.perf_counter(), means or Means()
-    one_worker_on_disk(means.executor, data, "search")
+    one_worker_on_disk(means.executor, data, "prune")
     work = _Work(full, data, config, means)
     chosen, met = work.limited() if work.limit != Sizes() else work.unlimited()
     profile = means.scale.profile
@@ -149,7 +150,8 @@ class _Work:
         self.end = time.monotonic() + (config.search_seconds or float("inf"))
         self.effort = means.effort or Effort(epochs=config.tuning_epochs)
         self.reference, self.tuning = fit_reference(full, data, config, means)
-        self.short = _short(full, self.tuning)
+        # At the full model's pace, whatever that of the effort is.
+        self.short = replace(self.tuning, training=replace(full.training, patience=1)).short()
         groups = None if config.groups == "none" else config.groups
         self.ranking = rank_fields(
             self.reference, data.tune, config.importance, config.seed, groups
@@ -179,15 +181,18 @@ class _Work:
         if start is None:
             start = self.candidates[-1].model
         path = list(self._down(start, self.limit, speed=0.0))
-        inside = [each for each in path if each[1].sizes.within(self.limit)][:1]
+        inside = [each for each in path if each[1].sizes.within(self.limit)]
         inside += self._jumped(start)
         inside.sort(key=lambda each: -each[1].auc_tune)
-        models = self._finish([rough for rough, _ in inside[:FINISHED]])
-        for model, trial in sorted(models, key=lambda each: -each[1].auc_tune):
+        for model, trial in self._finish([rough for rough, _ in inside[:FINISHED]]):
             self._judged(model, trial)
-        first = len(self.candidates) - len(models)
-        if models and self.candidates[first].passed:
-            return first, True
+        kept = [
+            place
+            for place, each in enumerate(self.candidates)
+            if place and each.passed and each.trial.sizes.within(self.limit)
+        ]
+        if kept:
+            return max(kept, key=lambda place: self.candidates[place].auc_tune), True
         for rough, trial in reversed(path):
             if trial.sizes.within(self.limit):
                 continue
@@ -225,8 +230,22 @@ class _Work:
             config.force,
         )
 
+    def _drawn(self, start: Ranker) -> Iterator[tuple[Rough, Trial]]:
+        config, means = self.config, self.means
+        protect = config.protect if config.keep_fields is None else start.encoder.schema.names
+        start = rotate(start, self.data.train)
+        space = Space(start, self.data, self.ranking, protect, self.short, means.scale)
+        tried, found = sampled(
+            space, self.limit, config.search_trials, config.seed, means.store, means.executor
+        )
+        self.tried += tried
+        return found
+
     def _down(self, start: Ranker, limit: Sizes, speed: float) -> Iterator[tuple[Rough, Trial]]:
-        """Yield the models that are the first to keep the stops on the way to a limit."""
+        """Yield ever smaller models on the way to a limit: of a descent, or of drawn cuts."""
+        if self.config.sampler == "optuna":
+            yield from self._drawn(start)
+            return
         sizes, scale = self.means.scale.sizes(start, "fp32"), self.means.scale
         # A number of fields that was asked for is kept.
         config = self.config
@@ -308,16 +327,6 @@ class _Work:
         logger.info("%s: %d bytes, gate %s", judged.label, judged.bytes, judged.outcome)
         self.candidates.append(judged)
         return judged
-
-
-def _short(full: Ranker, tuning: FineTuning) -> FineTuning:
-    """Return an epoch over no more rows than it takes to tell what a cut costs."""
-    training, n = replace(full.training, epochs=1, patience=1), len(tuning.rows)
-    if n <= SHORT_ROWS:
-        return replace(tuning, training=training)
-    some = np.linspace(0, n - 1, SHORT_ROWS).astype(np.int64)
-    teacher = None if tuning.teacher is None else tuning.teacher[some]
-    return replace(tuning, rows=tuning.rows.take(some), teacher=teacher, training=training)
 
 
 def _logits(model: Ranker, split: Split) -> NDArray[np.float32]:
