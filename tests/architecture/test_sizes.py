@@ -22,15 +22,14 @@ MOST_LINES, MEDIAN_LINES, MOST_PARAMETERS = 400, 180, 6
 RECORDS = {
     "Artifact",  # everything a scorer needs, read from disk as one
     "Axis",  # declared by a model, once
-    "Candidate",  # one round of the search, as it is reported
     "Catalogue",  # the arrays of catalogue.safetensors, as read
-    "CutModel",  # a model on the way down, with what it cost
     "Field",  # one column of a schema: a name, a kind, and what is left at its default
     "FieldRanking",  # what ranking fields found: names, scores, and where they come from
     "FieldRule",  # one field's table in schema.toml
     "Finding",  # one line of what the checks found
     "Point",  # one mark of the report's front, with all that it shows
     "Schema",  # the columns of a table by their roles
+    "Search",  # what a search came to
     "Section",  # one section of the report's page
     "Shape",  # what a network is built from, written by one function
     "SliceResult",  # one line of the verdict's table of slices
@@ -39,6 +38,7 @@ RECORDS = {
     "Stated",  # the options of a verb, filled by the program
     "Top",  # the head of the report's page, filled field by field
     "Training",  # options, typed by name, each with a default
+    "Trial",  # one model that was tried, as it is stored and reported
     "Verdict",  # the decision with everything that led to it
 }
 

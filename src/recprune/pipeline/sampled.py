@@ -180,11 +180,9 @@ def _tried(
                 continue
             for size, ratio in zip(Sizes._fields, came.sizes.ratios(limit), strict=True):
                 trial.set_constraint(size, ratio)
-            values = [
-                came.auc_tune,
-                math.log(size),
-                *([math.log(latency)] if len(study.directions) > 2 else []),
-            ]
+            values = [came.auc_tune, math.log(came.sizes.bytes)]
+            if len(study.directions) > 2:
+                values.append(math.log(came.sizes.latency_us))
             study.tell(trial, values)
     return found
 

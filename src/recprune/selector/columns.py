@@ -18,7 +18,7 @@ from recprune.importance import FieldRanking, Scores
 from recprune.selector.judging import Judge, answers
 from recprune.selector.tables import columns_of, rows_of, shuffled
 
-__all__ = ["FOREIGN_METHODS", "Part", "Trial", "ranked", "smallest"]
+__all__ = ["FOREIGN_METHODS", "Part", "Proving", "ranked", "smallest"]
 
 #: Draws of each column by permutation.
 REPEATS = 5
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Proving:
     """An estimator and rows to train and to try it on.
 
     Args:
@@ -85,37 +85,37 @@ class Trial:
         return answers(fitted, x, part.judge.target)
 
 
-def permutation(trial: Trial, seed: int) -> Scores:
+def permutation(proving: Proving, seed: int) -> Scores:
     """Mean fall of quality on held-out rows when a column's values are shuffled (Breiman 2001,
     section 10); the standard error is over repeats."""
-    tune, judge = trial.tune, trial.tune.judge
-    base = judge.quality(answers(trial.full, tune.x, judge.target))
-    drops = np.empty((len(trial.names), REPEATS))
-    for i, name in enumerate(progress(trial.names, "permutation importance")):
+    tune, judge = proving.tune, proving.tune.judge
+    base = judge.quality(answers(proving.full, tune.x, judge.target))
+    drops = np.empty((len(proving.names), REPEATS))
+    for i, name in enumerate(progress(proving.names, "permutation importance")):
         for r in range(REPEATS):
             # Counted by name, not by position: column order does not move the draws.
             order = stream(seed, "permutation", name, r).permutation(len(judge.y))
-            shown = answers(trial.full, shuffled(tune.x, i, order), judge.target)
+            shown = answers(proving.full, shuffled(tune.x, i, order), judge.target)
             drops[i, r] = base - judge.quality(shown)
     return Scores(drops.mean(axis=1), drops.std(axis=1, ddof=1) / np.sqrt(REPEATS))
 
 
-def drop_and_retrain(trial: Trial, seed: int) -> Scores:
+def drop_and_retrain(proving: Proving, seed: int) -> Scores:
     """Fall of quality on held-out rows when the estimator is trained without the column; the
     standard error is that of the paired difference."""
-    every = range(len(trial.names))
-    full = trial.answers(trial.full, trial.tune, every)
+    every = range(len(proving.names))
+    full = proving.answers(proving.full, proving.tune, every)
     pairs = []
     for i in progress(every, "drop and retrain"):
         left = [j for j in every if j != i]
-        without = trial.answers(trial.fitted(left), trial.tune, left)
-        pairs.append(trial.tune.judge.difference(full, without))
+        without = proving.answers(proving.fitted(left), proving.tune, left)
+        pairs.append(proving.tune.judge.difference(full, without))
     found = np.array(pairs)
     return Scores(-found[:, 0], found[:, 1])
 
 
 #: Methods that ask an estimator of scikit-learn, under the names that they have for rankers.
-FOREIGN_METHODS: dict[str, Callable[[Trial, int], Scores]] = {
+FOREIGN_METHODS: dict[str, Callable[[Proving, int], Scores]] = {
     "permutation": permutation,
     "drop_and_retrain": drop_and_retrain,
 }
@@ -129,7 +129,7 @@ def ranked(names: Sequence[str], scores: Scores, method: str) -> FieldRanking:
 
 
 def smallest(
-    trial: Trial, ranking: FieldRanking, gate: Part, tolerance: float, protect: Sequence[str]
+    proving: Proving, ranking: FieldRanking, gate: Part, tolerance: float, protect: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the smallest set of columns that holds the promise on the gate rows.
 
@@ -141,19 +141,19 @@ def smallest(
     at once, half as many after a set that does not pass.
 
     Args:
-        trial: what is trained, on which rows.
+        proving: what is trained, on which rows.
         ranking: of the columns, best first.
         gate: rows that neither trained nor ranked.
         tolerance: largest drop of quality.
         protect: columns that stay in any case.
     """
-    place = {name: i for i, name in enumerate(trial.names)}
+    place = {name: i for i, name in enumerate(proving.names)}
 
     def tried(names: Sequence[str]) -> tuple[float, NDArray[Any]]:
         columns = sorted(place[n] for n in names)
-        fitted = trial.full if len(columns) == len(place) else trial.fitted(columns)
-        on_tune, on_gate = (trial.answers(fitted, part, columns) for part in (trial.tune, gate))
-        return trial.tune.judge.quality(on_tune), on_gate
+        fitted = proving.full if len(columns) == len(place) else proving.fitted(columns)
+        on_tune, on_gate = (proving.answers(fitted, part, columns) for part in (proving.tune, gate))
+        return proving.tune.judge.quality(on_tune), on_gate
 
     kept = list(ranking.fields)
     full = best = latest = tried(kept)

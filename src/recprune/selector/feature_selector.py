@@ -30,7 +30,7 @@ from recprune.data.split import deal
 from recprune.errors import DataError, ParameterError, nearest
 from recprune.importance import METHODS
 from recprune.models import Ranker
-from recprune.selector.columns import FOREIGN_METHODS, Part, Trial, ranked, smallest
+from recprune.selector.columns import FOREIGN_METHODS, Part, Proving, ranked, smallest
 from recprune.selector.fields import FieldRows, column_scores, smallest_fields
 from recprune.selector.judging import Judge, target_of
 from recprune.selector.tables import as_frame, columns_of, is_frame, names_of
@@ -182,19 +182,19 @@ class FeatureSelector(SelectorMixin, MetaEstimatorMixin, BaseEstimator):  # type
         """Return the columns to keep, by an estimator of scikit-learn."""
         seed, parts = self._seed(), self._parts(whole.judge)
         train, tune, *gate = (whole.take(at) for at in parts)
-        trial = Trial(self.estimator, names, train, tune, self._fit_params(train.judge.weight))
+        proving = Proving(self.estimator, names, train, tune, self._fit_params(train.judge.weight))
         if self.method in FOREIGN_METHODS:
-            scores = FOREIGN_METHODS[self.method](trial, seed)
+            scores = FOREIGN_METHODS[self.method](proving, seed)
         else:
             rows = FieldRows.of(as_frame(whole.x, names, self.method), whole.judge, parts)
             scores = column_scores(rows.rank(None, self.method, seed), rows.encoder.schema, names)
         self.ranking_ = ranked(names, scores, self.method)
         kept = (
-            smallest(trial, self.ranking_, gate[0], self.tolerance, self.protect)
+            smallest(proving, self.ranking_, gate[0], self.tolerance, self.protect)
             if gate
             else self._wanted()
         )
-        self.estimator_ = vars(trial).get("full")
+        self.estimator_ = vars(proving).get("full")
         return kept
 
     def _by_fields(self, whole: Part, names: tuple[str, ...]) -> tuple[str, ...]:
