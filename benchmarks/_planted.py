@@ -32,7 +32,7 @@ from recprune.evaluation import verdict
 from recprune.metrics import auc
 from recprune.models import LR, Ranker
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.search import search
+from recprune.pipeline.searching import find_small
 from recprune.pruning import cut
 
 __all__ = ["FIELDS", "TOLERANCE", "trained"]
@@ -96,7 +96,7 @@ def _train(folder: Path, rows: int) -> None:
         dim=DIM, hidden=HIDDEN, epochs=2, patience=1, tuning_epochs=1, tolerance=TOLERANCE
     )
     ranker = config.ranker().fit(data.train, data.tune)
-    found = search(ranker, data, config)
+    found = find_small(ranker, data, config)
     linear = LR(replace(config.training(), learning_rate=1e-2, epochs=4)).fit(data.train, data.tune)
     full, pruned, test = found.reference, found.small.model, data.test
     score = _logits(full, test)
@@ -130,10 +130,7 @@ def _train(folder: Path, rows: int) -> None:
             "full": found.candidates[0].bytes,
             "pruned": found.small.bytes,
         },
-        "path": [
-            c.to_json(i, i == found.chosen, found.candidates[0].bytes)
-            for i, c in enumerate(found.candidates)
-        ],
+        "path": found.to_json()["trials"],
         "verdict": judged.to_json(),
         "seconds": round(time.perf_counter() - start, 1),
     }

@@ -111,7 +111,8 @@ def test_the_report_holds_every_promised_key(made) -> None:
     names = {t["technique"] for t in report["techniques"]}
     assert names == {"importance ranking", "L1", "L2", "Dropout", "ReLU", "combination"}
     assert json.loads((out / "report.json").read_text()) == report
-    assert [r["chosen"] for r in report["rounds"]].count(True) == 1
+    assert [t["chosen"] for t in report["search"]["trials"]].count(True) == 1
+    assert report["search"]["met"]
 
 
 def test_the_report_holds_the_findings_of_recprune_check(made) -> None:
@@ -217,7 +218,7 @@ def test_a_table_of_numbers_alone_has_no_rows_to_cut(tmp_path: Path, no_page: No
     data = Dataset.from_frame(frame, label="y").split(by="random", seed=0)
     config = QUICK.model_copy(update={"epochs": 1, "dim": 2, "hidden": (8,)})
     report = run(data, tmp_path / "numbers", config)
-    assert len(report["rounds"]) > 2  # parameters were cut, too
+    assert len(report["search"]["trials"]) > 2  # parameters were cut, too
     assert {t["technique"] for t in report["techniques"]} >= {"L1", "L2", "Dropout", "ReLU"}
 
 

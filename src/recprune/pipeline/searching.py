@@ -264,7 +264,8 @@ class _Work:
             cuts.append(small.label)
             if small.trial.sizes.within(due):
                 yield Rough(_told(cuts), small.model, small.bits), small.trial
-                cuts.clear()
+                if self.limit == Sizes():  # judged one by one; else the chosen one tells all
+                    cuts.clear()
                 due = next((s for s in stops if not small.trial.sizes.within(s)), stops[-1])
             if time.monotonic() > self.end:
                 logger.warning("The search's time is over; it goes on with what it has.")

@@ -146,11 +146,6 @@ def _cut(report: Mapping[str, Any]) -> list[str]:
     trial = next((t for t in records(report, "search", "trials") if t.get("chosen")), None)
     if trial is not None and (left := units_text(trial)):
         lines.append(f"Left: {_plain(left)}.")
-    rounds = records(report, "rounds")
-    last = next((i for i, r in enumerate(rounds) if r.get("chosen")), 0)
-    if trial is None and last:
-        said = "; ".join(_plain(r.get("label") or MISSING) for r in rounds[1 : last + 1])
-        lines.append(f"By rounds: {said}.")
     a, b = at(report, "full", "bytes"), at(report, "pruned", "bytes")
     if finite(a) is not None and finite(b) is not None:
         lines.append(f"Bytes: {bytes_text(a)} before, {bytes_text(b)} now.")

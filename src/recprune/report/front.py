@@ -19,7 +19,6 @@ from recprune.report.wording import (
     interval_text,
     micro_text,
     number_text,
-    percent_text,
     signed_text,
 )
 
@@ -30,7 +29,6 @@ Report = Mapping[str, Any]
 
 def front_section(report: Report, pictures: Mapping[str, Picture]) -> Section:
     """Return the section: the chart, why this point, seed noise, and every trial as a table."""
-    searched = bool(records(report, "search", "trials"))
     rows = records(report, "baselines", "models")
     points = [cost_line(report), _noise(report)]
     if rows and at(report, "baselines", "quick"):
@@ -43,14 +41,11 @@ def front_section(report: Report, pictures: Mapping[str, Picture]) -> Section:
         "Each mark is a model that was tried. Further left is smaller, further up is better; below "
         "the dashed line it would break the promise. A hollow circle was tried on tune rows only; a "
         "hollow square is a baseline over the budget."
-        if searched or rows
-        else "Pruning goes round by round, and each round is judged on gate rows, which neither "
-        "training nor ranking has used. Rounds stop at the first that does not pass."
     )
     if why := at(report, "search", "why"):
         lead += f" Why this one: {clean(why)}"
     drawn = [pictures[n] for n in ("front", "front-latency") if n in pictures]
-    tables = [_trials(report) if searched else _rounds(report), _baselines(rows)]
+    tables = [_trials(report), _baselines(rows)]
     title = "What could be had, and what was chosen"
     return Section("front", title, lead, drawn, tables, [p for p in points if p])
 
@@ -128,30 +123,6 @@ def _trials(report: Report) -> Table:
         for r in records(report, "search", "trials")
     ]
     return Table("Every trial", columns, rows, folded=True)
-
-
-def _rounds(report: Report) -> Table:
-    columns = [
-        Column("Round"), Column("Cut"), Column("Outcome", "outcome"), Column("Kept", "number"),
-        Column("Bytes", "number"), Column("AUC, tune", "number"), Column("AUC, gate", "number"),
-        Column("Change", "number"), Column("90 % interval", "number"), Column("Chosen"),
-    ]  # fmt: skip
-    rows = [
-        (
-            clean(r.get("round")),
-            clean(r.get("label") or MISSING),
-            clean(r.get("outcome") or MISSING),
-            percent_text(r.get("keep_ratio")),
-            bytes_text(r.get("bytes")),
-            number_text(r.get("auc_tune")),
-            number_text(r.get("auc_gate")),
-            signed_text(r.get("difference")),
-            interval_text(r.get("ci")),
-            "chosen" if r.get("chosen") else "",
-        )
-        for r in records(report, "rounds")
-    ]
-    return Table("Every round", columns, rows, folded=True)
 
 
 def _baselines(models: list[Mapping[str, Any]]) -> Table:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 from recprune.report.facts import number
 from recprune.report.plots_cuts import byte_axis, legend_mark
 from recprune.report.style import COLOURS, OUTCOMES, WIDE, new_figure, tidy, titled
-from recprune.report.trials import Point, latency_points, metric_of, points, seed_noise
-from recprune.report.wording import bytes_text, micro_text, number_text, signed_text
+from recprune.report.trials import (
+    Point,
+    latency_points,
+    latency_rows,
+    metric_of,
+    points,
+    seed_noise,
+)
+from recprune.report.wording import bytes_text, count_text, micro_text, number_text, signed_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +37,7 @@ def front(report: Report) -> Figure:
     """Draw quality against bytes.
 
     Args:
-        report: ``search.trials`` (or ``rounds``), ``baselines``, ``seed_noise``; see
+        report: ``search.trials``, ``baselines``, ``seed_noise``; see
             :func:`recprune.report.trials.points`.
     """
     found = points(report)
@@ -59,7 +66,8 @@ def front_latency(report: Report) -> Figure:
     margin = (high - low) * 0.06 or 0.1 * high
     axes.set_xlim(max(0.0, low - margin), high + margin)
     axes.xaxis.set_major_formatter(lambda v, _: micro_text(v))
-    axes.set_xlabel("Latency of one answer")
+    rows = latency_rows(report)
+    axes.set_xlabel(f"Latency of an answer of {count_text(rows)} row{'s' * (rows > 1)}")
     _draw(axes, report, found, times)
     if limit:
         _limit(axes, limit, f"budget {micro_text(limit)}")

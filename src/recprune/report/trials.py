@@ -29,6 +29,7 @@ __all__ = [
     "budget_lines",
     "cost_line",
     "latency_points",
+    "latency_rows",
     "metric_of",
     "points",
     "seed_noise",
@@ -72,8 +73,7 @@ class Point:
 def points(report: Report) -> list[Point]:
     """Return the trials, the full model and the baselines.
 
-    A run without a search has its rounds for trials, a comparison its models.
-    Without any trial the pruned model stands in their place. A model whose bytes or difference are
+    A comparison has its models for trials. Without any trial the pruned model stands in their place. A model whose bytes or difference are
     not known is left out.
     """
     trials, baselines = _trials(report), _baselines(report)
@@ -89,6 +89,12 @@ def latency_points(report: Report) -> list[Point]:
     """Return the points that have a latency; none where fewer than two have."""
     timed = [p for p in points(report) if p.latency_us is not None]
     return timed if len(timed) > 1 else []
+
+
+def latency_rows(report: Report) -> int:
+    """Return the rows of the answer whose latency trials tell."""
+    rows = number(report, "search", "budget", "latency_rows")
+    return 1 if rows is None else int(rows)
 
 
 def metric_of(report: Report) -> str:
@@ -134,6 +140,9 @@ def budget_lines(report: Report) -> list[str]:
         if limit is not None:
             reached = "not measured" if got is None else text(got)
             lines.append(f"{what}: {reached} of at most {text(limit)}{_met(got, limit)}")
+            timed = number(report, "pruned", "latency_us", str(latency_rows(report)))
+            if what == "Latency" and timed is not None:
+                lines[-1] += f" (as the host's profile foretells; timed here: {text(timed)})"
     drops = at(budget, "max_drop")
     for key in drops if isinstance(drops, Mapping) else ():
         a, b = number(report, "full", "metrics", key), number(report, "pruned", "metrics", key)
@@ -169,7 +178,6 @@ def _trials(report: Report) -> list[Point]:
             told
             for told in (
                 (records(report, "search", "trials"), "Trial", "gate"),
-                (records(report, "rounds"), "Round", "gate"),
                 (records(report, "models"), "Model", "the same"),
             )
             if told[0]
@@ -187,7 +195,7 @@ def _trials(report: Report) -> list[Point]:
             continue
         difference = gate if gate is not None else (tune or 0.0) - (reference or 0.0)
         uncut = difference == 0 and size == whole
-        which = clean(row.get("round" if word == "Round" else "number", index))
+        which = clean(row.get("number", index))
         called = shorten(row.get("label") or "unnamed", 60)
         head = called if word == "Model" else f"{word} {which}: {called}"
         found.append(
@@ -200,8 +208,7 @@ def _trials(report: Report) -> list[Point]:
                 ci=None if gate is None or uncut else interval(row, "ci"),
                 outcome=str(row["outcome"]) if row.get("outcome") and not uncut else None,
                 filled=gate is not None,
-                # Rounds are nested, and each is smaller than the last: all are on the front.
-                on_front=bool(row.get("on_front")) if word == "Trial" else word == "Round",
+                on_front=bool(row.get("on_front")),
                 chosen=bool(row.get("chosen")),
                 lines=(head, *_trial_lines(report, row, difference, where)),
             )
@@ -224,7 +231,7 @@ def _trial_lines(report: Report, row: Report, difference: float, where: str) -> 
 
 
 def _full(report: Report, size: float) -> Point:
-    latency = number(report, "full", "latency_us", "1")
+    latency = number(report, "full", "latency_us", str(latency_rows(report)))
     lines = ("The full model", bytes_text(size))
     return Point("full", "full", size, latency, 0.0, None, None, True, False, False, lines)
 
