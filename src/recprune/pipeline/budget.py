@@ -116,6 +116,7 @@ class Budget:
                 raise ParameterError.of("budget", "recprune", "name=value, as bytes=200kB", part)
             if name in given:
                 raise ParameterError(f"The budget names {name!r} twice. Leave one out.")
+            _known(name)
             given[name] = value if name == "bytes" else _number(name, value)
         return cls.of(given)
 
@@ -124,12 +125,8 @@ class Budget:
         """Return the budget of a mapping: limits by name, drops as ``max_drop`` or ``max_drop.auc``."""
         limits = {n: v for n, v in given.items() if not n.startswith("max_drop.") and v is not None}
         drops = {n.removeprefix("max_drop."): given[n] for n in given if n.startswith("max_drop.")}
-        known = [n for n in cls.__dataclass_fields__ if n != "max_drop"]
         for name in limits:
-            if name not in (*known, "max_drop"):
-                raise ParameterError(
-                    f"A budget has no limit {name!r}.{nearest(name, [*known, 'max_drop.auc'])}"
-                )
+            _known(name)
         if drops:
             limits["max_drop"] = {**limits.get("max_drop", {}), **drops}
         return cls(**limits)
@@ -153,6 +150,15 @@ class Budget:
     def __str__(self) -> str:
         words = [f"{name} ≤ {value:,.6g}" for name, value in self.limit.to_json().items() if value]
         return ", ".join([*words, *(f"{n} drop ≤ {d:g}" for n, d in self.max_drop.items())])
+
+
+def _known(name: str) -> None:
+    """Refuse a name that is no limit."""
+    if name not in Budget.__dataclass_fields__ and not name.startswith("max_drop."):
+        limits = [n for n in Budget.__dataclass_fields__ if n != "max_drop"]
+        raise ParameterError(
+            f"A budget has no limit {name!r}.{nearest(name, [*limits, 'max_drop.auc'])}"
+        )
 
 
 def _is(value: object, kinds: tuple[type, ...]) -> bool:
