@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from recprune.data import Dataset
 from recprune.models import Ranker
-from recprune.pipeline.recipes import largest_share
-from recprune.pruning import BITS, encoded_size, repair, rotate
-from recprune.pruning.planning import PER_FIELD, plan_from_scores, score_units
+from recprune.pipeline.jumps import cut_to
+from recprune.pipeline.trial import Rough
+from recprune.pruning import BITS, encoded_size
 
-__all__ = ["FULL", "WAYS", "cut_to"]
+__all__ = ["FULL", "WAYS", "single"]
 
 #: Unit and method; ``bits`` cuts nothing.
 WAYS = (
@@ -49,28 +49,21 @@ FULL = (
 )
 
 
-def cut_to(
-    full: Ranker, data: Dataset, unit: str, method: str, seed: int
-) -> Callable[[int], Ranker | None]:
+def single(full: Ranker, data: Dataset, way: str, seed: int) -> Callable[[int], Rough | None]:
     """Return a function from bytes to the model that keeps as many units as fit them.
 
     Units are scored once. It returns None where not even a model with the fewest units fits, or, of
     bits, where the encoding alone does not.
     """
-    if unit == "bits":
-        return lambda budget: full if encoded_size(full, *BITS[method]) <= budget else None
-    start = rotate(full, data.train) if unit == "dims" else full
-    scores = score_units(start, data, [unit], {unit: method}, seed)
+    unit, _, method = way.partition("_")
+    bits = method if unit == "bits" else "int8"
+    cut = cut_to(full, data, unit, method, seed) if unit != "bits" else None
 
-    def cut(budget: int) -> Ranker | None:
-        def of(share: float, mended: bool) -> Ranker:
-            made = plan_from_scores(start, {unit: max(share, 1e-9)}, scores, method in PER_FIELD)
-            return start.apply(made, repair(start, data.train, made, seed) if mended else None)
+    def to(budget: int) -> Rough | None:
+        def fits(model: Ranker) -> bool:
+            return encoded_size(model, *BITS[bits]) <= budget
 
-        def fits(share: float) -> bool:
-            return encoded_size(of(share, False)) <= budget
+        small = cut(fits) if cut is not None else full if fits(full) else None
+        return None if small is None else Rough(way, small, bits)
 
-        share = largest_share(fits)
-        return of(share, True) if fits(share) else None
-
-    return cut
+    return to

@@ -1,7 +1,7 @@
 """How few bytes keep the promise: the combined default, single methods, and trivial baselines.
 
 The full model is no larger than it must be: its training is tuned, and then the smallest dim and the
-smallest hidden layers are taken that validation rows find as good (:mod:`benchmarks._parameters_cells`).
+smallest hidden layers are taken that validation rows find as good (:mod:`benchmarks._full_models`).
 At falling shares of its bytes each way makes a model; each gets the same fine-tuning, and so does
 the full one. The *procedure* is judged on test rows, with a pair of models for every seed
 (:func:`recprune.evaluation.verdict`), from the largest budget on, and the first that does not PASS
@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 from benchmarks._cells import RESULTS, Record
 from benchmarks._common import Claim, main
-from benchmarks._parameters_cells import BUDGETS, DEFAULT, levels, tuned
+from benchmarks._full_models import tuned
+from benchmarks._parameters_cells import BUDGETS, DEFAULT, levels
 from benchmarks._parameters_tasks import SETS, parameters_task
 from benchmarks._parameters_ways import FULL, WAYS
 from recprune.data import Dataset, Split
