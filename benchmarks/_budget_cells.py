@@ -21,8 +21,8 @@ from benchmarks._parameters_ways import single
 from recprune.models import Ranker
 from recprune.pipeline.budget import Budget
 from recprune.pipeline.config import RunConfig
-from recprune.pipeline.search import Means, fit_reference, search
 from recprune.pipeline.search_result import Search
+from recprune.pipeline.searching import Means, find_small, fit_reference
 from recprune.pipeline.trial import Candidate, Rough
 from recprune.pipeline.trial_store import TrialStore
 
@@ -93,7 +93,7 @@ def contest(shared: dict[str, Settings], part: Part, draws: np.random.Generator)
 def _searched(cells: Cells, key: str, bench: _Bench, limit: int) -> Record:
     """Search at a budget; of what keeps its bytes take the best on tune rows, if gate rows pass none."""
     config = RunConfig.of(budget=Budget(bytes=limit), seed=bench.seed)
-    found = search(bench.full, bench.data, config, bench.means)
+    found = find_small(bench.full, bench.data, config, bench.means)
     inside = [c for c in found.candidates if c.trial.sizes.within(found.budget.limit)]
     chosen = found.small if found.met else max(inside, key=lambda c: c.auc_tune, default=None)
     facts: Record = {

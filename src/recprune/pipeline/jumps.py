@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from recprune.data import Dataset
+from recprune.importance import FieldRanking
 from recprune.models import Ranker
-from recprune.pipeline.budget import Sizes
 from recprune.pipeline.recipes import largest_share
-from recprune.pipeline.trial import Rough, Scale
+from recprune.pipeline.trial import Rough
 from recprune.pruning import repair, rotate
-from recprune.pruning.planning import PER_FIELD, cuttable, plan_from_scores, score_units
+from recprune.pruning.planning import PER_FIELD, UnitScores, cuttable, plan_from_scores, score_units
 
 __all__ = ["JUMPS", "cut_to", "jumps"]
 
-#: Unit → the method that lost least of those that were tried alone (docs/pruning.md).
-JUMPS = {"dims": "svd", "rows": "norm_count", "neurons": "omp"}
+#: Unit and method, those that lost least of what was tried alone (docs/pruning.md).
+JUMPS = (
+    ("fields", "permutation"),
+    ("rows", "norm_count"),
+    ("dims", "svd"),
+    ("dims", "sseds"),
+    ("neurons", "omp"),
+)
 
 
 def cut_to(
-    start: Ranker, data: Dataset, unit: str, method: str, seed: int
+    start: Ranker,
+    data: Dataset,
+    unit: str,
+    method: str,
+    seed: int,
+    scores: UnitScores | None = None,
 ) -> Callable[[Callable[[Ranker], bool]], Ranker | None]:
     """Return a function from what fits to the model that keeps as many units as do.
 
-    Units are scored once. It returns None where not even a model with the fewest units fits.
+    Units are scored once, if ``scores`` does not say them. It returns None where not even a model
+    with the fewest units fits.
     """
     if unit == "dims":
         start = rotate(start, data.train)
-    scores = score_units(start, data, [unit], {unit: method}, seed)
+    if scores is None:
+        scores = score_units(start, data, [unit], {unit: method}, seed)
 
     def cut(fits: Callable[[Ranker], bool]) -> Ranker | None:
         def of(share: float, mended: bool) -> Ranker:
@@ -41,16 +56,33 @@ def cut_to(
 
 
 def jumps(
-    start: Ranker, data: Dataset, limit: Sizes, scale: Scale, bits: Sequence[str], seed: int
-) -> list[Rough]:
-    """Return the models that keep a limit by one unit alone, in each of the bits."""
-    found = []
-    for unit, method in JUMPS.items():
+    start: Ranker,
+    data: Dataset,
+    ranking: FieldRanking,
+    fits: Callable[[Ranker, str], bool],
+    bits: Sequence[str],
+    seed: int,
+) -> Iterator[list[Rough]]:
+    """Yield the models that keep a limit by one unit alone, in each of the bits; a list a method.
+
+    Args:
+        start: what is cut.
+        data: a split data set.
+        ranking: of the fields, so that they are not ranked again.
+        fits: whether a model, stored in some bits, keeps the limit.
+        bits: how models may be stored.
+        seed: of the methods' draws.
+    """
+    known = dict(zip(ranking.fields, ranking.scores, strict=True))
+    fields = np.array([known[name] for name in start.encoder.schema.names], np.float64)
+    for unit, method in JUMPS:
         if not cuttable(start, unit):
             continue
-        cut = cut_to(start, data, unit, method, seed)
-        for each in bits:
-            model = cut(lambda m, each=each: scale.sizes(m, each).within(limit))  # type: ignore[misc]
-            if model is not None:
-                found.append(Rough(f"{unit} alone ({method}), {each}", model, each))
-    return found
+        scores = {"fields": fields} if unit == "fields" else None
+        cut = cut_to(start, data, unit, method, seed, scores)
+        made = ((each, cut(lambda model, each=each: fits(model, each))) for each in bits)  # type: ignore[misc]
+        yield [
+            Rough(f"{unit} alone ({method}), {each}", model, each)
+            for each, model in made
+            if model is not None
+        ]

@@ -36,7 +36,7 @@ SMALLEST = 1 / 250
 #: Times that the full model is fine-tuned.
 MOST_ROUNDS = 5
 #: Models within the limits that are finished: the best on tune rows after a short fine-tuning.
-FINISHED = 2
+FINISHED = 3
 
 
 @dataclass(frozen=True)
@@ -272,13 +272,19 @@ class _Work:
                 return
 
     def _jumped(self, start: Ranker) -> list[tuple[Rough, Trial]]:
-        """Return the models that one unit alone brings within the limits, after a short tuning."""
-        config, scale = self.config, self.means.scale
-        found = jumps(start, self.data, self.limit, scale, Course.bits, config.seed)
+        """Return what each unit alone brings within the limits, in the bits that suit it best."""
+        config, scale, limit = self.config, self.means.scale, self.limit
+
+        def fits(model: Ranker, bits: str) -> bool:
+            return scale.sizes(model, bits).within(limit)
+
+        groups = list(jumps(start, self.data, self.ranking, fits, Course.bits, config.seed))
         short = _Tuned(Effort(epochs=1), self.short, scale)
-        trials = [trial for _, trial in self._tuned(found, short, "single units")]
-        self.tried += trials
-        return list(zip(found, trials, strict=True))
+        found = [rough for group in groups for rough in group]
+        trials = iter([trial for _, trial in self._tuned(found, short, "single units")])
+        made = [[(rough, next(trials)) for rough in group] for group in groups if group]
+        self.tried += [trial for group in made for _, trial in group]
+        return [max(group, key=lambda each: each[1].auc_tune) for group in made]
 
     def _finish(self, roughs: Sequence[Rough]) -> list[tuple[Ranker, Trial]]:
         """Fine-tune models as the full one was, and store them."""
