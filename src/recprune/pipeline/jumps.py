@@ -73,6 +73,7 @@ def jumps(
         bits: how models may be stored.
         seed: of the methods' draws.
     """
+    told: set[str] = set()
     known = dict(zip(ranking.fields, ranking.scores, strict=True))
     fields = np.array([known[name] for name in start.encoder.schema.names], np.float64)
     for unit, method in JUMPS:
@@ -80,9 +81,13 @@ def jumps(
             continue
         scores = {"fields": fields} if unit == "fields" else None
         cut = cut_to(start, data, unit, method, seed, scores)
-        made = ((each, cut(lambda model, each=each: fits(model, each))) for each in bits)  # type: ignore[misc]
-        yield [
-            Rough(f"{unit} alone ({method}), {each}", model, each)
-            for each, model in made
-            if model is not None
-        ]
+        found = []
+        for each in bits:
+            model = cut(lambda m, each=each: fits(m, each))  # type: ignore[misc]
+            # Where fewer bits suffice, nothing is cut, whatever the unit.
+            whole = model is not None and model.params == start.params
+            label = f"{each} alone" if whole else f"{unit} alone ({method}), {each}"
+            if model is not None and label not in told:
+                told.add(label)
+                found.append(Rough(label, model, each))
+        yield found
