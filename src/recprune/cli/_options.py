@@ -48,6 +48,7 @@ __all__ = [
     "TableOrSql",
     "Time",
     "User",
+    "Workers",
     "chosen_negatives",
     "chosen_rows",
     "counted",
@@ -133,6 +134,9 @@ ModelName = Annotated[
 Model = Annotated[Path, typer.Argument(help="Folder of a saved model.")]
 Part = Annotated[str, typer.Option("--part", help="Rows to use: test, or all rows of the table.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes that train; the result is the same.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from recprune.cli._options import Config, Set, emit, keep_bad_rows, read_config, typed_command
+from recprune.cli._options import (
+    Config,
+    Set,
+    Workers,
+    emit,
+    keep_bad_rows,
+    read_config,
+    typed_command,
+)
 from recprune.cli._records import Trained
 from recprune.errors import BudgetError
 
@@ -31,10 +39,7 @@ class ToBudget:
     ] = None
     config: Config = None
     settings: Set = None
-    workers: Annotated[
-        int,
-        typer.Option("--workers", min=1, help="Processes that fine-tune; the result is the same."),
-    ] = 1
+    workers: Workers = 1
 
     def prune(self, model: Path, trained: Trained, output: Path, as_json: bool) -> int:
         """Search, write the folder, and print; return the exit code."""

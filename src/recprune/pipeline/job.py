@@ -71,7 +71,7 @@ def run(
     The folder is the pruned model's artefact, with ``full/`` (the full model's), ``users.rp/``,
     ``report.html``, ``report.json``, ``README.md`` (the model card), ``plots/``, and the full
     model's ``run.toml``, ``run.json`` and ``history.parquet``. Stopped and started again, training
-    the full model goes on where it was.
+    the full model, or the search, goes on where it was.
 
     Args:
         data: with splits; see :meth:`recprune.Dataset.split`. Test rows are used once, at the end.
@@ -79,13 +79,16 @@ def run(
         config: settings; the default is ``RunConfig()``.
         name: of the data set, for the report.
         command: that repeats the run, for the report.
-        executor: where what the report shows beside the search is trained; None = one after another.
+        executor: where models are trained that do not follow from each other: those that a search
+            finishes, and what the report shows beside it. None = one after another.
 
     Returns:
         The report: what ``report.json`` holds.
 
     Raises:
         DataError: ``config.strict`` is set and the table has a warning or an error.
+        BudgetError: no model keeps ``config.budget``. Nothing is written, and what was trained and
+            tried is kept for another budget.
     """
     config, start = config or RunConfig(), time.perf_counter()
     findings = check_dataset(data)

@@ -15,6 +15,7 @@ from recprune.pipeline.trial import Candidate, Trial, front
 from recprune.pruning import FineTuning
 from recprune.report import plots
 from recprune.report.plots import styled
+from recprune.report.wording import signed_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -193,5 +194,5 @@ def _change(candidate: Candidate) -> str:
     gate = candidate.gate
     if gate is None:
         return "the full model"
-    low, high = gate.ci
-    return f"AUC {gate.difference:+.4f}, {low:+.4f} to {high:+.4f}"
+    low, high = map(signed_text, gate.ci)
+    return f"AUC {signed_text(gate.difference)}, {low} to {high}"
