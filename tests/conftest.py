@@ -23,22 +23,11 @@ def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
     Nor do they measure this machine: its profile is a made-up one.
     """
-    from recprune.pipeline.host_profile import HostProfile
-    from recprune.pipeline.work import MANY, ONE
+    from tests.host import with_profile
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-of-tests")))
-        one, many = dict.fromkeys(ONE, 0.01), dict.fromkeys(MANY, 0.5)
-        errors = {"1": 0.0, "1000": 0.0}
-        HostProfile("made up", "0", True, one, many, errors).save(HostProfile.place())
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def short_timings() -> Iterator[None]:
-    """A latency is measured for a moment: no test asserts a time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recprune.evaluation.latency.SECONDS", 0.01)
+        state = tmp_path_factory.mktemp("state-of-tests")
+        patch.setenv("XDG_STATE_HOME", with_profile(state))
         yield
 
 

@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.cli.inside import inside
+from tests.host import with_profile
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
@@ -26,7 +27,7 @@ FAST = (*SMALL, *(word for setting in ALONE for word in ("--set", setting)))
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+    return {**os.environ, "XDG_STATE_HOME": with_profile(tmp_path_factory.mktemp("state"))}
 
 
 @pytest.fixture(scope="module")

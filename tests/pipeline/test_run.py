@@ -17,6 +17,7 @@ from recprune.data.checks import check_dataset
 from recprune.errors import DataError, InputError, RecpruneWarning
 from recprune.pipeline import RunConfig, job, run
 from recprune.users import Users
+from tests.host import with_profile
 from tests.planted import planted_frame
 
 # What the report shows beside the search has tests of its own.
@@ -54,7 +55,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::recprune.errors.RecpruneWarning
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("XDG_STATE_HOME", with_profile(tmp_path_factory.mktemp("state")))
 
 
 def shop(n_users: int = 200, n_items: int = 60, seed: int = 0) -> pl.DataFrame:

@@ -177,6 +177,17 @@ def test_prune_takes_shares_or_a_budget(full: Ranker, data: Dataset, size: int) 
         rp.prune(full, data, budget="bytes=9", tunning_epochs=3)
 
 
+@pytest.mark.parametrize("sampler", ["descent", "optuna"])
+def test_protected_fields_stay_in_every_model(
+    sampler: str, full: Ranker, data: Dataset, size: int
+) -> None:
+    kept = ("noise0", "noise3")
+    settings = {**SETTINGS, "sampler": sampler, "search_trials": 4, "protect": kept}
+    found = rp.search(full, data, budget_of(size), **settings)
+    for candidate in found.candidates:
+        assert set(kept) <= set(candidate.model.encoder.schema.names)
+
+
 def test_every_metric_of_the_budget_has_its_say(full: Ranker, data: Dataset, found: Search) -> None:
     asked = Budget(found.budget.bytes, max_drop={"auc": 0.03, "logloss": 1e-7})
     strict = rp.search(full, data, asked, **SETTINGS)

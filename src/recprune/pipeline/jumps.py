@@ -59,6 +59,7 @@ def jumps(
     start: Ranker,
     data: Dataset,
     ranking: FieldRanking,
+    protect: Sequence[str],
     fits: Callable[[Ranker, str], bool],
     bits: Sequence[str],
     seed: int,
@@ -69,13 +70,15 @@ def jumps(
         start: what is cut.
         data: a split data set.
         ranking: of the fields, so that they are not ranked again.
+        protect: fields that stay.
         fits: whether a model, stored in some bits, keeps the limit.
         bits: how models may be stored.
         seed: of the methods' draws.
     """
     told: set[str] = set()
-    known = dict(zip(ranking.fields, ranking.scores, strict=True))
+    known = dict(zip(ranking.fields, ranking.scores, strict=True)) | dict.fromkeys(protect, np.inf)
     fields = np.array([known[name] for name in start.encoder.schema.names], np.float64)
+    protected = set(protect) & set(start.encoder.schema.names)
     for unit, method in JUMPS:
         if not cuttable(start, unit):
             continue
@@ -84,6 +87,8 @@ def jumps(
         found = []
         for each in bits:
             model = cut(lambda m, each=each: fits(m, each))  # type: ignore[misc]
+            if model is not None and not protected <= set(model.encoder.schema.names):
+                continue
             # Where fewer bits suffice, nothing is cut, whatever the unit.
             whole = model is not None and model.params == start.params
             label = f"{each} alone" if whole else f"{unit} alone ({method}), {each}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from recprune._support import progress, require, stream
+from recprune._support import logger, progress, require, stream
 from recprune.data import Dataset
 from recprune.errors import PlanError
 from recprune.executor import Executor
@@ -95,11 +95,21 @@ def sampled(
     seed: int,
     store: TrialStore,
     executor: Executor,
+    over: Callable[[], bool],
 ) -> tuple[list[Trial], Iterator[tuple[Rough, Trial]]]:
     """Try cuts that a multi-objective tree-structured Parzen estimator draws (Ozaki et al. 2022).
 
     It wants a high AUC on the tune rows and few bytes, and a low latency where there is a profile,
     within the limit. The first cut keeps everything, in int8.
+
+    Args:
+        space: what is cut, and how far it may be.
+        limit: sizes that the chosen one shall keep.
+        trials: how many cuts.
+        seed: of the draws.
+        store: keeps trials.
+        executor: where they are made.
+        over: whether the time is over; asked before every few cuts.
 
     Returns:
         All trials, and those of the front, by falling bytes, with their cuts: each has at most 0.6
@@ -115,7 +125,7 @@ def sampled(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(directions=directions)
-        found = _tried(space, limit, trials, seed, store, executor, study)
+        found = _tried(space, limit, trials, seed, store, executor, over, study)
     finally:
         optuna.logging.set_verbosity(told)
     kept = [(params, trial) for params, trial in found if trial is not None]
@@ -142,6 +152,7 @@ def _tried(
     seed: int,
     store: TrialStore,
     executor: Executor,
+    over: Callable[[], bool],
     study: Any,
 ) -> list[tuple[Params, Trial | None]]:
     optuna, bounds = require("optuna", "search"), space.bounds()
@@ -160,6 +171,9 @@ def _tried(
 
     batches = range(math.ceil(trials / BATCH))
     for batch in progress(batches, "drawn cuts", len(batches)):
+        if over():
+            logger.warning("The search's time is over; it goes on with what it has.")
+            break
         draws = int(stream(seed, "drawn cuts", batch).integers(2**31))
         study.sampler = optuna.samplers.TPESampler(seed=draws, constant_liar=True)
         asked = [study.ask(distributions) for _ in range(min(BATCH, trials - len(found)))]

@@ -124,10 +124,10 @@ class Search:
             )
         if self.chosen == 0:
             return f"{many}, {judged}, no smaller one passes."
-        after = self.candidates[self.chosen + 1 :]
-        stopped = f" The next smaller one ({after[0].bytes:,} bytes) is {after[0].outcome} there."
         said = f"{many}, {judged}, this is the smallest that passes there ({_change(self.small)})."
-        return said + (stopped if after else "")
+        for after in self.candidates[self.chosen + 1 :]:
+            return f"{said} The next smaller one ({after.bytes:,} bytes) is {after.outcome} there."
+        return said
 
     def to_json(self, training_seconds: float | None = None) -> dict[str, Any]:
         """Return the report's section ``search``.

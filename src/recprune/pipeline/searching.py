@@ -230,13 +230,23 @@ class _Work:
             config.force,
         )
 
+    def _protected(self, start: Ranker) -> tuple[str, ...]:
+        """Return the fields that stay: all, where a number of fields was asked for."""
+        config = self.config
+        return config.protect if config.keep_fields is None else start.encoder.schema.names
+
     def _drawn(self, start: Ranker) -> Iterator[tuple[Rough, Trial]]:
-        config, means = self.config, self.means
-        protect = config.protect if config.keep_fields is None else start.encoder.schema.names
+        config, means, protect = self.config, self.means, self._protected(start)
         start = rotate(start, self.data.train)
         space = Space(start, self.data, self.ranking, protect, self.short, means.scale)
         tried, found = sampled(
-            space, self.limit, config.search_trials, config.seed, means.store, means.executor
+            space,
+            self.limit,
+            config.search_trials,
+            config.seed,
+            means.store,
+            means.executor,
+            lambda: time.monotonic() > self.end,
         )
         self.tried += tried
         return found
@@ -247,9 +257,7 @@ class _Work:
             yield from self._drawn(start)
             return
         sizes, scale = self.means.scale.sizes(start, "fp32"), self.means.scale
-        # A number of fields that was asked for is kept.
-        config = self.config
-        protect = config.protect if config.keep_fields is None else start.encoder.schema.names
+        config, protect = self.config, self._protected(start)
         if scale.profile is None:
             speed = 0.0
         stops = ladder(sizes, limit)
@@ -278,7 +286,10 @@ class _Work:
         def fits(model: Ranker, bits: str) -> bool:
             return scale.sizes(model, bits).within(limit)
 
-        groups = list(jumps(start, self.data, self.ranking, fits, Course.bits, config.seed))
+        protect = self._protected(start)
+        groups = list(
+            jumps(start, self.data, self.ranking, protect, fits, Course.bits, config.seed)
+        )
         short = _Tuned(Effort(epochs=1), self.short, scale)
         found = [rough for group in groups for rough in group]
         trials = iter([trial for _, trial in self._tuned(found, short, "single units")])
