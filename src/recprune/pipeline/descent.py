@@ -19,7 +19,7 @@ from recprune.evaluation.delong import clustered_delong
 from recprune.importance import rank_fields
 from recprune.models import Ranker
 from recprune.pipeline.budget import Sizes
-from recprune.pipeline.trial import Rough, Scale, Trial, scored
+from recprune.pipeline.trial import Rough, Scale, Trial, Tried, scored
 from recprune.pipeline.trial_store import Made, TrialStore
 from recprune.pruning import BITS, FineTuning, Wanted, cut, fine_tune, rotate
 from recprune.pruning.planning import cuttable
@@ -47,7 +47,7 @@ SMALLER = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class CutModel:
+class CutModel(Tried):
     """A model on the way down.
 
     Args:
@@ -56,24 +56,7 @@ class CutModel:
         measured: moves that were made and fine-tuned for it, the rejected ones too.
     """
 
-    trial: Trial
-    model: Ranker
     measured: int = 0
-
-    @property
-    def label(self) -> str:
-        """What was cut last, in words."""
-        return self.trial.label
-
-    @property
-    def bits(self) -> str:
-        """How it is stored."""
-        return self.trial.bits
-
-    @property
-    def bytes(self) -> int:
-        """As stored."""
-        return int(self.trial.sizes.bytes)
 
 
 @dataclass(frozen=True)

@@ -88,28 +88,32 @@ class Space:
         return Rough(_told(params), model, params["bits"])
 
 
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """How cuts are drawn and made.
+
+    Args:
+        trials: how many.
+        seed: of the draws.
+        store: keeps trials.
+        executor: where they are made.
+        over: whether the time is over; asked before every few cuts.
+    """
+
+    trials: int
+    seed: int
+    store: TrialStore
+    executor: Executor
+    over: Callable[[], bool]
+
+
 def sampled(
-    space: Space,
-    limit: Sizes,
-    trials: int,
-    seed: int,
-    store: TrialStore,
-    executor: Executor,
-    over: Callable[[], bool],
+    space: Space, limit: Sizes, draws: Draws
 ) -> tuple[list[Trial], Iterator[tuple[Rough, Trial]]]:
     """Try cuts that a multi-objective tree-structured Parzen estimator draws (Ozaki et al. 2022).
 
     It wants a high AUC on the tune rows and few bytes, and a low latency where there is a profile,
     within the limit. The first cut keeps everything, in int8.
-
-    Args:
-        space: what is cut, and how far it may be.
-        limit: sizes that the chosen one shall keep.
-        trials: how many cuts.
-        seed: of the draws.
-        store: keeps trials.
-        executor: where they are made.
-        over: whether the time is over; asked before every few cuts.
 
     Returns:
         All trials, and those of the front, by falling bytes, with their cuts: each has at most 0.6
@@ -125,7 +129,7 @@ def sampled(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(directions=directions)
-        found = _tried(space, limit, trials, seed, store, executor, over, study)
+        found = _tried(space, limit, draws, study)
     finally:
         optuna.logging.set_verbosity(told)
     kept = [(params, trial) for params, trial in found if trial is not None]
@@ -146,14 +150,7 @@ def _front(
 
 
 def _tried(
-    space: Space,
-    limit: Sizes,
-    trials: int,
-    seed: int,
-    store: TrialStore,
-    executor: Executor,
-    over: Callable[[], bool],
-    study: Any,
+    space: Space, limit: Sizes, draws: Draws, study: Any
 ) -> list[tuple[Params, Trial | None]]:
     optuna, bounds = require("optuna", "search"), space.bounds()
     kinds = optuna.distributions
@@ -169,25 +166,25 @@ def _tried(
     study.enqueue_trial(whole)
     found: list[tuple[Params, Trial | None]] = []
 
-    batches = range(math.ceil(trials / BATCH))
+    batches = range(math.ceil(draws.trials / BATCH))
     for batch in progress(batches, "drawn cuts", len(batches)):
-        if over():
+        if draws.over():
             logger.warning("The search's time is over; it goes on with what it has.")
             break
-        draws = int(stream(seed, "drawn cuts", batch).integers(2**31))
-        study.sampler = optuna.samplers.TPESampler(seed=draws, constant_liar=True)
-        asked = [study.ask(distributions) for _ in range(min(BATCH, trials - len(found)))]
+        seed = int(stream(draws.seed, "drawn cuts", batch).integers(2**31))
+        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        asked = [study.ask(distributions) for _ in range(min(BATCH, draws.trials - len(found)))]
         params = [dict(trial.params) for trial in asked]
         keys = [
-            store.key(space.start, space.tuning, "drawn", sorted(p.items()), space.scale)
+            draws.store.key(space.start, space.tuning, "drawn", sorted(p.items()), space.scale)
             for p in params
         ]
 
         def make(places: list[int], params: list[Params] = params) -> list[Made]:  # type: ignore[assignment]
             parts = [params[place] for place in places]
-            return executor.map(_made, parts, shared=space, seed=seed, text="drawn cuts")
+            return draws.executor.map(_made, parts, shared=space, text="drawn cuts")
 
-        for trial, drawn, came in zip(asked, params, store.trials(keys, make), strict=True):
+        for trial, drawn, came in zip(asked, params, draws.store.trials(keys, make), strict=True):
             found.append((drawn, came))
             if came is None:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)

@@ -23,7 +23,7 @@ from recprune.pipeline.descent import Course, Descent, ladder
 from recprune.pipeline.effort import Effort
 from recprune.pipeline.jumps import jumps
 from recprune.pipeline.procedures import one_worker_on_disk
-from recprune.pipeline.sampled import Space, sampled
+from recprune.pipeline.sampled import Draws, Space, sampled
 from recprune.pipeline.search_result import Search
 from recprune.pipeline.trial import Candidate, Rough, Scale, Trial, scored
 from recprune.pipeline.trial_store import Made, TrialStore
@@ -239,15 +239,14 @@ class _Work:
         config, means, protect = self.config, self.means, self._protected(start)
         start = rotate(start, self.data.train)
         space = Space(start, self.data, self.ranking, protect, self.short, means.scale)
-        tried, found = sampled(
-            space,
-            self.limit,
+        draws = Draws(
             config.search_trials,
             config.seed,
             means.store,
             means.executor,
             lambda: time.monotonic() > self.end,
         )
+        tried, found = sampled(space, self.limit, draws)
         self.tried += tried
         return found
 

@@ -16,7 +16,7 @@ from recprune.models import Ranker
 from recprune.pipeline.budget import Sizes
 from recprune.pruning import BITS, encode, encoded_size
 
-__all__ = ["Candidate", "Latency", "Rough", "Scale", "Trial", "front", "scored"]
+__all__ = ["Candidate", "Latency", "Rough", "Scale", "Trial", "Tried", "front", "scored"]
 
 Logits = NDArray[np.float32]
 
@@ -115,21 +115,16 @@ class Rough:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A trial that was fine-tuned as it would ship, and what the gate rows say of it.
+class Tried:
+    """A trial with its model.
 
     Args:
         trial: what it is and scores.
-        model: as it is stored.
-        auc_gate: of the gate rows.
-        gates: the verdict against the full model by each metric that the budget limits, the AUC
-            first; empty for the full model itself.
+        model: its ranker.
     """
 
     trial: Trial
     model: Ranker
-    auc_gate: float
-    gates: tuple[Verdict, ...] = ()
 
     @property
     def label(self) -> str:
@@ -145,6 +140,22 @@ class Candidate:
     def bytes(self) -> int:
         """As stored."""
         return int(self.trial.sizes.bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate(Tried):
+    """A trial that was fine-tuned as it would ship, and what the gate rows say of it.
+
+    Args:
+        trial: what it is and scores.
+        model: as it is stored.
+        auc_gate: of the gate rows.
+        gates: the verdict against the full model by each metric that the budget limits, the AUC
+            first; empty for the full model itself.
+    """
+
+    auc_gate: float
+    gates: tuple[Verdict, ...] = ()
 
     @property
     def auc_tune(self) -> float:
