@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from recprune.artifact import read_artifact, stored_size
+from recprune.errors import RecpruneWarning
 from tests.cli.inside import inside
 from tests.planted import planted_frame
 
@@ -84,6 +85,11 @@ def test_a_budget_that_is_not_met_writes_nothing(saved: Path, tmp_path: Path) ->
         (["--budget", "byte=1kB"], "no limit 'byte'. Did you mean 'bytes'?"),
         (["--budget", "bytes=1kB", "--dry-run"], "--dry-run goes with --keep"),
         (["--budget", "bytes=1kB", "--method", "rows=l2"], "--method goes with --keep"),
+        (["--budget", "bytes=1kB", "--bits", "int8"], "--bits goes with --keep"),
+        (["--budget", "bytes=1kB", "--rounds", "2"], "--rounds goes with --keep"),
+        (["--keep", "rows=0.5", "--set", "seed=1"], "--set goes with --budget"),
+        (["--keep", "rows=0.5", "--workers", "2"], "--workers goes with --budget"),
+        (["--budget", "bytes=1kB", "--set", "dims=3"], "--set dims does nothing in prune"),
         (["--budget", "bytes=1kB", "--set", "profile=none.json"], "Host profile 'none.json'"),
     ],
 )
@@ -95,6 +101,25 @@ def test_what_is_asked_for_wrongly(
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "small").exists()
+
+
+def test_rows_are_split_as_when_the_model_was_trained(tmp_path: Path) -> None:
+    planted_frame(1500, noise=1).write_csv(tmp_path / "rows.csv")
+    settings = [f"--set={each}" for each in ("dim=2", "hidden=[4]", "epochs=1")]
+    train = ("train", tmp_path / "rows.csv", "--label", "y", "--seed", 3, "--split", "random")
+    assert inside(*train, "-o", tmp_path / "full", *settings).returncode == 0
+    given = (tmp_path / "full", tmp_path / "rows.csv", "-o", tmp_path / "small", "--json", *QUICK)
+    budget = ("--budget", "bytes=1MB,max_drop=0.3")
+    done = inside("prune", *given, *budget)
+    assert done.returncode in (0, 3), done.stderr
+    assert "the split" not in done.stderr
+    run = json.loads((tmp_path / "small" / "run.json").read_text())
+    assert run["data"] == json.loads((tmp_path / "full" / "run.json").read_text())["data"]
+    assert "seed = 3" in (tmp_path / "small" / "run.toml").read_text()
+    report = json.loads((tmp_path / "small" / "report.json").read_text())
+    assert [epoch["epoch"] for epoch in report["history"]["full"]] == [0, 1]
+    with pytest.warns(RecpruneWarning, match="not the split, that the model was trained on"):
+        inside("prune", *given, *budget, "--seed", 4)
 
 
 @pytest.mark.slow

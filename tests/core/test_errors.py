@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from recprune import errors
-from recprune.errors import MissingExtra, ParameterError, RecpruneError, nearest
+from recprune.errors import BudgetError, MissingExtra, ParameterError, RecpruneError, nearest
 
 
 def all_errors() -> list[type[RecpruneError]]:
@@ -20,8 +20,8 @@ def test_the_tree_in_the_docstring_is_the_tree(error: type[RecpruneError]) -> No
     assert error.__name__ in (errors.__doc__ or "")
     assert error.__name__ in errors.__all__
     assert error.__doc__
-    bad_input = issubclass(error, ValueError)
-    assert error.exit_code == (2 if bad_input else 1)
+    bad_input, unmet = issubclass(error, ValueError), error is BudgetError
+    assert error.exit_code == (2 if bad_input else 3 if unmet else 1)
 
 
 def test_one_grammar_for_parameters() -> None:

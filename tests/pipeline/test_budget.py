@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ def test_words_and_python_say_the_same() -> None:
     assert Budget.parse(words) == budget == Budget.of(budget.to_json())
     assert budget.limit == Sizes(200_000, 50, 30_000)
     assert Budget.parse("") == Budget()
+    assert Budget.parse("max_drop=0.01") == Budget(max_drop={"auc": 0.01})
+    assert Budget(params=np.int64(5)).limit.params == 5
     assert not Budget().limited
     assert Budget(params=1).limited
 
@@ -46,12 +49,12 @@ def test_json_gives_the_budget_again(size, latency, params, drops) -> None:
         ("bytes=0", "'bytes' parameter of Budget"),
         ("bytes=-3", "'bytes' parameter of Budget"),
         ("bytes=ten", "'bytes' parameter of Budget"),
-        ("latency_us=0", "'latency_us' parameter of Budget must be a float > 0"),
+        ("latency_us=0", "'latency_us' parameter of Budget must be a number > 0"),
         ("latency_us=nan", "'latency_us' parameter of Budget"),
         ("latency_us=inf", "'latency_us' parameter of Budget"),
         ("latency_us=fast", "'latency_us' parameter of Budget must be a number. Got 'fast'"),
         ("params=2.5", "'params' parameter of Budget must be a number"),
-        ("params=-1", "'params' parameter of Budget must be a int > 0"),
+        ("params=-1", "'params' parameter of Budget must be a whole number > 0"),
         ("latency_rows=7", "'latency_rows' parameter of Budget must be 1 or 1000"),
         ("max_drop.acu=0.1", "no drop of 'acu'. Did you mean 'auc'"),
         ("max_drop.auc=0", r"'max_drop.auc' parameter of Budget must be a float in \(0, 0.5\)"),
@@ -81,6 +84,7 @@ def test_settings_are_read_from_their_own_file(tmp_path) -> None:
 
 def test_sizes() -> None:
     unknown = Sizes(10, math.nan, 5)
-    assert unknown.within(Sizes(latency_us=3))
+    assert unknown.within(Sizes(bytes=10))
+    assert not unknown.within(Sizes(latency_us=3))
     assert unknown.ratios(Sizes(5, 3, 5))[1:] == (0.0, 0.0)
     assert Sizes().to_json() == {"bytes": None, "latency_us": None, "params": None}

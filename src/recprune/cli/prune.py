@@ -51,10 +51,13 @@ def command(
             "prune takes --keep unit=share, or --budget as bytes=200kB. Give one of them."
         )
     if to.budget is not None:
-        for option, given in (("--method", method), ("--dry-run", dry_run)):
+        wrong = {"--method": method, "--dry-run": dry_run, "--rounds": rounds > 1}
+        for option, given in (wrong | {"--bits": bits != "fp32"}).items():
             if given:
                 raise InputError(f"{option} goes with --keep, not with --budget.")
         return to.prune(model, trained, output, as_json)
+    for option in to.given:
+        raise InputError(f"{option} goes with --budget, not with --keep.")
     from recprune import pruning
     from recprune.artifact import stored_size
     from recprune.metrics import auc

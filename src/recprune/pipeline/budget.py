@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from recprune._support import byte_count
 from recprune.errors import ParameterError, nearest
 from recprune.evaluation.paired import Metric
@@ -33,8 +35,8 @@ class Sizes(NamedTuple):
         >>> Sizes(900, 3.0, 200).within(Sizes(bytes=1000)), Sizes(900, 3.0).within(Sizes(800))
         (True, False)
         """
-        # What is not known, NaN, passes nothing.
-        return not any(got > most for got, most in zip(self, limit, strict=True))
+        # What is not known, NaN, keeps no limit.
+        return all(most == math.inf or got <= most for got, most in zip(self, limit, strict=True))
 
     def ratios(self, other: Sizes) -> tuple[float, float, float]:
         """Return the logarithms of how many times larger each is than the other's; 0 where no limit is.
@@ -82,10 +84,11 @@ class Budget:
     def __post_init__(self) -> None:
         if self.bytes is not None:
             object.__setattr__(self, "bytes", byte_count(self.bytes, "Budget"))
-        for name, kinds in (("latency_us", (int, float)), ("params", (int,))):
+        for name, kinds in (("latency_us", (int, float)), ("params", (int, np.integer))):
             value = getattr(self, name)
             if value is not None and not (_is(value, kinds) and 0 < value < math.inf):
-                raise ParameterError.of(name, "Budget", f"a {kinds[-1].__name__} > 0", value)
+                constraint = "a whole number > 0" if name == "params" else "a number > 0"
+                raise ParameterError.of(name, "Budget", constraint, value)
         if self.latency_rows not in get_args(AnswerRows):
             raise ParameterError.of("latency_rows", "Budget", "1 or 1000", self.latency_rows)
         if not isinstance(self.max_drop, Mapping):
@@ -127,6 +130,8 @@ class Budget:
         drops = {n.removeprefix("max_drop."): given[n] for n in given if n.startswith("max_drop.")}
         for name in limits:
             _known(name)
+        if _is(limits.get("max_drop"), (int, float)):  # of the metric that always counts
+            limits["max_drop"] = {"auc": limits["max_drop"]}
         if drops:
             limits["max_drop"] = {**limits.get("max_drop", {}), **drops}
         return cls(**limits)
@@ -141,6 +146,14 @@ class Budget:
     def limited(self) -> bool:
         """Whether any size is."""
         return self.limit != Sizes()
+
+    def excess(self, sizes: Sizes) -> float:
+        """Return the logarithm of how far sizes pass the limits at worst; bytes' where there are none.
+
+        >>> round(Budget(bytes=100, params=50).excess(Sizes(200, 1.0, 40)), 2)
+        0.69
+        """
+        return max(sizes.ratios(self.limit)) if self.limited else math.log(sizes.bytes)
 
     def to_json(self) -> dict[str, Any]:
         """Return all limits by name."""

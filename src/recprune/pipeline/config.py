@@ -111,8 +111,8 @@ class RunConfig(BaseModel):
     profile: str | None = None
     """File of the host's profile that latencies are foretold by; none = this host's, measured once."""
     search_seconds: Annotated[float, Field(gt=0)] | None = None
-    """From when on the search cuts no further and chooses among what it has; none = no limit. Where
-    the time runs out, the same seed need not give the same model."""
+    """From when on no more steps down are made, or cuts drawn; what there is is still fine-tuned and
+    judged; none = no limit. Where the time runs out, the same seed need not give the same model."""
     tuning_epochs: Positive = 2
     """Most epochs of fine-tuning after each cut."""
     importance: str = "permutation"
@@ -150,6 +150,8 @@ class RunConfig(BaseModel):
     def _one_tolerance(cls, given: Any) -> Any:
         """Read a budget's words or table; its drop of AUC is the tolerance."""
         budget = given.get("budget") if isinstance(given, Mapping) else None
+        if isinstance(budget, tuple | list):  # words that the command line took for a list
+            budget = ",".join(map(str, budget))
         if isinstance(budget, str):
             budget = Budget.parse(budget)
         elif isinstance(budget, Mapping):
@@ -163,6 +165,11 @@ class RunConfig(BaseModel):
                 f"The budget allows an AUC drop of {drop:g} and the tolerance {tolerance:g}. Leave one out."
             )
         return {**given, "budget": budget, **({} if drop is None else {"tolerance": drop})}
+
+    @field_validator("protect", "force", "drop", mode="before")
+    @classmethod
+    def _names(cls, names: Any) -> Any:
+        return (names,) if isinstance(names, str) else names
 
     @field_validator("options")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,7 @@ def run(
         refuse_grave(findings)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
         full = fitted(config, data, checkpoint)
-        seconds = sum(epoch.seconds for epoch in full.history)
-        job = _Job(full, seconds, data, config, checkpoint.parent / "trials", executor)
+        job = _Job(full, epochs_of(full), data, config, checkpoint.parent / "trials", executor)
         return _pruned(job, folder, _About(str(out), name, command, findings, start))
 
 
@@ -107,7 +106,7 @@ def prune_to_budget(
     out: str | Path,
     config: RunConfig,
     *,
-    training_seconds: float | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
     name: str = "",
     command: str = "",
     executor: Executor | None = None,
@@ -122,7 +121,7 @@ def prune_to_budget(
         data: split as it was trained on. Test rows are used once, if the budget is met.
         out: folder to write; a former run there is replaced, anything else is refused.
         config: settings, the budget among them.
-        training_seconds: that the full model's training took; None = not known.
+        history: the epochs of the full model's training, as ``history.parquet`` holds them.
         name, command, executor: see :func:`run`.
 
     Raises:
@@ -132,7 +131,7 @@ def prune_to_budget(
     start = time.perf_counter()
     findings = check_dataset(data)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        job = _Job(full, training_seconds, data, config, checkpoint.parent / "trials", executor)
+        job = _Job(full, history, data, config, checkpoint.parent / "trials", executor)
         return _pruned(job, folder, _About(str(out), name, command, findings, start))
 
 
@@ -141,7 +140,7 @@ class _Job:
     """What is pruned, and by what."""
 
     full: Ranker
-    training_seconds: float | None
+    history: Sequence[Mapping[str, Any]]
     data: Dataset
     config: RunConfig
     trials: Path
@@ -212,7 +211,7 @@ def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
             data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
         ),
         "findings": [f.to_json() for f in about.findings],
-        "history": {"full": epochs_of(full)},
+        "history": {"full": list(job.history)},
         "config": config.model_dump(mode="json"),
     }
     report["compression"] = scored["full"].bytes / scored["pruned"].bytes
@@ -287,7 +286,7 @@ def _search_facts(job: _Job, found: Search) -> dict[str, Any]:
             }
             for field, score, std in zip(ranking.fields, ranking.scores, ranking.std, strict=True)
         ],
-        "search": found.to_json(job.training_seconds),
+        "search": found.to_json(sum(epoch["seconds"] for epoch in job.history)),
     }
 
 

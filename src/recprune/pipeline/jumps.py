@@ -12,7 +12,14 @@ from recprune.models import Ranker
 from recprune.pipeline.recipes import largest_share
 from recprune.pipeline.trial import Rough
 from recprune.pruning import repair, rotate
-from recprune.pruning.planning import PER_FIELD, UnitScores, cuttable, plan_from_scores, score_units
+from recprune.pruning.planning import (
+    PER_FIELD,
+    UNITS,
+    UnitScores,
+    cuttable,
+    plan_from_scores,
+    score_units,
+)
 
 __all__ = ["JUMPS", "cut_to", "jumps"]
 
@@ -80,6 +87,8 @@ def jumps(
     fields = np.array([known[name] for name in start.encoder.schema.names], np.float64)
     protected = set(protect) & set(start.encoder.schema.names)
     for unit, method in JUMPS:
+        if not any(axis.unit == UNITS[unit] for axis in start.layout.axes.values()):
+            continue
         if not cuttable(start, unit):
             continue
         scores = {"fields": fields} if unit == "fields" else None

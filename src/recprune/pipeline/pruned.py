@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recprune.data import Dataset
-from recprune.errors import ParameterError
+from recprune.errors import ParameterError, nearest
 from recprune.executor import Executor
 from recprune.models import Ranker
 from recprune.pipeline.budget import Budget
@@ -20,7 +20,13 @@ from recprune.pipeline.trial_store import TrialStore
 from recprune.pruning import prune as prune_to_shares
 from recprune.pruning.planning import Keep
 
-__all__ = ["means_of", "prune", "search"]
+__all__ = ["SEARCH_SETTINGS", "means_of", "prune", "search"]
+
+#: Settings that a search of a trained model has.
+SEARCH_SETTINGS = (
+    *("budget", "tolerance", "seed", "tuning_epochs", "importance", "groups", "keep_fields"),
+    *("protect", "force", "sampler", "search_trials", "search_seconds", "profile"),
+)
 
 
 def prune(
@@ -57,6 +63,8 @@ def prune(
         raise ParameterError("prune takes either 'keep' or 'budget'. Give one of them.")
     if keep is not None:
         return prune_to_shares(model, data, keep, methods, **options)
+    if methods is not None:
+        raise ParameterError("The 'methods' of prune go with 'keep', not with 'budget'.")
     found = search(model, data, budget, **options)
     found.refuse_unmet()
     return found.small.model
@@ -85,8 +93,7 @@ def search(
         profile: of the host that shall serve the model, or its file; None = of this one, measured
             when it is first asked for.
         executor: where models are fine-tuned; the result is the same for any number of workers.
-        settings: others of :class:`RunConfig`: ``seed``, ``protect``, ``tuning_epochs``,
-            ``sampler``, …
+        settings: others of :class:`RunConfig`, by name: :data:`SEARCH_SETTINGS`.
 
     Returns:
         Every trial, the front, the chosen model, and why; ``met`` says whether it keeps the budget.
@@ -95,6 +102,11 @@ def search(
         ParameterError: a setting that there is not, or out of range.
         InputError: a profile that cannot be read.
     """
+    for name in settings:
+        if name not in SEARCH_SETTINGS:
+            raise ParameterError(
+                f"A search has no setting {name!r}.{nearest(name, SEARCH_SETTINGS)}"
+            )
     if profile is not None and not isinstance(profile, HostProfile):
         profile = HostProfile.read(profile)
     config = RunConfig.of(**settings, **({} if budget is None else {"budget": budget}))

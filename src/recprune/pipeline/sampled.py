@@ -193,7 +193,7 @@ def _tried(
                 trial.set_constraint(size, ratio)
             values = [came.auc_tune, math.log(came.sizes.bytes)]
             if len(study.directions) > 2:
-                values.append(math.log(came.sizes.latency_us))
+                values.append(math.log(max(came.sizes.latency_us, 1e-9)))
             study.tell(trial, values)
     return found
 

@@ -74,18 +74,18 @@ class Search:
         than may be, whatever it takes.
         """
         inside = [c for c in self.candidates if c.trial.sizes.within(self.budget.limit)]
-        passing = [c for c in self.candidates if c.passed]
+        passing = [c for c in self.candidates[1:] if c.passed] or [self.small]
         best = max(inside, key=lambda c: c.auc_tune, default=None)
-        smallest = min(passing, key=lambda c: c.bytes)
+        smallest = min(passing, key=lambda c: self.budget.excess(c.trial.sizes))
         return [c for c in (best, smallest) if c is not None]
 
     def refuse_unmet(self) -> None:
-        """Raise an error that says what could be had, if the budget was not met.
+        """Raise an error that says what could be had, if the limits of size were not met.
 
         Raises:
             BudgetError: it was not.
         """
-        if self.met:
+        if self.met or not self.budget.limited:
             return
         nearest = [
             {"label": c.label, **c.trial.sizes.to_json(), **c.judged()} for c in self.nearest
@@ -106,6 +106,9 @@ class Search:
         """Why this model was chosen, in a sentence or two."""
         many = f"Of {len(self.trials):,} models that were tried"
         judged = f"{len(self.candidates) - 1} of them judged on gate rows"
+        if not self.met and not self.budget.limited:
+            asked = f"what was said of the fields is {self.small.outcome} on gate rows"
+            return f"{many}, {judged}, {asked} ({_change(self.small)}); nothing else was cut."
         if not self.met:
             inside = [c for c in self.candidates if c.trial.sizes.within(self.budget.limit)]
             lost = max(inside, key=lambda c: c.auc_tune, default=None)
@@ -117,14 +120,16 @@ class Search:
             return (
                 f"{many}, {judged}, {said}; {self.small.bytes:,} bytes is the smallest that passes."
             )
+        if self.chosen == 0 and self.budget.limited:
+            return f"{many}, {judged}, none passes but the full one, which keeps the budget."
         if self.budget.limited:
             return (
                 f"{many}, {judged}, this one keeps every size of the budget with the highest AUC on "
                 f"tune rows, and passes on gate rows ({_change(self.small)})."
             )
-        if self.chosen == 0:
-            return f"{many}, {judged}, no smaller one passes."
         said = f"{many}, {judged}, this is the smallest that passes there ({_change(self.small)})."
+        if self.chosen == 0:
+            said = f"{many}, {judged}, no smaller one passed."
         for after in self.candidates[self.chosen + 1 :]:
             return f"{said} The next smaller one ({after.bytes:,} bytes) is {after.outcome} there."
         return said

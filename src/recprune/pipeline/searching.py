@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recprune._support import logger
 from recprune.data import Dataset, Split
+from recprune.errors import ParameterError
 from recprune.evaluation import choose_fields, verdict
 from recprune.executor import Executor
 from recprune.importance import rank_fields
@@ -28,6 +29,7 @@ from recprune.pipeline.search_result import Search
 from recprune.pipeline.trial import Candidate, Rough, Scale, Trial, scored
 from recprune.pipeline.trial_store import Made, TrialStore
 from recprune.pruning import BITS, FineTuning, cut, encode, rotate
+from recprune.report.wording import listed
 
 __all__ = ["Means", "find_small", "fit_reference"]
 
@@ -35,6 +37,8 @@ __all__ = ["Means", "find_small", "fit_reference"]
 SMALLEST = 1 / 250
 #: Times that the full model is fine-tuned.
 MOST_ROUNDS = 5
+#: Largest drop of AUC that fields may cost before the way down to a limit.
+FIELDS_DROP = 0.002
 #: Models within the limits that are finished: the best on tune rows after a short fine-tuning.
 FINISHED = 3
 
@@ -76,7 +80,7 @@ def find_small(
     Every candidate is fine-tuned as the full model is, and compared to it.
     """
     start, means = time.perf_counter(), means or Means()
-    one_worker_on_disk(means.executor, data, "prune")
+    _check(full, data, config, means)
     work = _Work(full, data, config, means)
     chosen, met = work.limited() if work.limit != Sizes() else work.unlimited()
     profile = means.scale.profile
@@ -91,6 +95,21 @@ def find_small(
         seconds=time.perf_counter() - start + means.store.seconds_before,
         profile=profile.to_json() if profile is not None else None,
     )
+
+
+def _check(full: Ranker, data: Dataset, config: RunConfig, means: Means) -> None:
+    """Refuse what cannot be searched."""
+    one_worker_on_disk(means.executor, data, "search")
+    if len(full.labels) > 1:
+        constraint = "a ranker of one label; cut others to shares with keep"
+        raise ParameterError.of("full", "search", constraint, ", ".join(full.labels))
+    lacking = [name for name in full.encoder.schema.names if name not in data.schema.names]
+    if lacking:
+        constraint = f"the table of the model's fields; it lacks {listed(lacking)}"
+        raise ParameterError.of("data", "search", constraint, data.name)
+    if config.limits.latency_us is not None and means.scale.profile is None:
+        constraint = "one with a host's profile, where latency is limited"
+        raise ParameterError.of("scale", "search", constraint, means.scale)
 
 
 def fit_reference(
@@ -108,7 +127,8 @@ def fit_reference(
     tuning, store = effort.tuning(full, data), means.store
 
     def again(model: Ranker) -> Ranker:
-        key, rough = store.key(model, tuning, "full", effort), Rough("full", model, "fp32")
+        key = store.key(model, tuning, "full", effort, means.scale)
+        rough = Rough("full", model, "fp32")
         store.trial(key, lambda: _make(_Tuned(effort, tuning, means.scale), rough))
         state = store.state(key)
         return effort.given_to(model, tuning) if state is None else model.with_state(state)
@@ -164,10 +184,10 @@ class _Work:
 
     def unlimited(self) -> tuple[int, bool]:
         """Go down until a candidate does not pass; return the place of the last that does."""
-        start = self._fields()
+        start = self._fields(self.config.tolerance)
         whole = self.tried[0].sizes
-        if start is None:
-            return 0, True
+        if start is None:  # what was asked for is what comes out, whatever the verdict
+            return 1, False
         least = Sizes(bytes=max(1, int(whole.bytes * SMALLEST)))
         for rough, _ in self._down(start, least, speed=1.0):
             if not self._judged(*self._finish([rough])[0]).passed:
@@ -177,7 +197,8 @@ class _Work:
 
     def limited(self) -> tuple[int, bool]:
         """Go down to the limits; return the place of what keeps them, or of the nearest."""
-        start = self._fields()
+        # What may be lost is not for fields alone.
+        start = self._fields(min(self.config.tolerance, FIELDS_DROP))
         if start is None:
             start = self.candidates[-1].model
         path = list(self._down(start, self.limit, speed=0.0))
@@ -186,25 +207,39 @@ class _Work:
         inside.sort(key=lambda each: -each[1].auc_tune)
         for model, trial in self._finish([rough for rough, _ in inside[:FINISHED]]):
             self._judged(model, trial)
-        kept = [
-            place
-            for place, each in enumerate(self.candidates)
-            if place and each.passed and each.trial.sizes.within(self.limit)
-        ]
-        if kept:
+        if kept := self._passing(self.limit):
             return max(kept, key=lambda place: self.candidates[place].auc_tune), True
         for rough, trial in reversed(path):
             if trial.sizes.within(self.limit):
                 continue
             if self._judged(*self._finish([rough])[0]).passed:
                 break
-        passed = [place for place, each in enumerate(self.candidates) if each.passed]
-        return min(passed, key=lambda place: self.candidates[place].bytes), False
+        # The full model keeps its own promise, where it is small enough and may be taken.
+        if not self.asked and self.tried[0].sizes.within(self.limit):
+            return 0, True
+        # Fields that are to go are not offered either.
+        passed = self._passing(Sizes()) or [min(int(self.asked), len(self.candidates) - 1)]
+        return min(passed, key=lambda place: self.budget.excess(self._sizes(place))), False
 
-    def _fields(self) -> Ranker | None:
+    def _passing(self, limit: Sizes) -> list[int]:
+        """Return the places of the cut models that gate rows let pass, within a limit."""
+        return [
+            place
+            for place, each in enumerate(self.candidates)
+            if place and each.passed and each.trial.sizes.within(limit)
+        ]
+
+    def _sizes(self, place: int) -> Sizes:
+        return self.candidates[place].trial.sizes
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was said which fields, or how many, are to go."""
+        return self.config.keep_fields is not None or bool(self.config.force)
+
+    def _fields(self, tolerance: float) -> Ranker | None:
         """Keep the fields that matter, if gate rows let that pass; None if only that was asked for."""
-        config = self.config
-        fields = self._first_fields()
+        fields = self._first_fields(tolerance)
         if len(fields) == len(self.ranking.fields):
             return self.reference
         fewer = cut(self.reference, self.data.train, {"fields": fields})
@@ -212,9 +247,9 @@ class _Work:
         judged = self._judged(*self._finish([rough])[0])
         if judged.passed:
             return judged.model
-        return None if config.keep_fields is not None or config.force else self.reference
+        return None if self.asked else self.reference
 
-    def _first_fields(self) -> tuple[str, ...]:
+    def _first_fields(self, tolerance: float) -> tuple[str, ...]:
         config, data, wanted = self.config, self.data, self.config.keep_fields
         if wanted is not None:
             amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
@@ -225,7 +260,7 @@ class _Work:
             data.train,
             data.tune,
             data.gate,
-            config.tolerance,
+            tolerance,
             config.protect,
             config.force,
         )
@@ -289,6 +324,9 @@ class _Work:
         groups = list(
             jumps(start, self.data, self.ranking, protect, fits, Course.bits, config.seed)
         )
+        if start is not self.reference and not self.asked:
+            whole = [Rough(f"all fields, {b}", self.reference, b) for b in Course.bits]
+            groups.append([rough for rough in whole if fits(rough.model, rough.bits)])
         short = _Tuned(Effort(epochs=1), self.short, scale)
         found = [rough for group in groups for rough in group]
         trials = iter([trial for _, trial in self._tuned(found, short, "single units")])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from recprune import __version__
 from recprune._support import fingerprint
+from recprune.data import Split
+from recprune.errors import InputError
 from recprune.layout import State, state_hash
 from recprune.models import Ranker
 from recprune.pipeline.trial import Trial
@@ -21,6 +26,10 @@ from recprune.pruning import FineTuning
 __all__ = ["TrialStore"]
 
 JOURNAL = "trials.jsonl"
+#: To be raised when trials come to something else.
+FORMAT = 1
+#: Rows hashed at once.
+BLOCK = 1 << 16
 #: What a trial came to, None if nothing could be cut; and the weights that its fine-tuning gave.
 Made = tuple[Trial | None, State | None]
 
@@ -30,11 +39,14 @@ class TrialStore:
 
     A trial's facts stand in a journal, one line each, and its weights in a file of their own until
     they are not needed any more. Whoever asks for a trial again gets what it came to, the seconds
-    that it took then included. Since a key holds the hash of the weights that a trial began with,
-    other data, settings or code paths never meet.
+    that it took then included. A key holds a hash of the weights that a trial began with, of the
+    rows, and the versions, so that other data, settings or versions never meet.
 
     Args:
         folder: where; made when the first trial is kept. None = in memory.
+
+    Raises:
+        InputError: the folder is a file.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -44,25 +56,33 @@ class TrialStore:
         self._before: set[str] = set()
         #: Seconds of trials asked for again that were made before this store was opened.
         self.seconds_before = 0.0
+        self._rows: dict[int, tuple[Split, str]] = {}
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"Storage {str(folder)!r} is a file. Name a folder for the trials.")
         if folder is not None and (folder / JOURNAL).exists():
             for line in (folder / JOURNAL).read_text("utf-8").splitlines():
                 try:
                     told = json.loads(line)
-                    self._facts[told["key"]] = told["trial"]
+                    known = told["trial"]
+                    self._facts[told["key"]] = known and Trial.from_json(known).to_json()
                 except (ValueError, LookupError, TypeError):  # cut short when it was killed
                     continue
         self._before.update(self._facts)
 
-    @staticmethod
-    def key(model: Ranker, tuning: FineTuning, *words: object) -> str:
+    def key(self, model: Ranker, tuning: FineTuning, *words: object) -> str:
         """Return the key of what is made of a model, by what it is fine-tuned on and by words."""
         teacher = np.empty(0, np.float32) if tuning.teacher is None else tuning.teacher
-        rows, valid = tuning.rows, tuning.valid
-        said = (state_hash(model.state), model.layout.hash, rows.encoder.hash(), tuning.training)
-        told = repr((*said, len(rows), len(valid), words))
-        return fingerprint(
-            [np.frombuffer(told.encode(), np.uint8), teacher, rows.label, valid.label]
-        )
+        versions = (FORMAT, __version__, torch.__version__, torch.get_num_threads())
+        rows = (self._hash(tuning.rows), self._hash(tuning.valid))
+        said = (state_hash(model.state), model.layout.hash, tuning.training)
+        told = repr((*versions, *rows, *said, words))
+        return fingerprint([np.frombuffer(told.encode(), np.uint8), teacher])
+
+    def _hash(self, split: Split) -> str:
+        """Return a hash of a split's rows, taken once."""
+        if id(split) not in self._rows:
+            self._rows[id(split)] = (split, fingerprint(_arrays(split)))
+        return self._rows[id(split)][1]
 
     def trial(self, key: str, make: Callable[[], Made]) -> Trial | None:
         """Return a trial, made if it is not known; its weights are kept until :meth:`forget`."""
@@ -127,3 +147,13 @@ class TrialStore:
             file.write(f"\n{json.dumps(told)}")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _arrays(split: Split) -> Iterator[NDArray[Any]]:
+    yield np.frombuffer(split.encoder.hash().encode(), np.uint8)
+    for _, block in split.rows.blocks(BLOCK):
+        yield block.codes
+        yield block.shares
+    yield from (
+        each for each in (split.label, split.extras.weight, split.users) if each is not None
+    )
