@@ -32,6 +32,9 @@ JUMPS = (
     ("neurons", "omp"),
 )
 
+#: Halvings of the share that fits: a thousandth is close enough.
+STEPS = 10
+
 
 def cut_to(
     start: Ranker,
@@ -56,7 +59,7 @@ def cut_to(
             made = plan_from_scores(start, {unit: max(share, 1e-9)}, scores, method in PER_FIELD)
             return start.apply(made, repair(start, data.train, made, seed) if mended else None)
 
-        share = largest_share(lambda s: fits(of(s, False)))
+        share = largest_share(lambda s: fits(of(s, False)), steps=STEPS)
         return of(share, True) if fits(of(share, False)) else None
 
     return cut
@@ -71,7 +74,9 @@ def jumps(
     bits: Sequence[str],
     seed: int,
 ) -> Iterator[list[Rough]]:
-    """Yield the models that keep a limit by one unit alone, in each of the bits; a list a method.
+    """Yield the models that keep a limit by one unit alone, a list a method.
+
+    They are stored in the fewest bits, and in more where those alone are enough.
 
     Args:
         start: what is cut.
@@ -79,7 +84,7 @@ def jumps(
         ranking: of the fields, so that they are not ranked again.
         protect: fields that stay.
         fits: whether a model, stored in some bits, keeps the limit.
-        bits: how models may be stored.
+        bits: how models may be stored, ever fewer.
         seed: of the methods' draws.
     """
     told: set[str] = set()
@@ -94,14 +99,16 @@ def jumps(
         scores = {"fields": fields} if unit == "fields" else None
         cut = cut_to(start, data, unit, method, seed, scores)
         found = []
-        for each in bits:
+        for each in reversed(bits):
             model = cut(lambda m, each=each: fits(m, each))  # type: ignore[misc]
-            if model is not None and not protected <= set(model.encoder.schema.names):
-                continue
-            # Where fewer bits suffice, nothing is cut, whatever the unit.
-            whole = model is not None and model.params == start.params
+            if model is None or not protected <= set(model.encoder.schema.names):
+                break
+            # Where fewer bits suffice, nothing is cut, whatever the unit; more bits are tried then.
+            whole = model.params == start.params
             label = f"{each} alone" if whole else f"{unit} alone ({method}), {each}"
-            if model is not None and label not in told:
+            if label not in told:
                 told.add(label)
                 found.append(Rough(label, model, each))
+            if not whole:
+                break
         yield found

@@ -199,12 +199,12 @@ def int8_alone(full: Ranker) -> Recipe:
     return Recipe("int8 alone", "nothing is cut", full, "trained", encoded_size(full))
 
 
-def largest_share(fits: Callable[[float], bool], least: float = 0.0) -> float:
+def largest_share(fits: Callable[[float], bool], least: float = 0.0, steps: int = STEPS) -> float:
     """Return the largest share in [``least``, 1] that fits, or ``least``; shares above fit no more."""
     if fits(1.0):
         return 1.0
     low, high = least, 1.0
-    for _ in range(STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
