@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from recprune._support import logger
 from recprune.data import Dataset, Split
 from recprune.errors import ParameterError
-from recprune.evaluation import choose_fields, verdict
+from recprune.evaluation import choose_fields, judge_rows, slice_groups
 from recprune.executor import Executor
 from recprune.importance import rank_fields
 from recprune.metrics import auc
 from recprune.models import Ranker
+from recprune.pipeline.attributes import chosen_attributes
 from recprune.pipeline.budget import Sizes
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.descent import Course, Descent, ladder
@@ -177,6 +178,7 @@ class _Work:
             self.reference, data.tune, config.importance, config.seed, groups
         )
         self.reference_logits = _logits(self.reference, data.gate)
+        self.groups = slice_groups(data.gate, data.train, chosen_attributes(data))
         trial = scored(Rough("full", self.reference, "fp32"), data.tune, means.scale)[0]
         self.tried = [trial]
         reached = auc(data.gate.label, self.reference_logits)
@@ -363,15 +365,15 @@ class _Work:
         return found
 
     def _judged(self, model: Ranker, trial: Trial) -> Candidate:
-        """Compare a finished model to the full one on the gate rows; enter it."""
+        """Compare a finished model to the full one on the gate rows, in all and by slice; enter it."""
         rows, score = self.data.gate, _logits(model, self.data.gate)
         gates = tuple(
-            verdict(
-                rows.label,
+            judge_rows(
+                rows,
                 self.reference_logits,
                 score,
-                users=rows.users,
-                items=rows.items,
+                # A group that is worse off is one in any metric.
+                self.groups if metric == "auc" else {},
                 metric=metric,
                 tolerance=tolerance,
                 seed=self.config.seed,
