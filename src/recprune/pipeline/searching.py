@@ -36,6 +36,8 @@ __all__ = ["Means", "find_small", "fit_reference"]
 
 #: Without limits the descent ends at this share of the full model's bytes.
 SMALLEST = 1 / 250
+#: What latency counts beside bytes there: fixed costs of an answer hide half of what layers save.
+SPEED = 2.0
 #: Times that the full model is fine-tuned.
 MOST_ROUNDS = 5
 #: Largest drop of AUC that fields may cost before the way down to a limit.
@@ -191,7 +193,7 @@ class _Work:
         if start is None:  # what was asked for is what comes out, whatever the verdict
             return 1, False
         least = Sizes(bytes=max(1, int(whole.bytes * SMALLEST)))
-        for rough, _ in self._down(start, least, speed=1.0):
+        for rough, _ in self._down(start, least, speed=SPEED):
             if not self._judged(*self._finish([rough])[0]).passed:
                 break
         passed = [place for place, each in enumerate(self.candidates) if each.passed]
@@ -235,8 +237,7 @@ class _Work:
         return self.candidates[place].trial.sizes
 
     @property
-    def asked(self) -> bool:
-        """Whether it was said which fields, or how many, are to go."""
+    def asked(self) -> bool:  # which fields, or how many, are to go
         return self.config.keep_fields is not None or bool(self.config.force)
 
     def _fields(self, tolerance: float) -> Ranker | None:
