@@ -17,6 +17,7 @@ from recprune.executor import Executor
 from recprune.importance import FieldRanking
 from recprune.models import Ranker
 from recprune.pipeline.budget import Sizes
+from recprune.pipeline.descent import SMALLER, Course
 from recprune.pipeline.trial import Rough, Scale, Trial, front, scored
 from recprune.pipeline.trial_store import Made, TrialStore
 from recprune.pruning import FineTuning, cut, fine_tune
@@ -28,9 +29,6 @@ __all__ = ["Space", "sampled"]
 BATCH = 4
 #: The smallest shares of rows and of neurons.
 LEAST_ROWS, LEAST_NEURONS = 0.01, 0.02
-BITS = ("int8", "int4_row")
-#: What the front keeps of bytes from one model that is judged to the next.
-SMALLER = 0.6
 
 Params = Mapping[str, Any]
 
@@ -60,7 +58,7 @@ class Space:
         start, names = self.start, self.start.encoder.schema.names
         dim = max((len(d) for d in start.net.shape.dims), default=0)
         fixed = len(set(self.protect) & set(names))
-        found: dict[str, Any] = {"fields": (max(1, fixed), len(names)), "bits": BITS}
+        found: dict[str, Any] = {"fields": (max(1, fixed), len(names)), "bits": tuple(Course.bits)}
         found |= {"rows": (LEAST_ROWS, 1.0)} if cuttable(start, "rows") else {}
         found |= {"dims": (1, dim)} if dim > 1 else {}
         found |= {f"neurons.{i}": (LEAST_NEURONS, 1.0) for i in range(len(start.neurons))}
