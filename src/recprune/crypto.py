@@ -1,4 +1,9 @@
-"""Pseudonyms: keyed hashes in the place of ids. The key comes from a file or the environment.
+"""Secret keys, and pseudonyms: keyed hashes in the place of ids.
+
+There are five keys, each for one purpose, so that whoever holds one can do one thing: ``pseudonym``
+replaces user ids on ingest, ``erasure`` hashes the list of users who were erased, ``master`` wraps
+the data keys of sealed folders, ``pepper`` hashes the secrets of API keys, ``audit`` chains the
+audit log. Each is read from a file, from a variable of the environment, or from a command's output.
 
 HMAC-SHA-256 (FIPS 198-1), because every database and language has it, so that a pseudonym can be
 computed upstream too; cut to 128 bits, at which a billion ids collide with a chance of 1.5e-21.
@@ -12,18 +17,71 @@ import hashlib
 import hmac
 import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
+from typing import Literal
 
 from recprune.errors import InputError
 
-__all__ = ["KEY_VARIABLE", "LEAST_BYTES", "Pseudonymiser", "is_pseudonym"]
+__all__ = ["LEAST_BYTES", "KeyName", "Pseudonymiser", "is_pseudonym", "key_variable", "read_key"]
 
-KEY_VARIABLE = "RECPRUNE_PSEUDONYM_KEY"
+KeyName = Literal["pseudonym", "erasure", "master", "pepper", "audit"]
+
 LEAST_BYTES = 32
 BYTES = 16
+#: Seconds that a command has to print a key.
+PATIENCE = 60
 #: The letter keeps a pseudonym from ever looking like a number.
 FORM = re.compile(rf"u[0-9a-f]{{{2 * BYTES}}}")
 MAKE_ONE = "Make one with: openssl rand -hex 32"
+
+
+def key_variable(name: KeyName) -> str:
+    """Return the variable of the environment that holds a key.
+
+    >>> key_variable("pepper")
+    'RECPRUNE_PEPPER_KEY'
+    """
+    return f"RECPRUNE_{name.upper()}_KEY"
+
+
+def read_key(name: KeyName, file: Path | None = None) -> bytes:
+    """Return a key: of a file, or else of the variables of the environment.
+
+    The variable ``RECPRUNE_<NAME>_KEY`` holds the key; ``RECPRUNE_<NAME>_KEY_COMMAND`` holds a
+    command, run without a shell, that prints it, such as the client of a key management service.
+    The key is the file's or the output's bytes (the variable's, in UTF-8) without a line feed at
+    the end.
+
+    Args:
+        name: which of the five keys.
+        file: of the key; None = the environment has it.
+
+    Raises:
+        InputError: there is none, the file cannot be read, the command failed, or the key has
+            fewer than 32 bytes. A key is never shown.
+    """
+    variable = key_variable(name)
+    command = os.environ.get(f"{variable}_COMMAND", "")
+    if file is not None:
+        owner = f"The {name} key in file {str(file)!r}"
+        try:
+            key = file.read_bytes()
+        except OSError as error:
+            raise InputError(f"{owner} cannot be read: {error.strerror}.") from error
+    elif os.environ.get(variable):
+        owner = f"The {name} key in the environment variable {variable}"
+        key = os.environ[variable].encode(errors="surrogateescape")
+    elif command:
+        owner = f"The {name} key of the command in {variable}_COMMAND"
+        key = _printed(command, owner)
+    else:
+        raise InputError(
+            f"There is no {name} key. Set the environment variable {variable} (or "
+            f"{variable}_COMMAND, a command that prints it), or name a file that holds it. {MAKE_ONE}"
+        )
+    return _long_enough(key.removesuffix(b"\n").removesuffix(b"\r"), owner)
 
 
 class Pseudonymiser:
@@ -43,36 +101,18 @@ class Pseudonymiser:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._hash = _started(key, "The key")
+        self._hash = hmac.new(_long_enough(key, "The key"), digestmod=hashlib.sha256)
         #: Tells keys apart without telling a key, 16 hexadecimal digits.
         self.fingerprint = self._digest(b"fingerprint\0")[:16]
 
     @classmethod
     def read(cls, file: Path | None = None) -> Pseudonymiser:
-        """Take the key from a file, or else from the variable ``RECPRUNE_PSEUDONYM_KEY``.
-
-        The key is the file's bytes (the variable's, in UTF-8) without a line feed at the end.
+        """Take the key ``pseudonym``; see :func:`read_key`.
 
         Raises:
-            InputError: neither is given, the file cannot be read, or the key is too short.
+            InputError: as :func:`read_key`.
         """
-        if file is not None:
-            owner = f"The pseudonym key in file {str(file)!r}"
-            try:
-                key = file.read_bytes()
-            except OSError as error:
-                raise InputError(f"{owner} cannot be read: {error.strerror}.") from error
-        else:
-            owner = f"The pseudonym key in the environment variable {KEY_VARIABLE}"
-            key = os.environ.get(KEY_VARIABLE, "").encode(errors="surrogateescape")
-            if not key:
-                raise InputError(
-                    f"Pseudonyms need a key. Set the environment variable {KEY_VARIABLE}, or name a "
-                    f"file that holds it. {MAKE_ONE}"
-                )
-        key = key.removesuffix(b"\n").removesuffix(b"\r")
-        _started(key, owner)
-        return cls(key)
+        return cls(read_key("pseudonym", file))
 
     def pseudonym(self, text: str) -> str:
         """Return the pseudonym of an id's text: u and 32 hexadecimal digits."""
@@ -95,9 +135,25 @@ def is_pseudonym(text: str) -> bool:
     return FORM.fullmatch(text) is not None
 
 
-def _started(key: bytes, owner: str) -> hmac.HMAC:
+def _long_enough(key: bytes, owner: str) -> bytes:
     if len(key) < LEAST_BYTES:
         raise InputError(
             f"{owner} must have at least {LEAST_BYTES} bytes. Got {len(key)}. {MAKE_ONE}"
         )
-    return hmac.new(key, digestmod=hashlib.sha256)
+    return key
+
+
+def _printed(command: str, owner: str) -> bytes:
+    """Return what a command prints; what it says on stderr goes there."""
+    try:
+        done = subprocess.run(
+            shlex.split(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=True,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        why = type(error).__name__ if isinstance(error, subprocess.SubprocessError) else error
+        raise InputError(f"{owner} cannot be read: {why}.") from error
+    return done.stdout

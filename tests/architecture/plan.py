@@ -26,8 +26,14 @@ FLOORS = {
     for part in parts
 }
 
-#: What the runtime may see.
-RUNTIME_SEES = set(_block("runtime").split())
+#: What stands beside the floors → what it may see.
+SIDE = {name: set(seen) for name, *seen in (line.split() for line in _block("side").splitlines())}
+#: What stands beside the floors → who may import it, besides itself.
+SEEN_BY = {
+    "runtime": {"export", "importance", "pipeline", "serving", "cli"},
+    "security": {"serving", "cli"},
+    "serving": {"cli"},
+}
 
 
 def dotted(module: Path) -> str:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.crypto import KEY_VARIABLE, Pseudonymiser, is_pseudonym
+from recprune.crypto import Pseudonymiser, is_pseudonym, key_variable, read_key
 from recprune.errors import InputError
 
 KEY = b"0123456789abcdef0123456789abcdef"
+KEY_VARIABLE = key_variable("pseudonym")
 KEYS = st.binary(min_size=32, max_size=100)
 
 
@@ -75,7 +76,7 @@ def test_short_keys_are_refused_and_not_shown(
 
 def test_no_key_names_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
-    with pytest.raises(InputError, match=rf"{KEY_VARIABLE}, or name a file"):
+    with pytest.raises(InputError, match=rf"{KEY_VARIABLE} \(or .*, or name a file"):
         Pseudonymiser.read()
     with pytest.raises(InputError, match=r"'.*nowhere' cannot be read"):
         Pseudonymiser.read(tmp_path / "nowhere")
@@ -84,3 +85,19 @@ def test_no_key_names_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("text", ["", "u", "12", "u" + "0" * 31, "u" + "G" * 32, "v" + "0" * 32])
 def test_other_texts_are_no_pseudonyms(text: str) -> None:
     assert not is_pseudonym(text)
+
+
+def test_a_command_prints_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECPRUNE_MASTER_KEY", raising=False)
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY_COMMAND", f"printf '%s\n' {KEY.decode()}")
+    assert read_key("master") == KEY
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY", KEY.decode()[::-1])
+    assert read_key("master") == KEY[::-1]
+
+
+@pytest.mark.parametrize("command", ["false", "no-such-program", "printf short", "'unclosed"])
+def test_a_command_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.delenv("RECPRUNE_MASTER_KEY", raising=False)
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY_COMMAND", command)
+    with pytest.raises(InputError, match="The master key of the command"):
+        read_key("master")
