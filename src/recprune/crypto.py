@@ -19,12 +19,21 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from recprune.errors import InputError
 
-__all__ = ["LEAST_BYTES", "KeyName", "Pseudonymiser", "is_pseudonym", "key_variable", "read_key"]
+__all__ = [
+    "LEAST_BYTES",
+    "KeyName",
+    "Pseudonymiser",
+    "Pseudonyms",
+    "is_pseudonym",
+    "key_variable",
+    "read_key",
+]
 
 KeyName = Literal["pseudonym", "erasure", "master", "pepper", "audit"]
 
@@ -128,6 +137,39 @@ class Pseudonymiser:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("A Pseudonymiser holds a key and is not copied or stored.")
+
+
+class Pseudonyms:
+    """The names a user may be stored under: pseudonyms of the current key, and of former ones.
+
+    After a key was changed, data are under the new key only once they are ingested again; until
+    then their users are found under both.
+
+    Args:
+        current: of the key in use.
+        former: of keys used before, the latest first.
+
+    >>> old, new = Pseudonymiser(bytes(32)), Pseudonymiser(bytes(range(32)))
+    >>> names = Pseudonyms(new, old).of("ann")
+    >>> names == (new.pseudonym("ann"), old.pseudonym("ann"))
+    True
+    """
+
+    def __init__(self, current: Pseudonymiser, *former: Pseudonymiser) -> None:
+        self.keys = (current, *former)
+
+    @classmethod
+    def read(cls, files: Sequence[Path] = ()) -> Pseudonyms:
+        """Take the keys of files, the current one first; no files = that of the environment.
+
+        Raises:
+            InputError: as :func:`read_key`.
+        """
+        return cls(*(Pseudonymiser.read(file) for file in files or (None,)))
+
+    def of(self, text: str) -> tuple[str, ...]:
+        """Return an id's pseudonyms, of the current key first."""
+        return tuple(key.pseudonym(text) for key in self.keys)
 
 
 def is_pseudonym(text: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -25,6 +25,9 @@ from recprune.artifact import folder_written_whole
 from recprune.errors import ArtifactError, DataError
 from recprune.histories import Array, Column, CrossTable, SeenItems
 from recprune.texts import pack_texts, text, unpack_texts
+
+if TYPE_CHECKING:
+    from recprune.crypto import Pseudonyms
 
 __all__ = ["CrossTable", "SeenItems", "Users"]
 
@@ -80,6 +83,29 @@ class Users:
     def index(self, user_id: Any) -> int | None:
         """Return the user's position, or None for an unknown user (a missing id too)."""
         return self._index.get(text(user_id) or "")
+
+    def find(self, raw_id: Any, pseudonyms: Pseudonyms | None = None) -> int | None:
+        """Return the position of the user with this raw id, whichever key the ids are hashed with.
+
+        Args:
+            raw_id: as it stands in the source.
+            pseudonyms: the keys that ids may be hashed with; None = ids are stored as they are.
+
+        Returns:
+            The position, or None for an unknown user or a missing id. With keys, the id itself is
+            not compared with what is stored: a pseudonym alone does not find its user.
+
+        >>> from recprune.crypto import Pseudonymiser, Pseudonyms
+        >>> key = Pseudonymiser(bytes(32))
+        >>> users = Users((key.pseudonym("ann"),), {})
+        >>> users.find("ann", Pseudonyms(key)), users.find("ann"), users.find("bob", Pseudonyms(key))
+        (0, None, None)
+        """
+        name = text(raw_id)
+        if name is None or pseudonyms is None:
+            return self.index(name)
+        found = (self._index.get(known) for known in pseudonyms.of(name))
+        return next((index for index in found if index is not None), None)
 
     def record(self, user_id: Any) -> dict[str, Any] | None:
         """Return the user's raw columns, or None for an unknown user."""

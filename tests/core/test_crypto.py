@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.crypto import Pseudonymiser, is_pseudonym, key_variable, read_key
+from recprune.crypto import Pseudonymiser, Pseudonyms, is_pseudonym, key_variable, read_key
 from recprune.errors import InputError
+from recprune.users import Users
 
 KEY = b"0123456789abcdef0123456789abcdef"
 KEY_VARIABLE = key_variable("pseudonym")
@@ -101,3 +102,17 @@ def test_a_command_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, comma
     monkeypatch.setenv("RECPRUNE_MASTER_KEY_COMMAND", command)
     with pytest.raises(InputError, match="The master key of the command"):
         read_key("master")
+
+
+def test_after_a_change_of_keys_users_are_found_under_both(tmp_path: Path) -> None:
+    old, new = Pseudonymiser(KEY), Pseudonymiser(KEY[::-1])
+    stored = Users((old.pseudonym("7"), new.pseudonym("8")), {})
+    assert [stored.find(i, Pseudonyms(new)) for i in (7, "8", "9")] == [None, 1, None]
+    both = Pseudonyms(new, old)
+    assert [stored.find(i, both) for i in (7, 7.0, "7", "8", "9", None)] == [0, 0, 0, 1, None, None]
+    assert stored.find(stored.ids[0], both) is None, "a pseudonym alone finds nobody"
+    assert stored.find(stored.ids[0]) == 0, "without keys ids are what is stored"
+    for name, key in (("old", KEY), ("new", KEY[::-1])):
+        (tmp_path / name).write_bytes(key)
+    read = Pseudonyms.read([tmp_path / "new", tmp_path / "old"])
+    assert read.of("7") == both.of("7")
