@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from safetensors.numpy import save as format_tensors
 
 from recprune.compact import deflated, inflated, packed_units, unpacked_units
 from recprune.encoding import Encoder
+from recprune.envelope import folder_reader
+from recprune.envelope.reading import Reader
 from recprune.errors import ArtifactError, PlanError
 from recprune.folders import folder_written_whole
 from recprune.layout import Layout, Plan, State
@@ -53,8 +54,6 @@ KINDS_BEFORE: Mapping[Stored, type[np.generic]] = {
     "fp16": np.float16,
     "int8": np.int8,
 }
-#: Bytes of a JSON file. A field takes about a thousand, a pair of fields twenty.
-MOST_JSON = 1 << 27
 # What parsing and indexing well-formed but wrong JSON and tensors can raise.
 UNREADABLE = (
     ArithmeticError,
@@ -67,7 +66,6 @@ UNREADABLE = (
 )
 
 Array = NDArray[Any]
-Reader = Callable[[str], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +132,14 @@ def write_artifact(folder: Path, artifact: Artifact, version: str) -> int:
 
 
 def read_artifact(source: Path | str | Reader) -> Artifact:
-    """Read an artefact from a folder, or through a ``reader(name) -> bytes``.
+    """Read an artefact from a folder, plain or sealed, or through a ``reader(name) -> bytes``.
 
     Raises:
-        ArtifactError: not an artefact, a newer protocol, or a file that was changed or cut short.
+        ArtifactError: not an artefact, a newer protocol, or a file that was changed or cut short; a
+            sealed folder under another master key.
+        InputError: the folder is sealed, and there is no master key.
     """
-    read = source if callable(source) else _folder_reader(Path(source))
+    read = source if callable(source) else folder_reader(source)
     config = _parse_config(read(CONFIG))
     data = {name: read(name) for name in config["sha256"]}
     for name, expected in config["sha256"].items():
@@ -361,26 +361,6 @@ def _parse_config(data: bytes) -> dict[str, Any]:
 
 def _own_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def _folder_reader(folder: Path) -> Reader:
-    def read(name: str) -> bytes:
-        try:
-            about = (folder / name).stat()
-            # A device or a pipe would never end.
-            if not stat.S_ISREG(about.st_mode):
-                raise ArtifactError(f"{folder / name} cannot be read: it is no file.")
-            if name.endswith(".json") and about.st_size > MOST_JSON:
-                raise ArtifactError(f"{folder / name} is too long for what it says.")
-            with (folder / name).open("rb") as file:
-                return file.read(about.st_size)
-        except FileNotFoundError:
-            what = "is no recprune artefact" if name == CONFIG else "is incomplete"
-            raise ArtifactError(f"Folder {str(folder)!r} {what}: it has no {name}.") from None
-        except OSError as error:
-            raise ArtifactError(f"{folder / name} cannot be read: {error.strerror}.") from error
-
-    return read
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from recprune.errors import InputError
 
 __all__ = ["file_written_whole", "folder_written_whole", "state_folder"]
 
-MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json")
+MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json", "sealed.json")
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
 from recprune.artifact import folder_written_whole
+from recprune.envelope import folder_reader
+from recprune.envelope.reading import Reader
 from recprune.errors import ArtifactError, DataError
 from recprune.histories import Array, Column, CrossTable, SeenItems
 from recprune.texts import pack_texts, text, unpack_texts
@@ -125,13 +127,19 @@ class Users:
         _write(Path(folder), self)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Users:
+    def load(cls, source: Path | str | Reader) -> Users:
         """Read a folder that ``save`` wrote; every hash and length is checked.
 
+        Args:
+            source: the folder, plain or sealed; or a ``reader(name) -> bytes`` of one, see
+                :func:`recprune.envelope.folder_reader`.
+
         Raises:
-            ArtifactError: not a users folder, a newer protocol, or files changed or cut short.
+            ArtifactError: not a users folder, a newer protocol, or files changed or cut short; a
+                sealed folder under another master key.
+            InputError: the folder is sealed, and there is no master key.
         """
-        return _read(Path(folder))
+        return _read(source if callable(source) else folder_reader(source, "users folder", ABOUT))
 
 
 def _write(folder: Path, users: Users) -> None:
@@ -182,9 +190,9 @@ def _write(folder: Path, users: Users) -> None:
         )
 
 
-def _read(folder: Path) -> Users:
-    about = _read_about(folder)
-    data = _bytes(folder, TENSORS)
+def _read(read: Reader) -> Users:
+    about = _read_about(read)
+    data = read(TENSORS)
     if hashlib.sha256(data).hexdigest() != about["sha256"][TENSORS]:
         raise ArtifactError(
             f"{TENSORS} does not match the hash in {ABOUT}: the file was changed or cut short. "
@@ -193,7 +201,7 @@ def _read(folder: Path) -> Users:
     try:
         return _build(about, parse_tensors(data))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise ArtifactError(f"The users in {str(folder)!r} cannot be read: {error}.") from error
+        raise ArtifactError(f"{TENSORS} cannot be read: {error}.") from error
 
 
 def _build(about: Mapping[str, Any], tensors: Mapping[str, Array]) -> Users:
@@ -223,9 +231,9 @@ def _build(about: Mapping[str, Any], tensors: Mapping[str, Array]) -> Users:
     return Users(_known("ids", tensors), columns, cross, seen)
 
 
-def _read_about(folder: Path) -> dict[str, Any]:
+def _read_about(read: Reader) -> dict[str, Any]:
     try:
-        about = json.loads(_bytes(folder, ABOUT))
+        about = json.loads(read(ABOUT))
         if about["format"] != FORMAT:
             raise ArtifactError(f"{ABOUT} is not recprune's: its format is {about['format']!r}.")
         if about["protocol"] > PROTOCOL:
@@ -241,16 +249,6 @@ def _read_about(folder: Path) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{ABOUT} cannot be read: {error!r}.") from error
     return {**about, "sha256": {TENSORS: hashes.get(TENSORS)}}
-
-
-def _bytes(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except FileNotFoundError:
-        what = "is no recprune users folder" if name == ABOUT else "is incomplete"
-        raise ArtifactError(f"Folder {str(folder)!r} {what}: it has no {name}.") from None
-    except OSError as error:
-        raise ArtifactError(f"{folder / name} cannot be read: {error.strerror}.") from error
 
 
 def _own_hash(about: Mapping[str, Any]) -> str:

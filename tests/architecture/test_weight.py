@@ -12,7 +12,7 @@ import pytest
 from .plan import NAMES
 
 TRAINING = {"torch", "polars", "narwhals", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow"}
-LAZY = TRAINING | {"numba", "lightgbm"}
+LAZY = TRAINING | {"numba", "lightgbm", "cryptography"}
 
 
 def loaded_after(code: str, folder: Path) -> set[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "Json",
     "Label",
     "LabelThreshold",
+    "MasterKeyFile",
     "Model",
     "ModelName",
     "NegativesBy",
@@ -136,6 +137,12 @@ Part = Annotated[str, typer.Option("--part", help="Rows to use: test, or all row
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes that train; the result is the same.")
+]
+MasterKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--master-key-file", help="File of the master key; default: $RECPRUNE_MASTER_KEY."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 

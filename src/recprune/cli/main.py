@@ -31,6 +31,9 @@ VERBS = (
     "recommend",
     "export",
     "inspect",
+    "seal",
+    "unseal",
+    "reseal",
     "doctor",
 )
 
