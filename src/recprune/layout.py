@@ -18,7 +18,18 @@ from recprune.axes import Axis, IntArray, Layout, Unit, Use
 from recprune.errors import PlanError, nearest
 from recprune.quantisation import Encoding, Stored, checked, described, stored_bytes
 
-__all__ = ["Axis", "Encoding", "Layout", "Patch", "Plan", "State", "Unit", "Use", "shrink"]
+__all__ = [
+    "Axis",
+    "Encoding",
+    "Layout",
+    "Patch",
+    "Plan",
+    "State",
+    "Unit",
+    "Use",
+    "composed",
+    "shrink",
+]
 
 Array = NDArray[Any]
 State = Mapping[str, Array]
@@ -260,6 +271,26 @@ def shrink(
     lost = [n for n in (*layout.axes, *layout.shapes) if n not in axes and n not in cut]
     gone = tuple(sorted((*layout.gone, *lost)))  # the same, whatever was cut first
     return cut, Layout(axes, shapes, layout.vocab_hash, layout.hash, gone)
+
+
+def composed(before: Plan, plan: Plan, layout: Layout, smaller: Layout) -> Plan:
+    """Return the plan that makes of the uncut model what ``plan`` made of one cut already.
+
+    Args:
+        before: that made the model that was cut.
+        plan: what it was cut by now.
+        layout: before that cut.
+        smaller: after it.
+    """
+    both = before | plan
+    # Units that went with their members are named too: nothing else says which are left.
+    named = {*both.keep, *(n for n, a in smaller.axes.items() if a.members)}
+    kept = {n: a.units for n, a in smaller.axes.items() if n in named}
+    # Pairs that went altogether leave no axis behind; other axes that do go with a field.
+    lone = [n for n, a in layout.axes.items() if a.members and n not in smaller.axes]
+    lone += [n for n, units in before.keep.items() if not len(units)]
+    kept |= {n: np.empty(0, np.int32) for n in lone}
+    return Plan(both.layout_hash, kept, both.encoding)
 
 
 def state_hash(state: State) -> str:

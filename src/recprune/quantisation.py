@@ -151,7 +151,7 @@ def pieces(array: Array, encoding: Stored, tensor: str) -> list[Array]:
     if encoding == "int8":
         peak = np.abs(array).max(axis=0).astype(np.float32)
         _check_peak(peak, INT8_MAX, encoding, tensor)
-        scale = _round_scale(peak / np.float32(127))
+        scale = _column_scales(array.reshape(len(array), -1), peak.ravel()).reshape(peak.shape)
         safe = np.where(scale > 0, scale, np.float32(1))
         return [np.clip(np.rint(array / safe), -127, 127).astype(np.int8), scale]
     rows = _as_rows(np.asarray(array, np.float32))
@@ -306,6 +306,33 @@ def _unpack_rows(stored: Array, encoding: Encoding, out: Array) -> None:
     np.multiply(stored[:, 1 : 1 + odd].view(np.int8), scale / 16, out=out[:, :odd])
     values = PAIRS[stored[:, 1 + odd :]].reshape(len(out), k - odd)
     np.multiply(values, scale, out=out[:, odd:])
+
+
+def _column_scales(columns: Array, peak: Array) -> Array:
+    """Return the scale of each column, whose largest magnitude is ``peak``.
+
+    It is the peak's 127th part. Where all values are multiples of a larger part of it, it is that:
+    of columns that were read, and lost the row with the largest value, nothing changes.
+
+    Args:
+        columns: shape (n, k).
+        peak: shape (k,).
+    """
+    parts = _round_scale(peak / np.arange(127, 0, -1, dtype=np.float32)[:, None])
+    # A few rows tell columns that never were multiples of anything.
+    few = columns[:: 1 + len(columns) // 4]
+    fits = np.asarray(_multiples(few, parts[:, None]).all(axis=1))
+    for part in np.flatnonzero(fits.any(axis=1)):
+        at = np.flatnonzero(fits[part])
+        fits[part, at] = _multiples(columns[:, at], parts[part, at]).all(axis=0)
+    best = np.where(fits.any(axis=0), fits.argmax(axis=0), 0)
+    return np.asarray(parts[best, np.arange(len(peak))], np.float32)
+
+
+def _multiples(values: Array, scale: Array) -> NDArray[np.bool_]:
+    """Tell which values are whole multiples of a scale, to the bit."""
+    exact: NDArray[np.bool_] = np.rint(values / np.where(scale > 0, scale, 1)) * scale == values
+    return exact
 
 
 def _round_scale(scale: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+import hmac
 import pickle
 from pathlib import Path
 
@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.crypto import Pseudonymiser, Pseudonyms, is_pseudonym, key_variable, read_key
+from recprune.crypto import (
+    ErasureKey,
+    Pseudonymiser,
+    Pseudonyms,
+    is_pseudonym,
+    key_variable,
+    read_key,
+)
 from recprune.errors import InputError
 from recprune.users import Users
 
@@ -21,11 +28,7 @@ KEYS = st.binary(min_size=32, max_size=100)
 
 
 def by_the_book(key: bytes, message: bytes) -> str:
-    """HMAC as RFC 2104 writes it down: H(K ^ opad, H(K ^ ipad, text))."""
-    key = hashlib.sha256(key).digest() if len(key) > 64 else key
-    padded = key.ljust(64, b"\0")
-    inner = hashlib.sha256(bytes(b ^ 0x36 for b in padded) + message).digest()
-    return hashlib.sha256(bytes(b ^ 0x5C for b in padded) + inner).hexdigest()
+    return hmac.new(key, message, "sha256").hexdigest()
 
 
 @given(KEYS, st.text())
@@ -34,6 +37,15 @@ def test_a_pseudonym_is_128_bits_of_hmac_sha_256(key: bytes, text: str) -> None:
     made = Pseudonymiser(key).pseudonym(text)
     assert made == "u" + by_the_book(key, b"user\0" + text.encode())[:32]
     assert is_pseudonym(made)
+
+
+@given(KEYS, st.text())
+def test_who_was_erased_is_hashed_apart_from_pseudonyms(key: bytes, text: str) -> None:
+    text = text.encode(errors="replace").decode()
+    made = ErasureKey(key).hash(text)
+    assert made == "e" + by_the_book(key, b"erased\0" + text.encode())[:32]
+    assert made[1:] != Pseudonymiser(key).pseudonym(text)[1:], "also if one key is used for both"
+    assert not is_pseudonym(made)
 
 
 def test_other_ids_and_other_keys_give_other_pseudonyms() -> None:

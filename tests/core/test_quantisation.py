@@ -143,6 +143,17 @@ def test_all_tensors_come_back_from_their_vectors(data: st.DataObject, tables: A
         np.testing.assert_array_equal(state[name], array)
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(table=SMALL, data=st.data())
+def test_rows_that_stay_lose_nothing_by_those_that_go(
+    encoding: Any, table: np.ndarray, data: st.DataObject
+) -> None:
+    """Also where the row that set a column's scale is gone."""
+    read = as_stored({"t": table}, {"t": encoding})["t"]
+    left = read[data.draw(st.lists(st.integers(0, len(read) - 1), min_size=1))]
+    np.testing.assert_array_equal(as_stored({"t": left}, {"t": encoding})["t"], left)
+
+
 @pytest.mark.parametrize("encoding", [*ENCODINGS, ((0, "int8_row"), (1, "int4_row"))])
 def test_tensors_without_elements_take_nothing(encoding: Any) -> None:
     for shape in ((0, 3), (3, 0), (0,)):

@@ -231,11 +231,14 @@ def read_data(
     """Read a table or a query's rows; ``columns`` names the user, item and time columns.
 
     ``threshold`` and ``negatives`` are those of :meth:`recprune.Dataset.read`; ``bad`` collects a
-    table's bad rows (:class:`recprune.data.bad_rows.BadRows`).
+    table's bad rows (:class:`recprune.data.bad_rows.BadRows`). Users on this machine's list of
+    erased ones are left out.
     """
     from recprune.data import Dataset
+    from recprune.data.erased import Erased
 
     stated: dict[str, Any] = {**columns, "drop": tuple(drop or ()), "schema": schema}
+    stated["erased"] = Erased.by_default()
     stated |= {"threshold": threshold, "negatives": negatives}
     if isinstance(table, Query):
         return Dataset.read_sql(table.text, table.url(), label=label, **stated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recprune.cli._options import Json, Query, Strict, chosen_negatives, emit
@@ -25,6 +26,8 @@ def command(
 ) -> int:
     """Check a table: leaks, drift, repeats, missing values, and what run will do about them."""
     from recprune.data.check import check_frame, check_table
+    from recprune.data.erased import Erased
+    from recprune.data.people import stays
     from recprune.data.spec import read_spec
     from recprune.data.sql import read_query
 
@@ -38,11 +41,13 @@ def command(
         item=stated.item,
         time=stated.time,
     )
-    how = (stated.split or "auto", stated.seed or 0)
+    how, listed = (stated.split or "auto", stated.seed or 0), Erased.by_default()
     if isinstance(rows, Query):
-        checked = check_frame(read_query(rows.text, rows.url()), spec, how)
+        frame, left_out = stays(read_query(rows.text, rows.url()), spec.user, listed)
+        checked = check_frame(frame, spec, how)
+        checked = replace(checked, findings=(*left_out, *checked.findings))
     else:
-        checked = check_table(rows, spec, bad, how)
+        checked = check_table(rows, spec, bad, how, listed)
     emit(checked.to_json(), as_json, None if as_json else _summary(checked))
     return 2 if strict and not checked.sound else 0
 

@@ -15,6 +15,8 @@ from recprune.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+    from recprune.data.erased import Erased
+
 
 def command(
     source: Rows,
@@ -37,7 +39,17 @@ def command(
     ] = None,
     erased: Annotated[
         Path | None,
-        typer.Option("--erased", help="File of erased users, an id or pseudonym a line: left out."),
+        typer.Option(
+            "--erased",
+            help="File of erased users, an id or pseudonym a line, left out beside this machine's.",
+        ),
+    ] = None,
+    erasure_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--erasure-key-file",
+            help="File that holds the key of the list that forget wrote; else $RECPRUNE_ERASURE_KEY.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -56,7 +68,7 @@ def command(
         "drop": tuple(drop or ()),
         "schema": schema,
         "pseudonyms": Pseudonymiser.read(pseudonym_key_file) if pseudonymise_users else None,
-        "erased": erased,
+        "erased": _listed(erased, erasure_key_file),
     }
     if isinstance(rows, Query):
         folder = ingest_sql(rows.text, rows.url(), output, **options)
@@ -65,6 +77,14 @@ def command(
     result = _result(folder)
     emit(result, as_json, None if as_json else _summary(result))
     return 0
+
+
+def _listed(file: Path | None, key_file: Path | None) -> Erased:
+    """Return who is left out: users of the file, and those of this machine's list."""
+    from recprune.data.erased import Erased
+
+    listed = Erased.by_default(key_file)
+    return listed if file is None else listed | Erased.read(file, key_file)
 
 
 def _result(folder: Path) -> dict[str, Any]:

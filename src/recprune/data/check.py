@@ -15,8 +15,10 @@ from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.dataset import Dataset
 from recprune.data.disk_frame import Frame, keep
 from recprune.data.draft import read_draft
+from recprune.data.erased import Erased
 from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import identifier_findings
+from recprune.data.people import stays
 from recprune.data.quality import Finding, grave, merged
 from recprune.data.sources import read_source
 from recprune.data.spec import ROLES, Spec
@@ -66,6 +68,7 @@ def check_table(
     spec: Spec,
     bad: BadRows | None = None,
     split: tuple[str, int] = ("auto", 0),
+    erased: Erased | None = None,
 ) -> Checked:
     """Check a file, or a folder that :func:`recprune.data.ingest` wrote; trains nothing.
 
@@ -76,6 +79,7 @@ def check_table(
         bad: collects rows that cannot be read; see :class:`BadRows`.
         split: the way of splitting and its seed, as :meth:`Dataset.split` takes them: drift is
             between training and test rows.
+        erased: users whose rows are left out.
 
     Raises:
         DataError: the file cannot be read, or a named column does not exist. What a run would
@@ -84,16 +88,19 @@ def check_table(
     bad = bad or BadRows.of("error")
     found: tuple[Finding, ...] = ()
     frame: Frame
+    already = ""
     if holds_columns(path):
         store = ColumnStore(path)
         roles: Any = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
         spec, found = spec.with_roles((), **roles), store.findings
+        already = store.pseudonyms.get("key", "")
         frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
     else:
         read = read_source(path, bad)
         frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
+    frame, left_out = stays(frame, spec.user, erased, already)
     checked = check_frame(frame, spec, split, from_text=from_text, kinds=kinds)
-    found = merged(found, bad.findings(spec.label or ""), checked.findings)
+    found = merged(found, left_out, bad.findings(spec.label or ""), checked.findings)
     return replace(checked, findings=found)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recprune.data.bad_rows import BadRows
 from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.erased import Erased
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
 from recprune.data.given import checked_frames, given_part
@@ -23,6 +24,7 @@ from recprune.data.interactions import with_negatives
 from recprune.data.labels import LabelRule
 from recprune.data.negatives import Negatives
 from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, tune_and_gate
+from recprune.data.people import stays
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_source, table_name
@@ -119,6 +121,7 @@ class Dataset:
         schema: Stated = None,
         drop: Iterable[str] = (),
         on_bad_rows: str | BadRows = "error",
+        erased: Erased | None = None,
     ) -> Dataset:
         """Read a file, folder or pattern (see :func:`recprune.data.sources.read_table`), or a folder
         that :func:`recprune.data.ingest` wrote, with the roles named there.
@@ -126,7 +129,8 @@ class Dataset:
         Rows of CSV and TSV files with fewer cells than the header are read with missing values, and
         counted in a finding. With ``on_bad_rows="skip"``, rows that cannot be read (too many cells,
         broken quotes, bytes that are not UTF-8) are left out and counted too; a
-        :class:`recprune.data.bad_rows.BadRows` keeps them.
+        :class:`recprune.data.bad_rows.BadRows` keeps them. With a user column, rows of ``erased``
+        users are left out; the program gives this machine's list (``Erased.by_default()``).
 
         Raises:
             DataError: also for a file that is missing, empty, cut short or not UTF-8, and for the
@@ -138,19 +142,21 @@ class Dataset:
         roles: Any = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
         frame: Frame
+        already = ""
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
             frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
-            found = store.findings
+            found, already = store.findings, store.pseudonyms.get("key", "")
         else:
             read = read_source(path, bad)
             frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         how: Any = {"threshold": threshold, "negatives": negatives}
         spec = stated.with_roles(_names(drop), **how, **roles)
+        frame, left_out = stays(frame, spec.user, erased, already)
         table = build_table(frame, spec, from_text, kinds)
         table = replace(
-            table, findings=(*found, *bad.findings(table.schema.label), *table.findings)
+            table, findings=(*found, *left_out, *bad.findings(table.schema.label), *table.findings)
         )
         return cls(table.schema, table.findings, table_name(path), table, labels=spec.labels)
 
@@ -168,14 +174,17 @@ class Dataset:
         negatives: Negatives | None = None,
         schema: Stated = None,
         drop: Iterable[str] = (),
+        erased: Erased | None = None,
     ) -> Dataset:
         """Read the rows of a PostgreSQL query; see :func:`recprune.data.sql.read_query` for
-        ``query``, ``connection`` and their errors, and :meth:`from_frame` for the rest.
+        ``query``, ``connection`` and their errors, and :meth:`read` for the rest.
         """
         roles: Any = {"label": label, "user": user, "item": item, "time": time, "drop": drop}
         roles |= {"threshold": threshold, "negatives": negatives}
-        data = cls.from_frame(read_query(query, connection), schema=schema, **roles)
-        return replace(data, name="query")
+        of = user or read_spec(schema).user
+        frame, left_out = stays(read_query(query, connection), of, erased)
+        data = cls.from_frame(frame, schema=schema, **roles)
+        return replace(data, name="query", findings=(*left_out, *data.findings))
 
     @classmethod
     def from_splits(

@@ -21,13 +21,14 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from recprune._support import progress
+from recprune._support import logger, progress
 from recprune.crypto import Pseudonymiser
 from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
 from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
-from recprune.data.people import People, read_erased
+from recprune.data.erased import Erased
+from recprune.data.people import NO_USERS, People
 from recprune.data.reading import AT_ONCE, Reading
 from recprune.data.spec import Spec, read_spec
 from recprune.errors import DataError, ParameterError
@@ -51,7 +52,7 @@ def ingest(
     schema: Stated = None,
     on_bad_rows: str = "error",
     pseudonyms: Pseudonymiser | None = None,
-    erased: str | Path | Collection[str] | None = None,
+    erased: Erased | str | Path | Collection[str] | None = None,
 ) -> Path:
     """Write a source's columns to a folder that :meth:`Dataset.read` takes; return the folder.
 
@@ -68,7 +69,9 @@ def ingest(
             them to :func:`recprune.data.bad_rows.bad_rows_file` (without their text if ``pseudonyms`` or ``erased`` are
             given: it may hold an id).
         pseudonyms: replaces user ids by pseudonyms; the ids are then nowhere in the folder.
-        erased: users whose rows are left out: ids or pseudonyms, or a file of one a line.
+        erased: users whose rows are left out: ids or pseudonyms, or the file of a list
+            (:mod:`recprune.data.erased`). One that is read already may be empty, and leaves a table
+            without a user column as it is.
 
     Raises:
         DataError: the source cannot be read, or has no rows; a column that is named is not there;
@@ -97,7 +100,7 @@ def ingest_sql(
     drop: Iterable[str] = (),
     schema: Stated = None,
     pseudonyms: Pseudonymiser | None = None,
-    erased: str | Path | Collection[str] | None = None,
+    erased: Erased | str | Path | Collection[str] | None = None,
 ) -> Path:
     """Write the rows of a PostgreSQL query to a folder of columns.
 
@@ -155,17 +158,19 @@ def _nothing_kept(output: Path) -> Iterator[None]:
 def _people(
     spec: Spec,
     pseudonyms: Pseudonymiser | None,
-    erased: str | Path | Collection[str] | None,
+    erased: Erased | str | Path | Collection[str] | None,
     already: Mapping[str, str],
 ) -> People | None:
-    if pseudonyms is None and erased is None:
+    if pseudonyms is None and (erased is None or (isinstance(erased, Erased) and not erased)):
+        return None
+    if spec.user is None and pseudonyms is None and isinstance(erased, Erased):
+        logger.warning(NO_USERS)
         return None
     if spec.user is None:
         what = "pseudonyms" if pseudonyms is not None else "erased"
         raise ParameterError.of(what, "ingest", "given together with a user column", "no user")
-    listed = read_erased(Path(erased)) if isinstance(erased, str | Path) else erased or ()
     key = already.get("key", "") if already.get("column") == spec.user else ""
-    return People(spec.user, pseudonyms, listed, key)
+    return People(spec.user, pseudonyms, Erased.of(erased), key)
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

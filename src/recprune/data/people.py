@@ -1,32 +1,24 @@
-"""What ingest does to users: pseudonyms in the place of their ids, and erased ones left out."""
+"""What becomes of users as tables are read: pseudonyms for their ids, and erased ones left out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune._support import logger
 from recprune.crypto import Pseudonymiser, is_pseudonym
-from recprune.data.frames import as_text
+from recprune.data.disk_frame import DiskFrame, Frame, blocks
+from recprune.data.erased import Erased
+from recprune.data.frames import as_text, plain
 from recprune.data.quality import Finding
-from recprune.data.source_bytes import read_bytes, stream_lines
 from recprune.errors import DataError
 
-__all__ = ["People", "read_erased"]
+__all__ = ["NO_USERS", "People", "id_texts_of", "stays"]
 
-
-def read_erased(path: Path) -> frozenset[str]:
-    """Return the users of a list: one id or pseudonym a line, blank lines and spaces around left out.
-
-    Raises:
-        DataError: the file is missing, cannot be read, or is not UTF-8.
-    """
-    if not read_bytes(path):
-        return frozenset()
-    return frozenset(line.strip() for line in stream_lines(path)) - {""}
+NO_USERS = "There is a list of erased users, but no user column is named to tell them by."
 
 
 class People:
@@ -35,7 +27,7 @@ class People:
     Args:
         column: of the user ids.
         pseudonyms: makes pseudonyms; None = ids stay as they are.
-        erased: ids, or pseudonyms of one key.
+        erased: users who are left out.
         already: fingerprint of the key that made the ids; "" = they are plain.
 
     Raises:
@@ -47,25 +39,28 @@ class People:
         self,
         column: str,
         pseudonyms: Pseudonymiser | None,
-        erased: Collection[str] = (),
+        erased: Erased | Collection[str] = (),
         already: str = "",
     ) -> None:
         self.column, self.pseudonyms, self.already = column, pseudonyms, already
-        self.erased = frozenset(erased)
+        self.erased = Erased.of(erased)
         if already and pseudonyms is not None and already != pseudonyms.fingerprint:
             raise DataError(
                 f"Column {column!r} holds pseudonyms of the key {already}, but the key given is "
                 f"{pseudonyms.fingerprint}. Give the first one, or ingest the plain ids."
             )
-        if already and pseudonyms is None and not all(map(is_pseudonym, self.erased)):
+        if already and pseudonyms is None and not all(map(is_pseudonym, self.erased.named)):
             raise DataError(
                 f"The list of erased users has plain ids, but column {column!r} holds pseudonyms: "
                 "nobody could be found. Give the key too (--pseudonymise-users), or list pseudonyms."
             )
         self._known: dict[str, str] = {}
-        self._listed = list(self.erased)
-        if pseudonyms is not None:
-            self._listed += [pseudonyms.pseudonym(id_) for id_ in self.erased]
+        # Ids of data that are pseudonymised already: plain ids of the list, hashed.
+        self._listed = frozenset[str]()
+        if already and pseudonyms is not None:
+            self._listed = frozenset(map(pseudonyms.pseudonym, self.erased.named))
+        self._judged: set[str] = set()
+        self._gone: set[str] = set()
         #: Rows left out, and users that had some.
         self.rows = 0
         self.met: set[str] = set()
@@ -85,19 +80,43 @@ class People:
         ids = id_texts_of(frame[self.column])
         shown = self._shown(ids)
         places = None
-        if self.erased:
-            self._check(ids)
-            there = ids.str.strip_chars().is_in(self._listed) | shown.is_in(self._listed)
-            gone = there.fill_null(False)
+        if len(self.erased):
+            gone = self.gone(ids, count)
             if gone.any():
-                if count:
-                    self.rows += int(gone.sum())
-                    self.met |= set(shown.filter(gone).unique())
                 places = np.flatnonzero(~gone.to_numpy())
                 frame, shown = frame.filter(~gone), shown.filter(~gone)
         if self.pseudonyms is not None:
             frame = frame.with_columns(shown.alias(self.column))
         return frame, places
+
+    def gone(self, ids: pl.Series, count: bool = True) -> pl.Series:
+        """Return which rows are left out.
+
+        Args:
+            ids: as :func:`id_texts_of` spells them.
+            count: take them into the findings.
+
+        Raises:
+            DataError: the list has pseudonyms, the ids are none, and there is no key to tell.
+        """
+        self._check(ids)
+        for id_ in ids.drop_nulls().unique():
+            if id_ not in self._judged:
+                self._judged.add(id_)
+                if self._is_erased(id_):
+                    self._gone.add(id_)
+        gone = ids.is_in(list(self._gone)).fill_null(False)
+        if count and self._gone and gone.any():
+            self.rows += int(gone.sum())
+            self.met |= set(ids.filter(gone).unique())
+        return gone
+
+    def _is_erased(self, id_: str) -> bool:
+        if self.erased.holds(id_) or id_ in self._listed:
+            return True
+        if self.pseudonyms is None or self.already:
+            return False
+        return self.erased.holds(self._known[id_])
 
     def about(self) -> dict[str, str]:
         """Return what the manifest says of pseudonyms: the column, and the key's fingerprint."""
@@ -107,10 +126,8 @@ class People:
     def findings(self) -> list[Finding]:
         """Return how many rows were left out, and whether ids were replaced; no id is named."""
         found = []
-        if self.erased:
-            action = (
-                f"left out: rows of {len(self.met)} erased users; {len(self.erased)} are listed"
-            )
+        if len(self.erased):
+            action = f"left out: rows of {len(self.met)} erased users"
             found.append(Finding("erased_users", self.column, "info", self.rows, action))
         return found
 
@@ -126,7 +143,11 @@ class People:
 
     def _check(self, ids: pl.Series) -> None:
         """Refuse pseudonyms that could match nothing: erased users would come back unseen."""
-        if self.pseudonyms is not None or self.already or not any(map(is_pseudonym, self.erased)):
+        if (
+            self.pseudonyms is not None
+            or self.already
+            or not any(map(is_pseudonym, self.erased.named))
+        ):
             return
         first = ids.drop_nulls().head(1)
         if len(first) and not is_pseudonym(first[0]):
@@ -135,6 +156,41 @@ class People:
                 "nobody could be found. Give the key and pseudonymise (--pseudonymise-users), or list "
                 "the ids."
             )
+
+
+def stays(
+    frame: Frame, user: str | None, erased: Erased | None, already: str = ""
+) -> tuple[Frame, list[Finding]]:
+    """Return the frame without the rows of erased users, and how many were left out.
+
+    Args:
+        frame: in memory or on disk.
+        user: its column of user ids; None, or one that it lacks = all rows stay.
+        erased: who is left out.
+        already: fingerprint of the key that made the ids; "" = they are plain.
+
+    Raises:
+        DataError: the erased users cannot be told among the ids without the key of pseudonyms.
+    """
+    if not erased or user is None or user not in frame.columns:
+        if erased and user is None:
+            logger.warning(NO_USERS)
+        return frame, []
+    people = People(user, None, erased, already)
+    told = frame.digest(user) if isinstance(frame, DiskFrame) else None
+    if (
+        told is not None
+        and told.values.dtype == pl.String  # each text once
+        and not people.gone(id_texts_of(told.values), count=False).any()
+    ):
+        return frame, []
+    stay = np.ones(len(frame), np.bool_)
+    for block, ids in blocks(frame, user):
+        stay[block] = ~people.gone(id_texts_of(plain(ids.to_frame())[user])).to_numpy()
+    if stay.all():
+        return frame, []
+    left = frame[stay] if isinstance(frame, DiskFrame) else frame.filter(pl.Series(stay))
+    return left, people.findings()
 
 
 def id_texts_of(series: pl.Series) -> pl.Series:

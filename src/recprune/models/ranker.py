@@ -18,7 +18,7 @@ from recprune.axes import Layout
 from recprune.data.encode import encode_frame
 from recprune.encoding import Encoder, Rows
 from recprune.errors import ParameterError, RunError
-from recprune.layout import Patch, Plan, State, shrink
+from recprune.layout import Patch, Plan, State, composed, shrink
 from recprune.lookups import UNKNOWN
 from recprune.models.draft import Draft
 from recprune.models.held_out import held_out_score
@@ -326,15 +326,7 @@ class Ranker:
             for f in kept_fields
         }
         smaller = self.with_state(state, layout, self.encoder.take(kept_fields, rows))
-        both = self.plan | plan
-        # Units that went with their members are named too: nothing else says which are left.
-        named = {*both.keep, *(n for n, a in layout.axes.items() if a.members)}
-        kept = {n: a.units for n, a in layout.axes.items() if n in named}
-        # Pairs that went altogether leave no axis behind; other axes that do go with a field.
-        lone = [n for n, a in self.layout.axes.items() if a.members and n not in layout.axes]
-        lone += [n for n, units in self.plan.keep.items() if not len(units)]
-        kept |= {n: np.empty(0, np.int32) for n in lone}
-        smaller.plan = Plan(both.layout_hash, kept, both.encoding)
+        smaller.plan = composed(self.plan, plan, self.layout, layout)
         return smaller
 
     def artifact(self, **extra: Any) -> Artifact:
