@@ -13,26 +13,33 @@ from typing import Any
 
 from recprune.errors import InputError
 
-__all__ = ["file_written_whole", "folder_written_whole", "state_folder"]
+__all__ = ["SEALED", "file_written_whole", "folder_written_whole", "state_folder"]
 
-MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json", "sealed.json")
+SEALED = "sealed.json"
+MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json", SEALED)
 
 
 @contextlib.contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
+def folder_written_whole(path: Path, over_sealed: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it becomes ``path`` at the end, or vanishes.
 
     What a killed run left beside ``path`` is removed, and a folder that it was about to replace
     comes back.
 
+    Args:
+        path: the folder to write.
+        over_sealed: whether it may replace a sealed folder.
+
     Raises:
-        InputError: ``path`` cannot be written, or holds something that recprune did not write.
+        InputError: ``path`` cannot be written, or holds something that recprune did not write; or it
+            is a sealed folder, or lies in one.
     """
     path = Path(path)
     try:
         target, partial = _beside(path)
         foreign = target.exists() and not _replaceable(target)
-        if not foreign:
+        sealed = [f for f in (target, target.parent) if (f / SEALED).exists()]
+        if not foreign and (over_sealed or not sealed):
             partial.mkdir()
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -40,6 +47,11 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         raise InputError(
             f"Output {str(path)!r} exists and is not a recprune folder; it is left as it is. "
             "Choose another -o."
+        )
+    if sealed and not over_sealed:
+        raise InputError(
+            f"Output {str(path)!r} would put plain files into the sealed folder {str(sealed[0])!r}. "
+            "Choose another -o, or unseal that folder first."
         )
     with _removed_on_failure(path, partial):
         yield partial

@@ -5,23 +5,34 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from recprune.errors import DataError
 
-__all__ = ["copied", "forget", "gather", "on_disk", "parked", "scratch"]
+__all__ = ["copied", "forget", "gather", "on_disk", "parked", "scratch", "stay_in_memory"]
 
 #: Bytes below which an array is not worth a file.
 SMALL = 1 << 20
 
 
+#: Whether files are kept in memory.
+_in_memory = False
+
+
+def stay_in_memory() -> None:
+    """Have all that this process makes from now on in memory instead: its source was sealed."""
+    global _in_memory
+    _in_memory = True
+
+
 def scratch(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of shape ``(rows, columns)`` on disk, each column in one piece, to be filled.
 
-    The file has no name, lies where temporary files do (``TMPDIR``), and is gone with the array.
+    The file has no name, lies where temporary files do (``TMPDIR``; in memory after
+    :func:`stay_in_memory`), and is gone with the array.
 
     Raises:
         DataError: the disk has no room for it.
@@ -29,17 +40,25 @@ def scratch(rows: int, columns: int, dtype: DTypeLike) -> NDArray[Any]:
     size = rows * columns * np.dtype(dtype).itemsize
     if not size:
         return np.empty((rows, columns), dtype)
-    with tempfile.TemporaryFile(prefix="recprune-") as file:
+    with _unnamed() as file:
         try:
             # Reserved now: a write to a mapped page that finds no room would end the process.
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
+            where, what = repr(tempfile.gettempdir()), "set TMPDIR to a folder on a larger disk."
+            if _in_memory:
+                where, what = "memory", "unseal the data onto an encrypted disk."
             raise DataError(
-                f"There is no room for {size / 1e9:.1f} GB of encoded rows in "
-                f"{tempfile.gettempdir()!r} ({error.strerror}). Free some, or set TMPDIR to a "
-                "folder on a larger disk."
+                f"There is no room for {size / 1e9:.1f} GB of encoded rows in {where} "
+                f"({error.strerror}). Free some, or {what}"
             ) from error
         return np.memmap(file, dtype, "r+", shape=(columns, rows)).T
+
+
+def _unnamed() -> BinaryIO:
+    if not _in_memory:
+        return tempfile.TemporaryFile(prefix="recprune-")
+    return os.fdopen(os.memfd_create("recprune"), "w+b")
 
 
 def on_disk(array: NDArray[Any]) -> bool:

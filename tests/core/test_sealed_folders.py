@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recprune.artifact import read_artifact, write_artifact
-from recprune.envelope import Sealed, folder_reader, reseal, rewrap, seal, unseal
+from recprune.envelope import Sealed, changed, folder_reader, reseal, rewrap, seal, unseal
 from recprune.errors import ArtifactError, InputError
 from recprune.users import Users
 from tests.core.samples import artifact
@@ -139,6 +139,47 @@ def test_sealing_anew_locks_out_who_kept_the_old_manifest(run: Path) -> None:
     (run / "sealed.json").write_bytes(kept)
     with pytest.raises(ArtifactError, match="not what was sealed here"):
         Sealed(run, MASTER).verify()
+
+
+def test_a_sealed_folder_is_changed_in_memory_alone(run: Path) -> None:
+    seal(run, run, MASTER)
+    before = stored(run)
+    with pytest.raises(ZeroDivisionError), changed(run, MASTER) as plain:  # noqa: PT012
+        (plain / "config.json").unlink()
+        raise ZeroDivisionError
+    assert stored(run) == before
+    with changed(run, MASTER) as plain:
+        assert plain.parts[:3] == ("/", "dev", "shm")
+        assert plain.parent.stat().st_mode & 0o077 == 0
+        assert len(Users.load(plain / "users.rp")) == 2
+        Users(("u1",), {}).save(plain / "users.rp")
+        assert [p.name for p in run.parent.iterdir()] == ["run"]
+    assert not plain.parent.exists()
+    users = folder_reader(run / "users.rp", "users folder", "users.json", MASTER)
+    assert Users.load(users).ids == ("u1",)
+    assert not {*before.values()} & {*stored(run).values()}
+
+
+def test_plain_files_never_replace_sealed_ones_by_mistake(run: Path) -> None:
+    seal(run, run, MASTER)
+    before = stored(run)
+    for place in (run, run / "users.rp"):
+        with pytest.raises(InputError, match="would put plain files into the sealed folder"):
+            Users(("u1",), {}).save(place)
+    assert stored(run) == before
+    assert [p.name for p in run.parent.iterdir()] == ["run"]
+
+
+def test_plain_files_that_a_killed_sealing_left_go_with_the_next(run: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (run.parent / f".run.{ended.pid}.old").mkdir()
+    seal(run, run, MASTER)
+    (run.parent / f".run.{ended.pid}.old").mkdir()
+    with pytest.raises(InputError, match="is sealed already"):
+        seal(run, run, MASTER)
+    assert [p.name for p in run.parent.iterdir()] == ["run"]
+    Sealed(run, MASTER).verify()
 
 
 KILLED = """

@@ -36,8 +36,6 @@ VERBS = (
     "reseal",
     "doctor",
 )
-#: Verbs that have verbs of their own.
-GROUPS = ("keys",)
 
 app = typer.Typer(
     name="recprune",
@@ -50,9 +48,6 @@ app = typer.Typer(
 for _verb in VERBS:
     _module: Any = importlib.import_module(f"recprune.cli.{_verb}")
     app.command(name=_verb)(expanded(_module.command))
-for _verb in GROUPS:
-    _module = importlib.import_module(f"recprune.cli.{_verb}")
-    app.add_typer(_module.app, name=_verb)
 
 
 @app.callback()

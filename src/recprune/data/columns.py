@@ -1,5 +1,7 @@
 """A table on disk, column by column: memory-mapped arrays, the texts of each column, a manifest.
 
+A sealed folder is read alike, its columns decrypted a block at a time.
+
 ``docs/format.md`` is the specification of the folder ``data.rp``. A column of text is codes into its
 texts, most frequent first; numbers are stored as narrow as they stay exact.
 """
@@ -18,11 +20,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from recprune.data.column_files import ColumnFiles
 from recprune.data.disk_frame import Digest, DiskFrame, Reader
 from recprune.data.nested import lists_of
 from recprune.data.quality import Finding
+from recprune.envelope import holds
 from recprune.errors import ArtifactError, DataError, nearest
 from recprune.schema import Kind
 from recprune.texts import unpack_texts
@@ -74,16 +77,18 @@ class ColumnStore:
     """A folder of columns, open for reading. Nothing is read until it is asked for.
 
     Args:
-        path: the folder.
+        path: the folder, plain or sealed.
 
     Raises:
         ArtifactError: not such a folder, of a newer protocol, or a file is absent or has another
-            length than the manifest says.
+            length than the manifest says; or it is sealed, and was changed or has another key.
+        InputError: it is sealed, and there is no master key.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        about = _manifest(self.path)
+        self._source = ColumnFiles(self.path)
+        about = _manifest(self.path, self._source)
         self.n_rows: int = about["rows"]
         self.roles: dict[str, str] = about["roles"]
         #: Whether the source was text, whose types are read from its values.
@@ -94,7 +99,7 @@ class ColumnStore:
         self.pseudonyms: dict[str, str] = about.get("pseudonyms", {})
         self.findings = tuple(Finding(**f) for f in about["findings"])
         self.columns = {c["name"]: StoredColumn(**c) for c in about["columns"]}
-        self._files = {name: self.path / f"{i}.bin" for i, name in enumerate(self.columns)}
+        self._files = {name: f"{i}.bin" for i, name in enumerate(self.columns)}
         for name, column in self.columns.items():
             if (
                 column.content not in get_args(Content)
@@ -103,10 +108,11 @@ class ColumnStore:
                 raise _unsound(self.path, f"column {name!r} is said to hold {column.content!r}")
             file = self._files[name]
             expected = self.n_rows * np.dtype(column.dtype).itemsize * column.width
-            if column.content == "list" and file.is_file() and file.stat().st_size >= expected:
-                expected += 4 * int(_end(self.raw(name)[-1:]).sum())
-            if not file.is_file() or file.stat().st_size != expected:
-                raise _unsound(self.path, f"file {file.name!r} should have {expected} bytes")
+            size = self._source.size(file)
+            if column.content == "list" and size is not None and size >= expected:
+                expected += 4 * int(_end(self._part(name, max(self.n_rows - 1, 0), None)).sum())
+            if size != expected:
+                raise _unsound(self.path, f"file {file!r} should have {expected} bytes")
 
     @property
     def names(self) -> list[str]:
@@ -114,7 +120,8 @@ class ColumnStore:
         return list(self.columns)
 
     def raw(self, name: str) -> NDArray[Any]:
-        """Return a column as stored, memory-mapped, shape ``(n_rows,)``; a vector's with its width.
+        """Return a column as stored, shape ``(n_rows,)``, a vector's with its width: memory-mapped,
+        or in memory if the folder is sealed.
 
         Of lists, it is where each ends among the elements; −1 less than minus that = missing.
 
@@ -123,9 +130,15 @@ class ColumnStore:
         """
         if name not in self.columns:
             raise DataError(f"The data has no column {name!r}.{nearest(name, self.names)}")
-        column = self.columns[name]
-        shape = (self.n_rows,) if column.content != "vector" else (self.n_rows, column.width)
-        return np.memmap(self._files[name], column.dtype, "r", shape=shape)
+        return self._part(name, 0, None)
+
+    def _part(self, name: str, start: int, stop: int | None) -> NDArray[Any]:
+        """Return rows ``start`` to ``stop`` (exclusive; None = the end) of a column as stored."""
+        column, file = self.columns[name], self._files[name]
+        start, stop, _ = slice(start, stop).indices(self.n_rows)
+        width = column.width if column.content == "vector" else 1
+        part = self._source.array(file, column.dtype, start * width, stop * width)
+        return part if column.content != "vector" else part.reshape(-1, width)
 
     def texts(self, name: str) -> pl.Series:
         """Return the texts of a column, most frequent first, ties by text."""
@@ -137,7 +150,7 @@ class ColumnStore:
 
     def series(self, name: str, start: int = 0, stop: int | None = None) -> pl.Series:
         """Return rows ``start`` to ``stop`` (exclusive; None = the end) of a column, decoded."""
-        raw, column = np.asarray(self.raw(name)[start:stop]), self.columns[name]
+        raw, column = np.asarray(self._part(name, start, stop)), self.columns[name]
         if column.content == "list":
             return self._lists(name, raw, start)
         if column.content == "vector":
@@ -158,12 +171,12 @@ class ColumnStore:
 
     def _lists(self, name: str, raw: NDArray[Any], start: int) -> pl.Series:
         ends = _end(raw)
-        first = int(_end(self.raw(name)[start - 1 : start]).sum()) if start else 0
+        first = int(_end(self._part(name, start - 1, start)).sum()) if start else 0
         size = int(ends[-1]) - first if len(ends) else 0
-        codes = np.empty(0, np.int32)
-        if size:
-            place = 8 * self.n_rows + 4 * first
-            codes = np.asarray(np.memmap(self._files[name], "<i4", "r", place, (size,)))
+        elements = self._source.array(
+            self._files[name], "<i4", first, first + size, offset=8 * self.n_rows
+        )
+        codes = np.asarray(elements)
         texts = self.texts(name).gather(pl.Series(codes, dtype=pl.UInt32))
         return lists_of(texts, np.diff(ends, prepend=first), pl.Series(raw < 0)).alias(name)
 
@@ -213,13 +226,13 @@ class ColumnStore:
             ArtifactError: a file is not what was written.
         """
         for name, column in self.columns.items():
-            if sha256_of(self._files[name]) != column.sha256:
+            if self._source.sha256(self._files[name]) != column.sha256:
                 raise _unsound(self.path, f"the bytes of column {name!r} are not those written")
 
     @cached_property
     def _vocabulary(self) -> dict[str, NDArray[Any]]:
         try:
-            tensors: dict[str, NDArray[Any]] = load_file(self.path / TEXTS)
+            tensors = self._source.tensors(TEXTS)
         except (OSError, SafetensorError) as error:
             raise _unsound(self.path, f"{TEXTS} cannot be read ({error})") from error
         return tensors
@@ -242,8 +255,12 @@ def _end(raw: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def holds_columns(path: str | Path) -> bool:
-    """Tell whether a path is a folder that :func:`recprune.data.ingest.ingest` wrote."""
-    return (Path(path) / ABOUT).is_file()
+    """Tell whether a path is a folder that :func:`recprune.data.ingest.ingest` wrote, sealed or not.
+
+    Raises:
+        ArtifactError: it is sealed, and says nothing that can be read.
+    """
+    return holds(path, ABOUT)
 
 
 def manifest(about: Mapping[str, Any]) -> str:
@@ -264,9 +281,9 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path, source: ColumnFiles) -> dict[str, Any]:
     try:
-        about = json.loads((path / ABOUT).read_bytes())
+        about = json.loads(source.read(ABOUT))
         if about["format"] != FORMAT:
             raise _unsound(path, f"its format is {about['format']!r}")
         if about["protocol"] > PROTOCOL:

@@ -11,14 +11,13 @@ and whether it is the last are in its nonce (as in STREAM: Hoang, Reyhanitabar, 
 """
 
 from recprune.envelope.keys import master_id
-from recprune.envelope.manifest import SEALED
 from recprune.envelope.reading import folder_reader, holds, is_sealed
 from recprune.envelope.sealed import Sealed
-from recprune.envelope.sealing import reseal, rewrap, seal, unseal
+from recprune.envelope.sealing import changed, reseal, rewrap, seal, unseal
 
 __all__ = [
-    "SEALED",
     "Sealed",
+    "changed",
     "folder_reader",
     "holds",
     "is_sealed",

@@ -13,11 +13,11 @@ from typing import Any
 
 from recprune.envelope.keys import WRAPPED, master_id, unwrap, wrap
 from recprune.errors import ArtifactError
+from recprune.folders import SEALED
 
-__all__ = ["MOST_JSON", "RESTORE", "SEALED", "Manifest", "read_plain", "sound_name"]
+__all__ = ["MOST_JSON", "RESTORE", "Manifest", "read_plain", "sound_name"]
 
 FORMAT, PROTOCOL = "recprune sealed", 1
-SEALED = "sealed.json"
 #: Bytes of a chunk.
 MOST_CHUNK = 1 << 26
 #: Bytes of a file: the nonce counts 2⁵⁶ chunks.

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from recprune.envelope.manifest import MOST_JSON, SEALED, Manifest, read_plain
+from recprune.envelope.manifest import MOST_JSON, Manifest, read_plain
 from recprune.envelope.sealed import Sealed
 from recprune.errors import ArtifactError
+from recprune.folders import SEALED
 
 __all__ = ["Reader", "folder_reader", "holds", "home", "is_sealed"]
 

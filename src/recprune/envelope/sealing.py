@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,15 +13,17 @@ from typing import NamedTuple
 
 from recprune.envelope.chunks import Cipher, count, ranges, stored_as
 from recprune.envelope.keys import KEY, master_id
-from recprune.envelope.manifest import SEALED, Manifest, sound_name
+from recprune.envelope.manifest import Manifest, sound_name
 from recprune.envelope.sealed import Sealed
 from recprune.errors import InputError
-from recprune.folders import file_written_whole, folder_written_whole
+from recprune.folders import SEALED, file_written_whole, folder_written_whole
 
-__all__ = ["CHUNK", "reseal", "rewrap", "seal", "unseal"]
+__all__ = ["CHUNK", "changed", "reseal", "rewrap", "seal", "unseal"]
 
 #: Bytes of a chunk: of a million, the tags are 16.
 CHUNK = 1 << 20
+#: A file system in memory.
+MEMORY = Path("/dev/shm")
 
 
 class _Entry(NamedTuple):
@@ -46,7 +50,7 @@ def seal(source: Path | str | Mapping[str, bytes], out: Path | str, master: byte
     """
     if not isinstance(source, Mapping):
         _refuse_overlap(Path(source), Path(out))
-    with folder_written_whole(Path(out)) as folder:
+    with folder_written_whole(Path(out), over_sealed=True) as folder:
         # Now that what a killed sealing left is put right.
         given = _given(source) if isinstance(source, Mapping) else _plain(Path(source))
         _write(folder, given, master)
@@ -60,7 +64,7 @@ def unseal(folder: Path | str, out: Path | str, master: bytes) -> None:
             cannot be written, or lies in ``folder`` or around it.
     """
     _refuse_overlap(Path(folder), Path(out))
-    with folder_written_whole(Path(out)) as plain:
+    with folder_written_whole(Path(out), over_sealed=True) as plain:
         for entry in _sealed(Sealed(folder, master)):
             place = plain / entry.name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -108,8 +112,28 @@ def reseal(folder: Path | str, old: bytes, new: bytes) -> None:
     Raises:
         ArtifactError, InputError, MissingExtra: see :class:`recprune.envelope.Sealed`.
     """
-    with folder_written_whole(Path(folder)) as anew:
+    with folder_written_whole(Path(folder), over_sealed=True) as anew:
         _write(anew, _sealed(Sealed(folder, old)), new)
+
+
+@contextlib.contextmanager
+def changed(folder: Path | str, master: bytes) -> Iterator[Path]:
+    """Yield a sealed folder's files as plain ones, to be changed; at the end they are sealed anew.
+
+    They lie in a folder of this user's alone, in memory (``/dev/shm``; of a killed process until the
+    system starts anew), and come under a new data key. After an error the sealed folder is as it was.
+
+    Raises:
+        ArtifactError, InputError, MissingExtra: see :func:`unseal` and :func:`seal`; or there is no
+            file system in memory, or no room on it.
+    """
+    if not MEMORY.is_mount():
+        raise InputError(f"A sealed folder is changed in memory, in {MEMORY}, which is not there.")
+    with tempfile.TemporaryDirectory(prefix="recprune-", dir=MEMORY) as place:
+        plain = Path(place) / Path(os.path.realpath(folder)).name
+        unseal(folder, plain, master)
+        yield plain
+        seal(plain, folder, master)
 
 
 def _write(folder: Path, entries: Iterable[_Entry], master: bytes) -> None:

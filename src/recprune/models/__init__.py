@@ -4,7 +4,6 @@ from recprune.models.layers import Hidden
 from recprune.models.loading import RANKERS, ranker_of
 from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.optimiser import LazyAdam, Penalty
-from recprune.models.privacy import PrivacyBudget, PrivacySpent
 from recprune.models.ranker import Ranker
 from recprune.models.rankers import (
     DLRM,
@@ -41,8 +40,6 @@ __all__ = [
     "LazyAdam",
     "Objective",
     "Penalty",
-    "PrivacyBudget",
-    "PrivacySpent",
     "Ranker",
     "Schedule",
     "SharedBottom",

@@ -49,7 +49,6 @@ class Retriever(Ranker):
     least. A score orders a user's items; its sigmoid is no probability.
     """
 
-    private = False
     _window: Window | None = None
 
     @staticmethod
