@@ -29,6 +29,7 @@ VERBS = (
     "compare",
     "minimise",
     "recommend",
+    "serve",
     "export",
     "inspect",
     "seal",

@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 
 from recprune.topk import check_k
 
-__all__ = ["Among", "Choice"]
+__all__ = ["Among", "Choice", "Places"]
 
 IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Items of one scorer's catalogue, looked up once: see :meth:`recprune.runtime.Scorer.places`.
+
+    Args:
+        at: their positions.
+    """
+
+    at: IntArray
 
 
 class Among(TypedDict, total=False):
@@ -25,6 +36,8 @@ class Among(TypedDict, total=False):
             ``"2.."``, ``"..5"``; see :mod:`recprune.runtime.filters`. None (the default) = anything.
         deny: item ids to leave out whoever asks, such as what is sold out; unknown ones are ignored.
             It does what ``seen`` does, which comes with one user.
+        hidden: likewise, items that many requests leave out, looked up once by
+            :meth:`recprune.runtime.Scorer.places`. None (the default) = there are none.
         strict: whether a candidate that is not in the catalogue, or a text of the filter that no
             item has, is an error (the default) or is left out.
     """
@@ -32,6 +45,7 @@ class Among(TypedDict, total=False):
     candidates: Iterable[Any] | None
     filter: Mapping[str, Any] | None
     deny: Iterable[Any]
+    hidden: Places | None
     strict: bool
 
 

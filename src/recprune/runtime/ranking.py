@@ -22,7 +22,7 @@ from recprune.encoding import Encoder
 from recprune.errors import DataError, ParameterError
 from recprune.runtime import box_kernels
 from recprune.runtime.block import FieldBlock
-from recprune.runtime.choice import Choice
+from recprune.runtime.choice import Choice, Places
 from recprune.runtime.filters import passing
 from recprune.runtime.heads import FirstHead, TowersHead
 from recprune.runtime.items import Items
@@ -155,6 +155,7 @@ class Ranking:
         candidates: Iterable[Any] | None = None,
         filter: Mapping[str, Any] | None = None,
         deny: Iterable[Any] = (),
+        hidden: Places | None = None,
         strict: bool = True,
     ) -> Choice:
         """Return how many items are wanted, and the positions of those to choose from.
@@ -164,6 +165,7 @@ class Ranking:
             candidates: see :class:`recprune.runtime.choice.Among`; likewise what follows.
             filter: likewise.
             deny: likewise.
+            hidden: likewise.
             strict: likewise.
 
         Raises:
@@ -172,6 +174,8 @@ class Ranking:
                 several, or a column that the catalogue cannot be filtered by.
         """
         denied = self.known(deny, "deny")
+        if hidden is not None:
+            denied = np.concatenate([denied, hidden.at])
         if candidates is None and filter is None:
             return Choice(k, None, denied)
         mask = np.full(len(self.catalogue), candidates is None)

@@ -16,7 +16,7 @@ from recprune.encoding import Encoder, Rows
 from recprune.errors import InputError, ParameterError, nearest
 from recprune.runtime.answers import Recommendation, probability
 from recprune.runtime.block import FieldBlock
-from recprune.runtime.choice import Among
+from recprune.runtime.choice import Among, Places
 from recprune.runtime.demand import OnDemand
 from recprune.runtime.first_stage import FirstStage
 from recprune.runtime.fused import Fused
@@ -199,7 +199,7 @@ class Scorer:
             k: how many items.
             seen: item ids to leave out, since this user has seen them; unknown ones are ignored.
             label: which label is ranked by, of a model of several; None = the first.
-            among: ``candidates``, ``filter``, ``deny``, ``strict``: see
+            among: ``candidates``, ``filter``, ``deny``, ``hidden``, ``strict``: see
                 :class:`recprune.runtime.choice.Among`.
 
         Raises:
@@ -293,6 +293,17 @@ class Scorer:
             best = ranking.best(record, histories, own, number)
             answers.append(self._recommendation(best, index is None))
         return answers
+
+    def places(self, items: Iterable[Any]) -> Places:
+        """Look items up that many requests are to leave out; unknown ones are ignored.
+
+        Args:
+            items: item ids.
+
+        Raises:
+            InputError: the artefact has no catalogue.
+        """
+        return Places(self._catalogue().known(items, "items"))
 
     def first_stage_recall(
         self, users: Users, k: int = 10, *, sample: int = 200, seed: int = 0

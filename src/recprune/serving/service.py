@@ -1,0 +1,156 @@
+"""What one worker holds: the model in service, hidden items, counters, and who may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from recprune.crypto import Pseudonyms
+from recprune.errors import InputError
+from recprune.security import Denied
+from recprune.serving.answering import Answer, Answering
+from recprune.serving.hidden import HiddenItems
+from recprune.serving.live import Live
+from recprune.serving.loading import Loaded
+from recprune.serving.metrics import Drift, Metrics
+from recprune.serving.settings import ServeSettings
+
+__all__ = ["Service"]
+
+#: What of a verdict is told; its slices are in the report.
+TOLD = ("outcome", "metric", "tolerance", "difference", "ci")
+
+RETRY = ((b"retry-after", b"1"),)
+
+
+class Service:
+    """What one worker holds.
+
+    Args:
+        settings: of the service.
+
+    Raises:
+        InputError: a secret key is lacking.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.hidden = HiddenItems(settings.state / "hidden.json")
+        self.live = Live(settings.sources, self._changed, self._failed)
+        keys = settings.callers.keys
+        self._pseudonyms = Pseudonyms.read(keys.pseudonym) if keys.pseudonymised else None
+        self._answering: Answering | None = None
+        self._drift: dict[str, Drift] = {}
+        self._draining = False
+
+    def start(self) -> None:
+        """Load the model, before the first request.
+
+        Raises:
+            RecpruneError: it cannot be loaded, or tells nothing apart.
+        """
+        self.live.start()
+
+    def tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on beside the requests."""
+        return [self.live.watch()]
+
+    def close(self) -> None:
+        """Be ready no more."""
+        self._draining = True
+
+    def answering(self) -> Answering:
+        """Return what answers.
+
+        Raises:
+            Denied: 503, there is no model, or the worker is about to end.
+        """
+        if self._answering is None or self._draining:
+            raise Denied(503, "not_ready", "No model is ready.", RETRY)
+        return self._answering
+
+    def recommend(self, asked: Any) -> Answer:
+        """Answer ``POST /v1/recommend``."""
+        answering = self.answering()
+        if not answering.loaded.ranks:
+            raise InputError("This model ranks rows and has no catalogue. Use /v1/score.")
+        try:
+            hidden = self.hidden.ids()
+        except (OSError, InputError) as error:
+            # Rather no answer than one with an item that was withdrawn.
+            raise Denied(503, "hidden_unknown", "Hidden items cannot be read.", RETRY) from error
+        answer = answering.recommend(asked, hidden)
+        lists = answer.get("answers") or [answer]
+        for each in lists:
+            self._known(not each["fallback"])
+            if each["items"]:
+                self._scored("/v1/recommend", [each["items"][0]["score"]])
+        return answer
+
+    def score(self, asked: Any) -> Answer:
+        """Answer ``POST /v1/score``."""
+        answer = self.answering().score(asked)
+        self._known(not answer["fallback"])
+        self._scored("/v1/score", [s for s in answer["scores"] if s is not None])
+        return answer
+
+    def hide(self, asked: Any) -> int:
+        """Hide items; return how many are hidden."""
+        return self.hidden.hide(map(str, asked.items))
+
+    def show(self, asked: Any) -> int:
+        """Show items again; return how many are hidden."""
+        return self.hidden.show(map(str, asked.items))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Answer ``GET /v1/model``."""
+        return model_facts(self.answering().loaded)
+
+    def _known(self, known: bool) -> None:
+        self.metrics.users.labels("yes" if known else "no").inc()
+        if not known:
+            self.metrics.fallbacks.inc()
+
+    def _scored(self, route: str, scores: list[float]) -> None:
+        if route not in self._drift:
+            self._drift[route] = Drift()
+        index = self._drift[route].add(scores)
+        if index is not None:
+            self.metrics.drift.labels(route).set(index)
+
+    def _changed(self, loaded: Loaded) -> None:
+        self._answering = Answering(loaded, self._pseudonyms)
+        self._drift = {"/v1/recommend": Drift(loaded.usual)}
+        self.metrics.reloads.labels("loaded").inc()
+
+    def _failed(self, why: str) -> None:
+        self.metrics.reloads.labels("failed").inc()
+
+
+def model_facts(loaded: Loaded) -> dict[str, Any]:
+    """Return what may be known of a model."""
+    scorer, users = loaded.scorer, loaded.users
+    schema = scorer.encoder.schema
+    stored = () if users is None else users.columns
+    fields = [
+        {
+            "name": f.name,
+            "kind": f.kind,
+            "source": f.source,
+            "sensitive": f.sensitive,
+            "required": f.name not in stored,
+        }
+        for f in schema.fields
+    ]
+    verdict = loaded.about.report.get("verdict")
+    return {
+        "model": loaded.about.version,
+        "kind": loaded.about.kind,
+        "labels": list(scorer.labels),
+        "fields": fields,
+        "items": None if scorer.catalogue is None else len(scorer.catalogue),
+        "stored_users": None if users is None else len(users),
+        "bytes_in_memory": scorer.bytes_in_memory,
+        "verdict": {n: verdict.get(n) for n in TOLD} if isinstance(verdict, dict) else None,
+    }

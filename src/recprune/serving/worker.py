@@ -1,0 +1,103 @@
+"""One worker's application: the routes behind the gate, and a clock in front of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from recprune.crypto import read_key
+from recprune.security import (
+    Access,
+    Audit,
+    Doorkeeper,
+    Gate,
+    KeyStore,
+    OpenAccess,
+    Policy,
+    Rates,
+    Tokens,
+)
+from recprune.serving.app import RULES, make_api
+from recprune.serving.metrics import Metrics
+from recprune.serving.service import Service
+from recprune.serving.settings import ServeSettings
+
+__all__ = ["make_app"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def make_app(settings: ServeSettings) -> App:
+    """Return the whole service as an ASGI application, which loads its model when it is started.
+
+    Raises:
+        InputError: a secret key is lacking, or a file of keys cannot be read.
+        MissingExtra: a library of the extra ``serve`` is not installed.
+    """
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    service = Service(settings)
+    audit = _audit(settings)
+    guards = settings.guards
+    policy = Policy(RULES, guards.networks, guards.limits, guards.bounds)
+    rates = Rates(guards.limits, settings.state / "limits", guards.store)
+    gate = Gate(make_api(service), policy, _access(settings), rates, audit)
+    return Clocked(gate, service.metrics, audit)
+
+
+def _access(settings: ServeSettings) -> Doorkeeper:
+    callers = settings.callers
+    if callers.insecure:
+        return OpenAccess()
+    who, tokens = callers.identity, None
+    if who is not None:
+        tokens = Tokens(who.key, who.issuer, who.audience)
+    keys = KeyStore(settings.state / "keys.json", read_key("pepper", callers.keys.pepper))
+    return Access(keys, tokens)
+
+
+def _audit(settings: ServeSettings) -> Audit | None:
+    callers = settings.callers
+    if callers.insecure:
+        return None
+    return Audit(settings.state / "audit.jsonl", read_key("audit", callers.keys.audit))
+
+
+class Clocked:
+    """Counts every request and its time, refused ones too.
+
+    Args:
+        app: the service behind its gate.
+        metrics: of the worker.
+        audit: whose entries may be waiting; None = there is none.
+    """
+
+    def __init__(self, app: App, metrics: Metrics, audit: Audit | None) -> None:
+        self._app, self._metrics, self._audit = app, metrics, audit
+        self._routes = {rule.partition(" ")[2] for rule in RULES}
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, started = 0, time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            # A route that there is not has no name of its own: names come from strangers.
+            route = scope["path"] if scope["path"] in self._routes else "other"
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
+            if self._audit is not None:
+                self._metrics.audit.set(self._audit.waiting if self._audit.failures else 0)
