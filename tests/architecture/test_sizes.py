@@ -28,6 +28,7 @@ RECORDS = {
     "FieldRule",  # one field's table in schema.toml
     "Finding",  # one line of what the checks found
     "Point",  # one mark of the report's front, with all that it shows
+    "PrivacySpent",  # a statement of what training spent, written by one function
     "Schema",  # the columns of a table by their roles
     "Search",  # what a search came to
     "Section",  # one section of the report's page

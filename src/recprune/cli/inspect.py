@@ -37,6 +37,7 @@ def command(model: Model, as_json: Json = False) -> int:
         },
         "encoding": artifact.encodings,
         "layout_hash": artifact.layout.hash,
+        "privacy": artifact.meta.get("privacy"),
     }
     emit(result, as_json)
     return 0

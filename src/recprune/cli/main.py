@@ -37,6 +37,8 @@ VERBS = (
     "reseal",
     "doctor",
 )
+#: Verbs that have verbs of their own.
+GROUPS = ("keys",)
 
 app = typer.Typer(
     name="recprune",
@@ -49,6 +51,9 @@ app = typer.Typer(
 for _verb in VERBS:
     _module: Any = importlib.import_module(f"recprune.cli.{_verb}")
     app.command(name=_verb)(expanded(_module.command))
+for _verb in GROUPS:
+    _module = importlib.import_module(f"recprune.cli.{_verb}")
+    app.add_typer(_module.app, name=_verb)
 
 
 @app.callback()

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from recprune.cli._options import Json, Output, emit, keep_bad_rows
 from recprune.cli._records import Job
+from recprune.errors import InputError
+
+Epsilon = Annotated[
+    float | None,
+    typer.Option("--dp-epsilon", help="Train differentially private: ε of a user's rows together."),
+]
+Delta = Annotated[float | None, typer.Option("--dp-delta", help="δ of --dp-epsilon; default 1e-5.")]
+Clip = Annotated[
+    float | None,
+    typer.Option("--dp-clip", help="Norm to which a user's gradient is cut; default 1."),
+]
+RowsPerUser = Annotated[
+    int | None, typer.Option("--rows-per-user", help="Most rows of a user in one step; default 20.")
+]
 
 
 def command(
     job: Job,
     output: Output = Path("runs/full"),
+    epsilon: Epsilon = None,
+    delta: Delta = None,
+    clip: Clip = None,
+    rows_per_user: RowsPerUser = None,
     as_json: Json = False,
 ) -> int:
     """Fit a ranker on a table's training rows and save the artefact. Stopped and started again, it
-    goes on where it was.
+    goes on where it was. With --dp-epsilon it starts anew, and no two trainings are alike: noise
+    comes from the operating system.
     """
+    from recprune.models import PrivacyBudget
     from recprune.pipeline import train_model
 
+    further = {"delta": delta, "max_grad_norm": clip, "rows_per_user": rows_per_user}
+    given = {name: value for name, value in further.items() if value is not None}
+    if given and epsilon is None:
+        raise InputError("--dp-delta, --dp-clip and --rows-per-user go with --dp-epsilon.")
+    privacy = None if epsilon is None else PrivacyBudget(epsilon, **given)  # type: ignore[arg-type]
     ready = job.ready()
-    ranker, size = train_model(ready.data, output, ready.config)
+    ranker, size = train_model(ready.data, output, ready.config, privacy)
     keep_bad_rows(ready.bad, output)
     best = ranker.training.best_of(ranker.history)
+    spent = ranker.privacy
     result = {
         "model": ready.config.model,
         "artifact": str(output),
@@ -31,6 +60,7 @@ def command(
         "epochs": len(ranker.history) - 1,
         "best_epoch": best.epoch,
         "fields": list(ranker.encoder.schema.names),
+        **({} if spent is None else {"privacy": spent.to_json(), "stated": spent.sentence()}),
     }
     emit(result, as_json)
     return 0

@@ -4,6 +4,7 @@ from recprune.models.layers import Hidden
 from recprune.models.loading import RANKERS, ranker_of
 from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.optimiser import LazyAdam, Penalty
+from recprune.models.privacy import PrivacyBudget, PrivacySpent
 from recprune.models.ranker import Ranker
 from recprune.models.rankers import (
     DLRM,
@@ -40,6 +41,8 @@ __all__ = [
     "LazyAdam",
     "Objective",
     "Penalty",
+    "PrivacyBudget",
+    "PrivacySpent",
     "Ranker",
     "Schedule",
     "SharedBottom",

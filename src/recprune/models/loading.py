@@ -9,6 +9,7 @@ from recprune.artifact import Artifact
 from recprune.errors import ArtifactError, RecpruneError, nearest
 from recprune.models.layers import Hidden
 from recprune.models.parts import PARTS
+from recprune.models.privacy import PrivacySpent
 from recprune.models.ranker import Ranker
 from recprune.models.rankers import (
     DLRM,
@@ -59,6 +60,7 @@ def ranker_of(artifact: Artifact) -> Ranker:
         raise ArtifactError(f"The artefact's tensors make no {name}: {error}.") from error
     whole.plan, whole.labels = artifact.plan, tuple(model["labels"])
     whole.rule = artifact.meta.get("labels") or {}
+    whole.privacy = PrivacySpent.from_json(artifact.meta.get("privacy"))
     return whole
 
 

@@ -116,7 +116,10 @@ class FieldNet(nn.Module):
 
     def look_up(self, table: Tensor, index: Tensor, shares: Tensor) -> Tensor:
         """Return the slots' values, shape (B, S, W), from ``table`` and ``index``'s rows."""
-        value = nn.functional.embedding(index, table)
+        return self.blend(nn.functional.embedding(index, table), shares)
+
+    def blend(self, value: Tensor, shares: Tensor) -> Tensor:
+        """Return the slots' values, shape (B, S, W), from the rows read, shape (B, S + N, W)."""
         if not self.n_numeric:
             return value
         plain = self.n_single - self.n_numeric

@@ -112,9 +112,18 @@ class CrossEntropy:
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
         """Return the mean loss of logits, shape (B,) or (B, T); a missing label's loss is 0."""
+        return self._loss(output, chosen, "mean")
+
+    def losses(self, output: Tensor, chosen: Tensor) -> Tensor:
+        """Return the loss of each logit, shape (B,) or (B, T); a missing label's is 0."""
+        return self._loss(output, chosen, "none")
+
+    def _loss(self, output: Tensor, chosen: Tensor, reduction: str) -> Tensor:
         label = self.label[chosen].to(output.device)
         weight = None if self.weight is None else self.weight[chosen].to(output.device)
-        return torch.nn.functional.binary_cross_entropy_with_logits(output, label, weight)
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            output, label, weight, reduction=reduction
+        )
 
 
 def check_class_weight(given: object) -> None:

@@ -25,6 +25,8 @@ from recprune.models.held_out import held_out_score
 from recprune.models.layers import Hidden
 from recprune.models.network import FieldNet
 from recprune.models.objective import CrossEntropy, Objective, Target
+from recprune.models.privacy import PrivacyBudget, PrivacySpent
+from recprune.models.private import train_privately
 from recprune.models.state import network_from_state, new_network, state_of
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
@@ -59,6 +61,8 @@ class Ranker:
     wide: ClassVar[bool] = True
     #: Whether training takes a ``checkpoint``.
     resumable: ClassVar[bool] = True
+    #: Whether a row teaches the same whatever other rows there are, so that training can be private.
+    private: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -83,6 +87,8 @@ class Ranker:
         self._encoder: Encoder | None = None
         self._layout: Layout | None = None
         self.plan = Plan("")
+        #: What private training of these weights has spent; None = no statement.
+        self.privacy: PrivacySpent | None = None
 
     def declare(self, draft: Draft) -> None:
         """Enter the network's parts into a draft of its layout."""
@@ -100,20 +106,38 @@ class Ranker:
         values = {name: getattr(self, name) for name in names}
         return {n: asdict(v) if isinstance(v, Hidden) else v for n, v in values.items()}
 
-    def fit(self, train_rows: Split, valid: Split | None = None, **options: Any) -> Ranker:
+    def fit(
+        self,
+        train_rows: Split,
+        valid: Split | None = None,
+        privacy: PrivacyBudget | None = None,
+        **options: Any,
+    ) -> Ranker:
         """Train on a split, stopping early on the score of another.
 
         Args:
             train_rows: encoded rows and labels.
             valid: held-out rows; None = train for all epochs.
-            options: ``checkpoint`` and ``watch`` of :func:`recprune.models.train`.
+            privacy: train differentially privately (:mod:`recprune.models.private`); None = do not.
+                What was spent is then in ``privacy``, and in the artefact.
+            options: ``checkpoint`` (not if private) and ``watch`` of :func:`recprune.models.train`.
 
         Returns:
             self.
         """
         self.begin(train_rows)
-        self.history = self.train_on(train_rows, valid=valid, **options)
+        if privacy is not None:
+            self.train_privately(train_rows, privacy, valid=valid, **options)
+        else:
+            self.history = self.train_on(train_rows, valid=valid, **options)
         return self
+
+    def train_privately(
+        self, rows: Split, privacy: PrivacyBudget, *, valid: Split | None = None, **options: Any
+    ) -> None:
+        """Train further from the present weights, privately: what is spent adds up."""
+        self.history, now = train_privately(self, rows, valid, privacy, **options)
+        self.privacy = now.after(self.privacy)
 
     def begin(
         self,
@@ -143,7 +167,7 @@ class Ranker:
             layout = shrink(none, layout, self.plan)[1]
             left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
             encoder = encoder.take(encoder.schema.names, left)
-        self._encoder, self._layout = encoder, layout
+        self._encoder, self._layout, self.privacy = encoder, layout, None
         self._net = self._drawn(draft.parts)
         return self
 
@@ -192,6 +216,7 @@ class Ranker:
         **options: Any,
     ) -> list[Epoch]:
         """Train further from the present weights (fine-tuning); see :func:`trainer.train`."""
+        self.privacy = None  # rows are read without noise from here on
         rows = self.aligned(rows)
         score = self.held_out(self.aligned(valid)) if valid is not None else None
         return train(
@@ -307,8 +332,8 @@ class Ranker:
     ) -> Ranker:
         """Return a ranker of this one's class and options with the given weights and fields."""
         twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._layout, twin._encoder = layout, encoder
+        # Nobody knows where these weights come from, or what they spent.
+        twin.__dict__.update(self.__dict__, _layout=layout, _encoder=encoder, privacy=None)
         # A part of which nothing is left adds nothing.
         left = [p for p in parts if p == "fm" or any(n.startswith(f"{p}.") for n in state)]
         twin._net = network_from_state(state, layout, encoder, left, self.hidden.dropout)
@@ -317,9 +342,7 @@ class Ranker:
     def apply(self, plan: Plan, patch: Patch | None = None) -> Ranker:
         """Return the smaller ranker that a plan makes of this one; this one is unchanged."""
         state, layout = shrink(self.state, self.layout, plan, patch)
-        kept_fields = tuple(
-            f for i, f in enumerate(self.encoder.schema.names) if f"rows.{f}" in layout.axes
-        )
+        kept_fields = tuple(f for f in self.encoder.schema.names if f"rows.{f}" in layout.axes)
         # Row axes count in original coordinates; the present encoder's rows are positions in them.
         rows = {
             f: np.searchsorted(self.layout.axes[f"rows.{f}"].units, layout.axes[f"rows.{f}"].units)
@@ -327,6 +350,7 @@ class Ranker:
         }
         smaller = self.with_state(state, layout, self.encoder.take(kept_fields, rows))
         smaller.plan = composed(self.plan, plan, self.layout, layout)
+        smaller.privacy = self.privacy if patch is None else None  # a patch is computed from rows
         return smaller
 
     def artifact(self, **extra: Any) -> Artifact:
@@ -338,6 +362,8 @@ class Ranker:
             "parts": list(self.parts),
             "wide": self.wide,
         }
+        spent = {"privacy": self.privacy.to_json()} if self.privacy is not None else {}
+        extra["meta"] = {**extra.get("meta", {}), **spent}
         return Artifact(model, self.state, self.layout, self.plan, self.encoder, **extra)
 
     def save(self, path: str | Path) -> int:

@@ -21,7 +21,7 @@ from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
 from recprune.errors import BudgetError, TrainingError
-from recprune.models import Ranker
+from recprune.models import PrivacyBudget, Ranker
 from recprune.models.device import device_of, uses_bf16
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
@@ -42,17 +42,23 @@ PACKAGES = ("numpy", "polars", "torch", "scikit-learn")
 BLOCK = 1 << 16
 
 
-def train_model(data: Dataset, out: str | Path, config: RunConfig) -> tuple[Ranker, int]:
+def train_model(
+    data: Dataset, out: str | Path, config: RunConfig, privacy: PrivacyBudget | None = None
+) -> tuple[Ranker, int]:
     """Train a full model and write its folder, whole or not at all.
 
     The folder is the model's artefact, with ``users.rp``, and what :func:`write_training` writes.
-    Stopped and started again, training goes on where it was.
+    Stopped and started again, training goes on where it was; private training (``privacy``) begins
+    anew, since its noise is kept nowhere.
 
     Returns:
         The model, and its artefact's bytes.
     """
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        model = fitted(config, data, checkpoint)
+        if privacy is None:
+            model = fitted(config, data, checkpoint)
+        else:
+            model = config.ranker().fit(data.train, data.tune, privacy)
         _, size = ship(folder, model, data)
         if data.users is not None:
             data.users.save(folder / "users.rp")

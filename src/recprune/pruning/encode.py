@@ -65,6 +65,7 @@ def encode(
     plan = encoding_plan(model, tables, layers, rows)
     encoded = model.with_state(as_stored(model.state, plan.encodings(model.layout)))
     encoded.plan = plan
+    encoded.privacy = model.privacy if rows is None else None  # rows are counted without noise
     return encoded
 
 

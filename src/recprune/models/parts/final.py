@@ -11,7 +11,7 @@ from recprune.models.draft import Draft
 from recprune.models.layers import MLP, Dense, Flow, Hidden
 from recprune.models.parts.base import Inputs, Part, Shape
 
-__all__ = ["FinalPart"]
+__all__ = ["Bilinear", "FinalPart", "Gate"]
 
 #: The fields whose embeddings gate a stream.
 CONTEXTS = {"gate1": "user", "gate2": "item"}
@@ -41,7 +41,7 @@ class FinalPart(Part):
         self.gates: list[Gate] = []
         self.streams: list[MLP] = []
         self.outs: list[Dense] = []
-        self.heads: list[_Matrix] = []
+        self.heads: list[Bilinear] = []
         shapes = shape.shapes("final")
         for number, (name, source) in enumerate(CONTEXTS.items(), start=1):
             gate = Gate(inputs, shape.inputs(shape.of_source(source)), generator)
@@ -56,7 +56,7 @@ class FinalPart(Part):
             self.outs.append(out)
         self.head = nn.ModuleDict()
         while (name := f"head.{len(self.heads)}.weight") in shapes:
-            head = _Matrix(shapes[name], generator)
+            head = Bilinear(shapes[name], generator)
             self.head[str(len(self.heads))] = head
             self.heads.append(head)
 
@@ -110,14 +110,19 @@ class FinalPart(Part):
             logit = logit + out(torch.cat(pieces, dim=1)).squeeze(1)
             sides.append(pieces)
         for x, y, head in zip(*sides, self.heads, strict=True):
-            logit = logit + torch.linalg.vecdot(x @ head.weight, y)
+            logit = logit + head(x, y)
         return logit
 
 
-class _Matrix(nn.Module):
-    """A matrix under the name ``weight``, drawn as :class:`Dense` draws its own."""
+class Bilinear(nn.Module):
+    """(x, y) ↦ xᵀ·W·y, with W drawn as :class:`Dense` draws its own."""
 
     def __init__(self, shape: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
         drawn = torch.randn(*shape, generator=generator)
         self.weight = nn.Parameter(drawn * (2 / sum(shape)) ** 0.5)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the forms, shape (B,), of x (B, X) and y (B, Y)."""
+        forms: Tensor = torch.linalg.vecdot(x @ self.weight, y)
+        return forms

@@ -49,6 +49,7 @@ class Retriever(Ranker):
     least. A score orders a user's items; its sigmoid is no probability.
     """
 
+    private = False
     _window: Window | None = None
 
     @staticmethod

@@ -1,0 +1,52 @@
+"""A file's content, read again when the file has changed: how every worker learns of a change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+__all__ = ["Watched"]
+
+T = TypeVar("T")
+
+
+class Watched(Generic[T]):
+    """What a file holds now; asking costs one ``stat``.
+
+    A file that is replaced by a rename is seen whole, as it was or as it is, and at once. One that
+    is written in place is seen as far as its size or its time of change shows it.
+
+    Args:
+        file: need not exist.
+        read: turns its bytes into what is kept; what it raises, :meth:`get` raises, every time.
+        missing: stands for a file that is not there.
+    """
+
+    def __init__(self, file: Path, read: Callable[[bytes], T], missing: T) -> None:
+        self._file, self._read, self._missing = os.fspath(file), read, missing
+        self._kept = missing
+        self._mark: tuple[int, int, int] | None = None
+
+    def get(self) -> T:
+        """Return what the file holds.
+
+        Raises:
+            OSError: it is there and cannot be read.
+        """
+        try:
+            about = os.stat(self._file)
+        except FileNotFoundError:
+            self._mark, self._kept = None, self._missing
+            return self._missing
+        if (about.st_ino, about.st_mtime_ns, about.st_size) != self._mark:
+            self._again()
+        return self._kept
+
+    def _again(self) -> None:
+        self._mark = None
+        with open(self._file, "rb") as handle:
+            about = os.fstat(handle.fileno())
+            self._kept = self._read(handle.read())
+        self._mark = (about.st_ino, about.st_mtime_ns, about.st_size)

@@ -1,0 +1,351 @@
+"""The gate, in the tests' own process: who comes in, and what everyone else is told."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recprune.errors import ParameterError
+from recprune.security import Bounds, Limits, NetworkRules, OpenAccess, Policy, verify
+from recprune.security.gate import Gate
+
+from .asking import AUDIT_KEY, RULES, Service, ask, bearer
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(tmp_path)
+
+
+def test_a_key_with_the_scope_comes_in(service: Service) -> None:
+    answer = service.ask("POST", "/v1/score", headers=bearer(service.token("score")), body=b"{}")
+    told = json.loads(answer.body)
+    assert answer.status == 200
+    assert told["bytes"] == 2
+    assert told["caller"][0] == "key"
+    assert told["caller"][2] == ["score"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health/live", 200),
+        ("HEAD", "/health/live", 200),
+        ("GET", "/v1/model", 401),
+        ("POST", "/v1/score", 401),
+        ("OPTIONS", "/v1/score", 401),
+        ("GET", "/nothing", 401),
+        ("POST", "/health/live", 401),
+    ],
+)
+def test_without_a_key_only_what_is_open_answers(
+    service: Service, method: str, path: str, status: int
+) -> None:
+    answer = service.ask(method, path)
+    assert answer.status == status
+    assert service.app.asked == (status == 200)
+    assert (b"www-authenticate" in answer.headers) == (status == 401)
+
+
+# What another reader of addresses could take for an admin's route.
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//v1/hide",
+        "/v1//hide",
+        "/v1/hide/",
+        "/v1/./hide",
+        "/v1/x/../hide",
+        "/V1/HIDE",
+        "/v1/hide%20",
+        "/v1/%68ide",
+        "/v1/hide;x",
+        "/v1/hide\x00",
+        "/v1\\hide",
+        "v1/hide",
+        "",
+        "*",
+    ],
+)
+def test_a_path_that_only_looks_like_a_rules_does_not_reach_the_service(
+    service: Service, path: str
+) -> None:
+    for token in (service.token("admin"), service.token("score")):
+        answer = service.ask("POST", path, headers=bearer(token))
+        assert (answer.status, answer.code) == (404, "not_found")
+    assert service.app.asked == 0
+
+
+def test_a_key_without_the_scope_stays_out(service: Service) -> None:
+    answer = service.ask("POST", "/v1/hide", headers=bearer(service.token("score", "recommend")))
+    assert (answer.status, answer.code) == (403, "scope_missing")
+    assert b'scope="admin"' in answer.headers[b"www-authenticate"]
+    assert service.app.asked == 0
+
+
+def test_another_method_is_told_which_there_are(service: Service) -> None:
+    answer = service.ask("GET", "/v1/score", headers=bearer(service.token()))
+    assert (answer.status, answer.headers[b"allow"]) == (405, b"POST")
+    answer = service.ask("PUT", "/v1/model", headers=bearer(service.token()))
+    assert answer.headers[b"allow"] == b"GET, HEAD"
+
+
+def test_every_answer_has_the_headers_and_no_makers_name(service: Service) -> None:
+    for answer in (
+        service.ask("GET", "/v1/model"),
+        service.ask("GET", "/v1/model", headers=bearer(service.token())),
+        service.ask("GET", "/health/live"),
+    ):
+        assert answer.headers[b"x-content-type-options"] == b"nosniff"
+        assert answer.headers[b"cache-control"] == b"no-store"
+        assert b"default-src 'none'" in answer.headers[b"content-security-policy"]
+        assert b"server" not in answer.headers
+        assert b"strict-transport-security" not in answer.headers
+    secure = service.ask("GET", "/health/live", scheme="https")
+    assert b"max-age=" in secure.headers[b"strict-transport-security"]
+
+
+def test_only_a_trusted_proxy_may_say_that_the_client_speaks_tls(tmp_path: Path) -> None:
+    service = Service(tmp_path, Policy(RULES, NetworkRules(trusted=("10.0.0.0/8",))))
+    said = [(b"x-forwarded-proto", b"https")]
+    for client, told in (("10.0.0.1", True), ("192.0.2.1", False)):
+        answer = service.ask("GET", "/health/live", headers=said, client=client)
+        assert (b"strict-transport-security" in answer.headers) == told
+
+
+def test_lists_of_networks_keep_out_and_let_in(tmp_path: Path) -> None:
+    rules = NetworkRules(trusted=("10.0.0.1",), allow=("192.0.2.0/24",), deny=("192.0.2.66",))
+    service = Service(tmp_path, Policy(RULES, rules))
+    asks = {"192.0.2.1": 200, "192.0.2.66": 403, "198.51.100.1": 403, "::ffff:192.0.2.66": 403}
+    for client, status in asks.items():
+        assert service.ask("GET", "/health/live", client=client).status == status
+        through = service.ask(
+            "GET",
+            "/health/live",
+            client="10.0.0.1",
+            headers=[(b"x-forwarded-for", client.encode())],
+        )
+        assert through.status == status
+    # A client that claims to be another is still itself.
+    lie = [(b"x-forwarded-for", b"192.0.2.1")]
+    assert service.ask("GET", "/health/live", client="192.0.2.66", headers=lie).status == 403
+    lie = [(b"x-forwarded-for", b"192.0.2.1, 192.0.2.66")]
+    assert service.ask("GET", "/health/live", client="10.0.0.1", headers=lie).status == 403
+
+
+def limited(tmp_path: Path, **limits: tuple[str, ...]) -> Service:
+    none: dict[str, tuple[str, ...]] = {"caller": (), "address": (), "failures": ()}
+    return Service(tmp_path, Policy(RULES, limits=Limits(**{**none, **limits})))
+
+
+def test_a_caller_has_its_own_limit_wherever_it_asks_from(tmp_path: Path) -> None:
+    service = limited(tmp_path, caller=("3/hour",))
+    one, other = bearer(service.token()), bearer(service.token())
+    answers = [service.ask(headers=one, client=f"192.0.2.{i}") for i in range(5)]
+    assert [a.status for a in answers] == [200, 200, 200, 429, 429]
+    assert 1 <= int(answers[-1].headers[b"retry-after"]) <= 3600
+    assert service.ask(headers=other).status == 200
+
+
+def test_an_address_has_a_limit_whoever_asks(tmp_path: Path) -> None:
+    service = limited(tmp_path, address=("3/hour",))
+    statuses = [service.ask(headers=bearer(service.token())).status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    assert service.ask().status == 429, "also without a key"
+    assert service.ask(client="192.0.2.2").status == 401
+    assert service.ask("GET", "/health/live").status == 200, "what is open is not counted"
+
+
+def test_one_subscriber_of_ipv6_is_one_address(tmp_path: Path) -> None:
+    service = limited(tmp_path, address=("3/hour",))
+    statuses = [service.ask(client=f"2001:db8::{i:x}:1").status for i in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    assert service.ask(client="2001:db8:0:1::1").status == 401
+
+
+def test_keys_cannot_be_guessed_fast(tmp_path: Path) -> None:
+    service = limited(tmp_path, failures=("3/hour",))
+    right = service.token()
+    guesses = [right[:-1] + c for c in "ABCDEFGH" if c != right[-1]][:5]
+    statuses = [service.ask(headers=bearer(guess)).status for guess in guesses]
+    assert statuses == [401, 401, 401, 429, 429]
+    assert service.ask(headers=bearer(right)).status == 429, "or a guess that is right would show"
+    assert service.ask(headers=bearer(right), client="192.0.2.2").status == 200
+
+
+def test_who_lies_about_the_address_is_counted_as_one(tmp_path: Path) -> None:
+    service = limited(tmp_path, failures=("3/hour",))
+    statuses = [
+        service.ask(headers=[(b"x-forwarded-for", f"198.51.100.{i}".encode())]).status
+        for i in range(4)
+    ]
+    assert statuses == [401, 401, 401, 429]
+
+
+def test_what_is_too_long_is_refused_before_all_else(tmp_path: Path) -> None:
+    service = Service(tmp_path, Policy(RULES, bounds=Bounds(header_bytes=1000, target_bytes=100)))
+    assert service.ask("GET", "/health/live", headers=[(b"x", b"y" * 1000)]).status == 431
+    assert service.ask("GET", "/health/live", headers=[(b"x", b"")] * 101).status == 431
+    assert service.ask("GET", "/health/live", query_string=b"q" * 100).status == 414
+    assert service.app.asked == 0
+
+
+BODY = Policy(RULES, bounds=Bounds(body_bytes=1000, body_seconds=0.2, answer_seconds=0.2))
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([(b"content-length", b"1001")], b"x"),
+        ([(b"content-length", b"9" * 400)], b"x"),
+        ([], b"x" * 1001),
+        ([(b"content-length", b"1")], b"x" * 1001),
+        ([(b"transfer-encoding", b"chunked")], itertools.repeat(b"x" * 100)),
+    ],
+)
+def test_a_body_is_counted_as_it_comes(tmp_path: Path, headers: Any, body: Any) -> None:
+    service = Service(tmp_path, BODY)
+    given = [*headers, *bearer(service.token())]
+    answer = service.ask("POST", "/v1/score", headers=given, body=body)
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert service.app.asked == 0
+    assert (
+        service.ask("POST", "/v1/score", headers=bearer(service.token()), body=b"x" * 1000).status
+        == 200
+    )
+
+
+@pytest.mark.parametrize("length", [b"-1", b"+5", b"1e3", b"", b"\xb2", b"0x10"])
+def test_a_length_that_is_none_is_refused(tmp_path: Path, length: bytes) -> None:
+    service = Service(tmp_path, BODY)
+    given = [(b"content-length", length), *bearer(service.token())]
+    assert service.ask("POST", "/v1/score", headers=given, body=b"x").code == "bad_length"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-length", b"1"), (b"content-length", b"2")],
+        [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
+    ],
+)
+def test_headers_that_contradict_each_other_are_refused(tmp_path: Path, headers: Any) -> None:
+    service = Service(tmp_path, BODY)
+    given = [*headers, *bearer(service.token())]
+    assert service.ask("POST", "/v1/score", headers=given, body=b"x").code == "bad_length"
+
+
+def test_a_body_that_stops_coming_is_waited_for_so_long(tmp_path: Path) -> None:
+    service = Service(tmp_path, BODY)
+    started = time.monotonic()
+    answer = service.ask("POST", "/v1/score", headers=bearer(service.token()), body=[b"x", b"y"])
+    assert (answer.status, answer.code) == (408, "too_slow")
+    assert time.monotonic() - started < 2
+    assert service.app.asked == 0
+
+
+def test_nobody_without_a_key_gets_to_send_a_body(tmp_path: Path) -> None:
+    service, taken = Service(tmp_path, BODY), []
+    parts = (taken.append(i) or b"x" * 100_000 for i in itertools.count())
+    answer = service.ask(
+        "POST", "/v1/score", headers=[(b"transfer-encoding", b"chunked")], body=parts
+    )
+    assert (answer.status, answer.headers[b"connection"]) == (401, b"close")
+    assert len(taken) <= 40, "what is taken of it, so that the answer is read, has a bound"
+
+
+async def slow(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(60)
+
+
+async def broken(scope: Any, receive: Any, send: Any) -> None:
+    raise ValueError("user ann@example.org is not in the table")
+
+
+def test_an_answer_takes_no_longer_than_it_may(tmp_path: Path) -> None:
+    service = Service(tmp_path, BODY, slow)
+    answer = service.ask("GET", "/health/live")
+    assert (answer.status, answer.code) == (503, "timeout")
+
+
+def test_a_failure_is_told_without_its_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = Service(tmp_path, BODY, broken).ask("GET", "/health/live")
+    assert (answer.status, answer.code) == (500, "internal")
+    assert "ann" not in answer.body.decode() + caplog.text
+    assert "ValueError" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_other_protocols_are_refused_and_the_lifespan_passes(service: Service) -> None:
+    sent: list[str] = []
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["type"])
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message["type"])
+
+    gate = Gate(app, service.policy, OpenAccess(), service.rates)
+    asyncio.run(gate({"type": "websocket", "path": "/health/live"}, receive, send))
+    asyncio.run(gate({"type": "lifespan"}, receive, send))
+    assert (sent, seen) == (["websocket.close"], ["lifespan"])
+    with pytest.raises(ValueError, match="HTTP"):
+        asyncio.run(gate({"type": "gopher"}, receive, send))
+
+
+def test_without_keys_everyone_may_but_the_limits_hold(tmp_path: Path) -> None:
+    service = limited(tmp_path, address=("2/hour",))
+    gate = Gate(service.app, service.policy, OpenAccess(), service.rates)
+    statuses = [ask(gate, "POST", "/v1/hide").status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+def test_what_is_asked_is_counted_and_what_an_admin_asks_is_written_first(
+    service: Service,
+) -> None:
+    key, token = service.keys.create("admin", ["admin"])
+    for _ in range(3):
+        service.ask("POST", "/v1/hide", headers=bearer(token))
+    service.ask("GET", "/no/such/place", headers=bearer(token))
+    service.ask(headers=bearer("rk_nonsense"), client="192.0.2.77")
+    assert service.audit.flush()
+    lines = [json.loads(line) for line in (service.state / "audit.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["request"] * 3 + ["use"]
+    assert lines[0]["who"] == key.id
+    assert lines[0]["route"] == "POST /v1/hide"
+    assert [key.id, "POST /v1/hide", "200", 3] in lines[-1]["uses"]
+    assert [key.id, "none", "not_found", 1] in lines[-1]["uses"]
+    assert ["192.0.2.0/24", "GET /v1/model", "invalid_credentials", 1] in lines[-1]["uses"]
+    text = (service.state / "audit.jsonl").read_text()
+    assert token not in text
+    assert "192.0.2.77" not in text
+    assert "no/such" not in text
+    assert verify(service.state / "audit.jsonl", AUDIT_KEY).sound
+
+
+def test_an_admin_is_refused_where_it_cannot_be_written_down(service: Service) -> None:
+    head = service.state / "audit.jsonl.head"
+    head.mkdir()
+    answer = service.ask("POST", "/v1/hide", headers=bearer(service.token("admin")))
+    assert (answer.status, answer.code) == (503, "audit_unavailable")
+    assert service.app.asked == 0
+    assert service.ask("POST", "/v1/score", headers=bearer(service.token())).status == 200
+    assert service.audit.failures == 1
+
+
+@pytest.mark.parametrize("rule", ["/v1/score", "post /v1/score", "POST v1/score"])
+def test_a_rule_without_method_and_path_is_an_error(rule: str) -> None:
+    with pytest.raises(ParameterError, match="METHOD /path"):
+        Policy({rule: "any"})
