@@ -13,7 +13,14 @@ from typing import Any
 
 from recprune.errors import InputError
 
-__all__ = ["SEALED", "file_written_whole", "folder_written_whole", "state_folder"]
+__all__ = [
+    "SEALED",
+    "clear_leftovers",
+    "file_written_whole",
+    "folder_written_whole",
+    "is_ours",
+    "state_folder",
+]
 
 SEALED = "sealed.json"
 MARKS = ("config.json", "report.json", "users.json", "data.json", "plan.json", SEALED)
@@ -97,7 +104,7 @@ def _beside(path: Path) -> tuple[Path, Path]:
     """Return the real place of an output and a free one beside it, which only this process uses."""
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(target)
+    clear_leftovers(target)
     return target, target.parent / f".{target.name}.{os.getpid()}.partial"
 
 
@@ -152,7 +159,12 @@ def _replace(target: Path, partial: Path) -> None:
 def _replaceable(target: Path) -> bool:
     if not target.is_dir():
         return False
-    return not any(target.iterdir()) or any(_ours(target / mark) for mark in MARKS)
+    return not any(target.iterdir()) or is_ours(target)
+
+
+def is_ours(folder: Path) -> bool:
+    """Tell whether recprune wrote this folder."""
+    return folder.is_dir() and any(_ours(folder / mark) for mark in MARKS)
 
 
 def _ours(file: Path) -> bool:
@@ -166,7 +178,7 @@ def _ours(file: Path) -> bool:
         return False
 
 
-def _clear_leftovers(target: Path) -> None:
+def clear_leftovers(target: Path) -> None:
     """Remove what a killed run left beside the target, or put back what it had moved away."""
     pattern = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)\.(partial|old)")
     for entry in list(target.parent.iterdir()):

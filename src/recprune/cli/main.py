@@ -31,6 +31,7 @@ VERBS = (
     "recommend",
     "serve",
     "export",
+    "forget",
     "inspect",
     "seal",
     "unseal",

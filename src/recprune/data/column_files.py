@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from safetensors.numpy import load, load_file
 
 from recprune.envelope import Sealed
 from recprune.envelope.reading import home
+from recprune.errors import ArtifactError
 from recprune.scratch import stay_in_memory
 
 __all__ = ["ColumnFiles"]
@@ -28,13 +31,16 @@ class ColumnFiles:
 
     Args:
         folder: plain or sealed; of a sealed one, :func:`recprune.crypto.read_key` has the key.
+        manifest: the file that is written last: where it was written again, the others mean
+            something else.
 
     Raises:
         ArtifactError, InputError, MissingExtra: see :class:`recprune.envelope.Sealed`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._prefix = folder, ""
+    def __init__(self, folder: Path, manifest: str) -> None:
+        self._folder, self._prefix, self._manifest = folder, "", folder / manifest
+        self._written = self._identity()
         self._sealed: Sealed | None = None
         if (found := home(folder)) is not None:
             self._sealed, self._prefix = Sealed(found[0]), found[1]
@@ -66,13 +72,35 @@ class ColumnFiles:
         width = np.dtype(dtype).itemsize
         first = offset + start * width
         if self._sealed is None:
-            return np.memmap(self._folder / name, dtype, "r", first, (stop - start,))
+            with self._of_one_writing():
+                return np.memmap(self._folder / name, dtype, "r", first, (stop - start,))
         last = offset + stop * width
         return np.frombuffer(self._sealed.read_range(self._prefix + name, first, last), dtype)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Return the tensors of a safetensors file."""
-        return load_file(self._folder / name) if self._sealed is None else load(self.read(name))
+        if self._sealed is not None:  # what does not belong together is not decrypted
+            return load(self.read(name))
+        with self._of_one_writing():
+            return load_file(self._folder / name)
+
+    @contextlib.contextmanager
+    def _of_one_writing(self) -> Iterator[None]:
+        """Refuse what is read from a folder that was written again since it was opened."""
+        try:
+            yield
+        finally:
+            if self._identity() != self._written:
+                raise ArtifactError(
+                    f"{str(self._folder)!r} was written again meanwhile. Open it anew."
+                )
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            about = self._manifest.stat()
+        except OSError:
+            return 0, 0
+        return about.st_ino, about.st_mtime_ns
 
     def sha256(self, name: str) -> str:
         """Return the hash of a file's content."""

@@ -87,7 +87,7 @@ class ColumnStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._source = ColumnFiles(self.path)
+        self._source = ColumnFiles(self.path, ABOUT)
         about = _manifest(self.path, self._source)
         self.n_rows: int = about["rows"]
         self.roles: dict[str, str] = about["roles"]
@@ -173,12 +173,14 @@ class ColumnStore:
         ends = _end(raw)
         first = int(_end(self._part(name, start - 1, start)).sum()) if start else 0
         size = int(ends[-1]) - first if len(ends) else 0
-        elements = self._source.array(
-            self._files[name], "<i4", first, first + size, offset=8 * self.n_rows
-        )
-        codes = np.asarray(elements)
+        codes = self.elements(name, first, first + size)
         texts = self.texts(name).gather(pl.Series(codes, dtype=pl.UInt32))
         return lists_of(texts, np.diff(ends, prepend=first), pl.Series(raw < 0)).alias(name)
+
+    def elements(self, name: str, start: int, stop: int) -> NDArray[np.int32]:
+        """Return elements ``start`` to ``stop`` (exclusive) of a column of lists, by their codes."""
+        file, place = self._files[name], 8 * self.n_rows
+        return np.asarray(self._source.array(file, "<i4", start, stop, offset=place))
 
     def frame(self, start: int = 0, stop: int | None = None) -> pl.DataFrame:
         """Return rows ``start`` to ``stop`` (exclusive; None = the end) of all columns."""

@@ -100,11 +100,9 @@ class People:
             DataError: the list has pseudonyms, the ids are none, and there is no key to tell.
         """
         self._check(ids)
-        for id_ in ids.drop_nulls().unique():
-            if id_ not in self._judged:
-                self._judged.add(id_)
-                if self._is_erased(id_):
-                    self._gone.add(id_)
+        new = set(ids.drop_nulls().unique().to_list()) - self._judged
+        self._judged |= new
+        self._gone.update(filter(self._is_erased, new))
         gone = ids.is_in(list(self._gone)).fill_null(False)
         if count and self._gone and gone.any():
             self.rows += int(gone.sum())

@@ -1,0 +1,120 @@
+"""What a folder is, which of its files are read together, and sealed ones opened in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from recprune.artifact import CONFIG, read_artifact
+from recprune.crypto import is_pseudonym, read_key
+from recprune.data.columns import ABOUT, TEXTS, ColumnStore
+from recprune.envelope import unseal
+from recprune.erasure.names import Names
+from recprune.errors import InputError
+from recprune.folders import SEALED
+from recprune.lookups import Vocabulary
+from recprune.users import Users
+
+__all__ = ["Kind", "check_names", "kind_of", "opened", "own_files", "sealed"]
+
+Kind = Literal["columns", "users", "artifact"]
+#: Kind → its manifest, and the format that it states.
+MANIFESTS: dict[Kind, tuple[str, str]] = {
+    "columns": (ABOUT, "recprune data"),
+    "users": ("users.json", "recprune users"),
+    "artifact": (CONFIG, "recprune"),
+}
+
+
+#: A file system in memory, where plain text may lie for a while.
+MEMORY = Path("/dev/shm")
+
+
+def sealed(folder: Path) -> bool:
+    """Tell whether a folder that is there is sealed."""
+    return (folder / SEALED).is_file()
+
+
+@contextlib.contextmanager
+def opened(folder: Path, master: bytes | None) -> Iterator[Path]:
+    """Yield a folder, or of a sealed one its plain files, in memory, for as long as they are read.
+
+    Args:
+        folder: plain or sealed.
+        master: the master key; None = :func:`recprune.crypto.read_key` has it.
+
+    Raises:
+        ArtifactError, InputError, MissingExtra: see :func:`recprune.envelope.unseal`; or there is no
+            file system in memory.
+    """
+    if not sealed(folder):
+        yield folder
+        return
+    if not MEMORY.is_mount():
+        raise InputError(f"A sealed folder is opened in memory, in {MEMORY}, which is not there.")
+    with tempfile.TemporaryDirectory(prefix="recprune-", dir=MEMORY) as place:
+        plain = Path(place) / folder.name
+        unseal(folder, plain, master or read_key("master"))
+        yield plain
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """Return what a folder's manifest says it is; None = none of ours, or no folder."""
+    for kind, (manifest, form) in MANIFESTS.items():
+        try:
+            about = json.loads((folder / manifest).read_bytes())
+            if about["format"] == form:
+                return kind
+        except (OSError, LookupError, TypeError, ValueError, RecursionError):
+            continue
+    return None
+
+
+def own_files(folder: Path) -> set[str]:
+    """Return the files of a folder's own format; none of a folder that is not ours."""
+    match kind_of(folder):
+        case "columns":
+            return {ABOUT, TEXTS, *(f.name for f in folder.glob("*.bin"))}
+        case "users":
+            return {"users.json", "users.safetensors"}
+        case "artifact":
+            return {CONFIG, *json.loads((folder / CONFIG).read_bytes()).get("sha256", ())}
+    return set()
+
+
+def check_names(folder: Path, names: Names) -> None:
+    """Refuse pseudonyms among which a plain id would not be found, as if it were not there.
+
+    Raises:
+        InputError: the folder's ids are pseudonyms, and the key that made them is not given.
+        ArtifactError: the folder is not sound.
+    """
+    if not names.ids:
+        return
+    match kind_of(folder):
+        case "columns":
+            key = ColumnStore(folder).pseudonyms.get("key", "")
+            if key and key not in names.keys:
+                raise _hidden(folder, f" of the key {key}")
+        case "users":
+            ids = Users.load(folder).ids
+            if ids and is_pseudonym(ids[0]) and not names.pseudonyms:
+                raise _hidden(folder)
+        case "artifact":
+            encoder = read_artifact(folder).encoder
+            part = encoder.parts.get(encoder.schema.user or "")
+            values = part.values if isinstance(part, Vocabulary) else ()
+            known = next((v for v in values if v is not None), "")
+            if is_pseudonym(known) and not names.pseudonyms:
+                raise _hidden(folder)
+
+
+def _hidden(folder: Path, by: str = "") -> InputError:
+    return InputError(
+        f"{str(folder)!r} holds pseudonyms{by}, by which the user cannot be found without the key that "
+        "made them. Give the key (--pseudonym-key-file), or the pseudonym in the id's place."
+    )

@@ -1,0 +1,56 @@
+"""What no removal reaches, said plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from recprune.artifact import CONFIG
+from recprune.folders import is_ours
+
+__all__ = ["what_remains"]
+
+
+def what_remains(paths: Sequence[Path]) -> Iterator[str]:
+    """Yield what of a user may remain after they were forgotten, each with what to do about it.
+
+    Args:
+        paths: that they were removed from.
+    """
+    models = [folder for path in paths for folder in _models(path)]
+    if models:
+        yield (
+            "What models learnt from the user's rows in weights that all share, until they are trained "
+            "again without them:"
+        )
+        for folder in models:
+            verb = "run" if (folder / "report.json").exists() else "train"
+            settings = f" --config {folder / 'run.toml'}" if (folder / "run.toml").exists() else ""
+            yield f"  recprune {verb} TABLE{settings} -o {folder}"
+        yield (
+            "Rows are split anew once some are gone: train these models again before they are judged "
+            "on that table, or rows that they learnt from would test them."
+        )
+    exports = [str(file) for path in paths if path.is_dir() for file in path.rglob("*.onnx")]
+    if exports:
+        yield f"Tables' rows in exported models: {', '.join(sorted(exports))}. Export them again."
+    yield "Counts, averages and metrics of which the user was a part, in data, models and reports."
+    yield "A running service's memory, until it loads its folders again."
+    yield "Backups, copies, snapshots, and freed blocks of the disk that were not written over yet."
+    files = [str(path) for path in paths if path.is_file()]
+    named = f" ({', '.join(files)})" if files else ""
+    yield (
+        f"The source tables{named}, which are not changed: erase there, too. Whatever is read from them "
+        "with this list of erased users leaves the user out."
+    )
+
+
+def _models(path: Path) -> Iterator[Path]:
+    """Yield the folders that can be trained again: of one in another, the outer one."""
+    if not path.is_dir() or path.is_symlink():
+        return
+    if is_ours(path) and (path / CONFIG).is_file():
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        yield from _models(entry)
