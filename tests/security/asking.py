@@ -35,7 +35,10 @@ class Echo:
         self.asked = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            for done in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{done}.complete"})
             return
         self.asked += 1
         message = await receive()
@@ -61,10 +64,12 @@ RULES: dict[str, str | None] = {
 class Service:
     """A gate with keys in a folder, in front of an application."""
 
-    def __init__(self, state: Path, policy: Policy | None = None, app: Any = None) -> None:
+    def __init__(
+        self, state: Path, policy: Policy | None = None, app: Any = None, interval: float = 60
+    ) -> None:
         self.state, self.app = state, app or Echo()
         self.policy = policy or Policy(RULES)
-        self.audit = Audit(state / "audit.jsonl", AUDIT_KEY, interval=60)
+        self.audit = Audit(state / "audit.jsonl", AUDIT_KEY, interval)
         self.keys = KeyStore(state / "keys.json", PEPPER)
         self.rates = Rates(self.policy.limits, state / "limits")
         self.gate = Gate(self.app, self.policy, Access(self.keys), self.rates, self.audit)

@@ -198,16 +198,12 @@ class Audit:
         cut = last is None or last.offset > size
         with os.fdopen(os.dup(log), "rb") as reader:
             found = walk(reader, self._key, Mark() if cut or last is None else last, size)
-            if not cut and not found.junk:
-                return found.point, b""
-            closing = b""
-            if found.junk and os.pread(log, 1, size - 1) != b"\n":
-                closing = b"\n"
+        closing = b"" if found.whole else b"\n"
+        if not found.junk and (not cut or found.point == last):
+            return found.point, closing
         about: dict[str, Any] = {"at": _time(time.time()), "kind": "break"}
         if found.junk:
-            found.junk_hash.update(closing)
-            about["bytes"] = found.junk + len(closing)
-            about["sha256"] = found.junk_hash.hexdigest()
+            about["bytes"], about["sha256"] = found.junk, found.junk_hash.hexdigest()
         if last is not None and last.seq > found.point.seq:
             about["expected"] = last.seq
         elif cut:
@@ -266,12 +262,10 @@ def verify(file: Path, key: bytes, seal: str | None = None) -> Verification:
     except OSError as error:
         raise InputError(f"Audit log {str(file)!r} cannot be read: {error.strerror}.") from error
     torn, whole = found.torn, head is not None and head.mac in found.seen
-    if found.junk and found.bad is None:
-        # A crash leaves half a line at the end, and the head at the line before.
-        if found.lines < found.junk_line and whole:
-            torn += 1
-        else:
-            found.find(found.junk_line, "it is not what was written")
+    if found.junk and whole and not found.forged:  # half a line that nobody has closed off yet
+        torn += 1
+    elif found.junk:
+        found.find(found.junk_line, "it is not what was written")
     why = found.why
     if not why and head is None:
         why = "its head file is missing or was changed: lines may be missing at the end"

@@ -53,7 +53,10 @@ class Walk:
 
     Attributes:
         point: the end of the last sound line.
-        junk: bytes after it, with ``junk_hash``; the first lies in line ``junk_line``.
+        junk: bytes after it, with ``junk_hash``, a line feed that was missing at the very end
+            among them; the first lies in line ``junk_line``.
+        forged: whether something among them is more than a crash leaves of a line.
+        whole: whether the last line ended with a line feed.
         torn: lines that a crash had left half, and that were closed off since.
         bad: number of the first line that is wrong, or None; ``why`` says what is.
         lines: lines read.
@@ -66,6 +69,7 @@ class Walk:
         self.junk_hash = hashlib.sha256()
         self.bad: int | None = None
         self.why = ""
+        self.whole, self.forged = True, False
         self.seen: set[str] = set()
 
     def find(self, line: int, why: str) -> None:
@@ -88,17 +92,22 @@ def walk(log: BinaryIO, key: bytes, start: Mark, end: int, wanted: Collection[st
         line = log.readline(min(left, LONGEST))
         if not line:
             break
-        found.lines += line.endswith(b"\n")
+        found.whole = whole = line.endswith(b"\n")
+        found.lines += whole
+        if not whole and log.tell() == end:  # perhaps all that is missing is the line feed
+            line += b"\n"
         record = _record(key, found.point, line)
         if record is None:
             if not found.junk:
-                found.junk_line = found.lines + (not line.endswith(b"\n"))
+                found.junk_line = found.lines + (not whole)
+            found.forged = found.forged or _is_whole(line)
             found.junk += len(line)
             found.junk_hash.update(line)
             continue
+        offset = found.point.offset + found.junk + len(line)
         _explained(found, record)
         mac = line[-len('"}\n') - 64 : -len('"}\n')].decode()
-        found.point = Mark(log.tell(), found.point.seq + 1, mac)
+        found.point = Mark(offset, found.point.seq + 1, mac)
         if mac in wanted:
             found.seen.add(mac)
     return found
@@ -120,20 +129,26 @@ def _record(key: bytes, after: Mark, line: bytes) -> dict[str, Any] | None:
 def _explained(found: Walk, record: dict[str, Any]) -> None:
     """Hold what lies between two sound lines against what the second says of it."""
     told = record if record.get("kind") == "break" else {}
-    if found.junk and (told.get("bytes"), told.get("sha256")) != (
-        found.junk,
-        found.junk_hash.hexdigest(),
-    ):
-        found.find(found.junk_line, "it is not what was written")
-    elif found.junk:
+    pinned = (told.get("bytes"), told.get("sha256")) == (found.junk, found.junk_hash.hexdigest())
+    if found.junk and pinned and not found.forged:
         found.torn += 1
+    elif found.junk:
+        found.find(found.junk_line, "it is not what was written")
+    at = found.junk_line if found.junk else found.lines
     if told.get("expected") is not None:
-        found.find(
-            found.lines, f"lines {record['seq']} to {told['expected']} had gone when it was written"
-        )
+        why = f"lines {record['seq']} to {told['expected']} had gone when it was written"
+        found.find(at, why)
     elif told.get("head"):
-        found.find(found.lines, "the head file had gone when it was written")
-    found.junk, found.junk_hash = 0, hashlib.sha256()
+        found.find(at, "the head file had gone when it was written")
+    found.junk, found.junk_hash, found.forged = 0, hashlib.sha256(), False
+
+
+def _is_whole(line: bytes) -> bool:
+    """Tell whether these bytes are all of an object; what a crash leaves of one is not."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def head_of(file: Path) -> Path:

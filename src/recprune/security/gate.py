@@ -93,10 +93,7 @@ class Gate:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                await self._close()
+            await self._app(scope, receive, self._last(send))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -154,25 +151,23 @@ class Gate:
 
     async def _admitted(self, seen: _Seen, client: Client) -> Caller:
         """Return the caller, who has credentials and has not asked too often."""
-        rates = self._rates
-        if rates.quick:
-            _go_on(rates.address(client.bucket))
-        else:
-            _go_on(await asyncio.to_thread(rates.address, client.bucket))
+        await self._counted(self._rates.failing, client.bucket)
         try:
             caller = self._access.caller(seen.credentials)
         except Denied as denied:
             if denied.status == 401:
-                if rates.quick:
-                    rates.failed(client.bucket)
-                else:
-                    await asyncio.to_thread(rates.failed, client.bucket)
+                await self._counted(self._rates.failed, client.bucket)
             raise
-        if rates.quick:
-            _go_on(rates.caller(caller))
-        else:
-            _go_on(await asyncio.to_thread(rates.caller, caller))
+        await self._counted(self._rates.request, client.bucket, caller)
         return caller
+
+    async def _counted(self, count: Callable[..., int], *what: object) -> None:
+        """Count, and refuse whom the count tells to wait."""
+        rates = self._rates
+        wait = count(*what) if rates.quick else await asyncio.to_thread(count, *what)
+        if wait:
+            retry = ((b"retry-after", str(wait).encode()),)
+            raise Denied(429, "rate_limited", f"Too many requests. Wait {wait} s.", retry)
 
     async def _allowed(
         self, scope: Scope, caller: Caller, needed: str, route: str, who: str
@@ -228,11 +223,20 @@ class Gate:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(self._audit.interval, self._written)
 
-    async def _close(self) -> None:
-        if self._flush is not None:
-            self._flush.cancel()
-        if self._audit is not None:
-            await asyncio.to_thread(self._audit.flush)
+    def _last(self, send: Send) -> Send:
+        """Return what passes on how the service starts and ends, with all written down at its end.
+
+        Before the end is told, since the server may be gone as soon as it is.
+        """
+
+        async def told(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown.") and self._audit is not None:
+                if self._flush is not None:
+                    self._flush.cancel()
+                await asyncio.to_thread(self._audit.flush)
+            await send(message)
+
+        return told
 
 
 RETRY = ((b"retry-after", b"1"),)
@@ -264,12 +268,6 @@ def _path(scope: Scope) -> str:
     path: str = scope["path"]
     root = scope.get("root_path")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
-
-
-def _go_on(wait: int) -> None:
-    if wait:
-        retry = ((b"retry-after", str(wait).encode()),)
-        raise Denied(429, "rate_limited", f"Too many requests. Wait {wait} s.", retry)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

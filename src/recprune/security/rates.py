@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rates"]
 
+#: What is counted of whom.
+Asked = tuple[tuple[str, str], ...]
+
 #: Seconds for which a store that was out of reach is not asked again.
 SULK = 5.0
 #: Callers and addresses whose place in the file is remembered.
@@ -61,36 +64,38 @@ class Rates:
         #: Whether counting takes microseconds, so that it needs no thread of its own.
         self.quick = self._far is None
 
-    def address(self, bucket: str) -> int:
-        """Count a request from an address; one that failed too often has to wait."""
-        return self._left("failures", bucket) or self._spent("address", bucket)
+    def failing(self, bucket: str) -> int:
+        """Tell whether an address failed to authenticate too often; counts nothing."""
+        far = self._reached("test", (("failures", bucket),))
+        if far is not None:
+            return far
+        spots = self._spots("failures", bucket)
+        full = self.counters.full(spots) if spots else -1
+        return 0 if full < 0 else self._wait("failures", bucket, full)
 
     def failed(self, bucket: str) -> int:
-        """Count a failed authentication from an address."""
-        return self._spent("failures", bucket)
+        """Count a request from an address, and that it failed to authenticate."""
+        return self._spent((("failures", bucket), ("address", bucket)))
 
-    def caller(self, caller: Caller) -> int:
-        """Count a request of a caller."""
-        return self._spent("caller", f"{caller.kind} {caller.id}")
+    def request(self, bucket: str, caller: Caller) -> int:
+        """Count a request of a caller from an address: by both, or by none if one has no room."""
+        return self._spent((("address", bucket), ("caller", f"{caller.kind} {caller.id}")))
 
-    def _spent(self, name: str, who: str) -> int:
-        items = self._items[name]
-        if not items:
+    def _spent(self, asked: Asked) -> int:
+        far = self._reached("hit", asked)
+        if far is not None:
+            return far
+        (name, who), (second, other) = asked
+        spots = self._spots(name, who)
+        full = self.counters.take(spots + self._spots(second, other))
+        if full < 0:
             return 0
-        far = self._reached("hit", name, who)
-        if far is not None:
-            return far
-        full = self.counters.take(self._spots(name, who))
-        return 0 if full < 0 else _wait(self._near, items[full], name, who)
+        if full < len(spots):
+            return self._wait(name, who, full)
+        return self._wait(second, other, full - len(spots))
 
-    def _left(self, name: str, who: str) -> int:
-        far = self._reached("test", name, who)
-        if far is not None:
-            return far
-        for item in self._items[name]:
-            if not self._near.test(item, name, who):
-                return _wait(self._near, item, name, who)
-        return 0
+    def _wait(self, name: str, who: str, full: int) -> int:
+        return _wait(self._near, self._items[name][full], name, who)
 
     def _spots_of(self, name: str, who: str) -> tuple[Spot, ...]:
         """Return where the file counts what :mod:`limits` would count under the same keys."""
@@ -99,7 +104,7 @@ class Rates:
             for i in self._items[name]
         )
 
-    def _reached(self, what: str, name: str, who: str) -> int | None:
+    def _reached(self, what: str, asked: Asked) -> int | None:
         """Ask the store that machines share; None = there is none, or it is out of reach."""
         if self._far is None or time.monotonic() < self._sulks_until:
             return None
@@ -107,8 +112,11 @@ class Rates:
 
         ask = self._far.hit if what == "hit" else self._far.test
         try:
-            full = next((i for i in self._items[name] if not ask(i, name, who)), None)
-            return 0 if full is None else _wait(self._far, full, name, who)
+            for name, who in asked:
+                for item in self._items[name]:
+                    if not ask(item, name, who):
+                        return _wait(self._far, item, name, who)
+            return 0
         except StorageError as error:
             # The store's own words may hold its address and password.
             cause = type(error.storage_error).__name__

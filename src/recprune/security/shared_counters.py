@@ -151,33 +151,57 @@ class SharedCounters(Storage, SlidingWindowCounterSupport):
         """Return where a key is counted, for :meth:`take`; good as long as the process lives."""
         return Spot(*self._place(key), limit, expiry)
 
-    def take(self, spots: Sequence[Spot], amount: int = 1) -> int:
-        """Count ``amount`` in all of these sliding windows, or in none.
+    def full(self, spots: Sequence[Spot], amount: int = 1) -> int:
+        """Return the position of the first window that has no room for ``amount``, or -1.
 
-        One lock for all, and a count refused by one window does not burden the others.
+        Counts nothing and takes no lock: what is counted meanwhile may be seen or not.
+        """
+        return self._full(spots, amount, time.time(), [])
+
+    def take(self, spots: Sequence[Spot], amount: int = 1) -> int:
+        """Count ``amount`` in all of these sliding windows, or in none if one has no room.
+
+        One lock for all, and a count that one window refuses does not burden the others.
 
         Returns:
             position of the first that has no room, or -1.
         """
         now = time.time()
-        shared, fresh = self._map, []
+        fresh: list[tuple[int, Spot, int, int, int]] = []
         self._lock()
         try:
-            for position, (digest, bucket, limit, expiry) in enumerate(spots):
-                part = now / expiry
-                window = int(part)
-                at = self._find(digest, bucket)
-                previous, current = self._counts(at, window)
-                if int(previous * (1 - part + window) + current) + amount > limit:
-                    return position
-                fresh.append((at, bucket, digest, (window + 2) * expiry, window, previous, current))
-            for at, bucket, digest, ends, window, previous, current in fresh:
+            full = self._full(spots, amount, now, fresh)
+            if full >= 0:
+                return full
+            for at, (digest, bucket, _, expiry), window, previous, current in fresh:
                 if at < 0:
                     at = self._free(bucket, now)
-                SLOT.pack_into(shared, at, digest, ends, window, previous, current + amount)
+                ends = (window + 2) * expiry
+                SLOT.pack_into(self._map, at, digest, ends, window, previous, current + amount)
             return -1
         finally:
             self._unlock()
+
+    def _full(
+        self,
+        spots: Sequence[Spot],
+        amount: int,
+        now: float,
+        fresh: list[tuple[int, Spot, int, int, int]],
+    ) -> int:
+        """See :meth:`full`; what was found on the way goes into ``fresh``, where there was room."""
+        for position, spot in enumerate(spots):
+            digest, bucket, limit, expiry = spot
+            part = now / expiry
+            window = int(part)
+            at = self._map.find(digest, bucket, bucket + BUCKET)
+            if at >= 0 and (at - bucket) % SLOT.size:
+                at = -1
+            previous, current = self._counts(at, window) if at >= 0 else (0, 0)
+            if int(previous * (1 - part + window) + current) + amount > limit:
+                return position
+            fresh.append((at, spot, window, previous, current))
+        return -1
 
     def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1

@@ -164,7 +164,7 @@ class Tokens:
 def _caller(claims: Mapping[str, Any]) -> Caller:
     subject = claims["sub"]
     given = claims.get("scope", claims.get("scp", ""))
-    scopes = given.split(" ") if isinstance(given, str) else given
+    scopes = given.split() if isinstance(given, str) else given
     if not isinstance(subject, str) or not 1 <= len(subject.encode()) <= LONGEST_SUB:
         raise _invalid()
     if not isinstance(scopes, list) or not all(isinstance(s, str) for s in scopes):
