@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from recprune._support import require
-from recprune.cli._options import Model
+from recprune.cli._options import MasterKeyFile, Model
 from recprune.errors import InputError
 
 
@@ -89,6 +89,10 @@ def command(
             "--pseudonym-key-file", help="Or from this file; again for former keys, latest first."
         ),
     ] = None,
+    master_file: MasterKeyFile = None,
+    sealed_only: Annotated[
+        bool, typer.Option("--sealed-only", help="Refuse folders that are not sealed.")
+    ] = False,
     jwt_key: Annotated[
         Path | None,
         typer.Option("--jwt-key", help="Identity provider's public key (PEM), JWKS or secret."),
@@ -122,7 +126,7 @@ def command(
     tls = Tls(tls_certificate, tls_key) if tls_certificate and tls_key else None
     default = Limits()
     settings = ServeSettings(
-        Sources(model, users, first_stage, first_stage_k),
+        Sources(model, users, first_stage, first_stage_k, master_file, sealed_only),
         state,
         Address(host, port, workers, max_connections, tls=tls),
         Most(max_k, max_rows, max_users),

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from recprune._support import stream
 from recprune.artifact import read_artifact
+from recprune.crypto import read_key
 from recprune.encoding import Rows
 from recprune.envelope import folder_reader
 from recprune.errors import RecpruneError, RunError
+from recprune.folders import SEALED
 from recprune.lookups import UNKNOWN, Knots
 from recprune.runtime import Scorer
 from recprune.serving.settings import Sources
@@ -28,7 +30,7 @@ __all__ = ["About", "Loaded", "Signature", "load_sources", "signature"]
 #: What tells that a folder was written anew.
 Signature = tuple[tuple[int, int, int], ...]
 #: A folder's file that names all its others, by hash: that of an artefact, of users, of a sealed one.
-MARKS = ("config.json", "users.json", "sealed.json")
+MARKS = ("config.json", "users.json", SEALED)
 
 #: Rows that are scored before a model answers.
 TRIED = 64
@@ -82,13 +84,16 @@ def load_sources(sources: Sources) -> Loaded:
         ArtifactError: a folder that is not sound.
         RunError: the model answers the same whatever it is asked, or no number.
     """
-    read = folder_reader(sources.model)
+    read = _reader(sources, sources.model)
     config = read("config.json")
     # One snapshot: where the folder is replaced meanwhile, the hashes in this config.json tell.
     artifact = read_artifact(lambda name: config if name == "config.json" else read(name))
-    retriever = None if sources.first_stage is None else read_artifact(sources.first_stage)
+    first = sources.first_stage
+    retriever = None if first is None else read_artifact(_reader(sources, first))
     scorer = Scorer(artifact, first_stage=retriever, first_stage_k=sources.first_stage_k)
-    users = None if sources.users is None else Users.load(sources.users)
+    users = None
+    if sources.users is not None:
+        users = Users.load(_reader(sources, sources.users, "users folder", "users.json"))
     if users is not None and scorer.catalogue is not None:
         # A history that the model reads and the store lacks is found before anybody asks.
         scorer.recommend_user(users, None, 1)
@@ -113,13 +118,21 @@ def signature(sources: Sources) -> Signature:
 
 
 def _mark(folder: Path) -> tuple[int, int, int]:
-    for name in MARKS:
+    # A folder that lies in a sealed one has no file of its own.
+    for file in (*(folder / name for name in MARKS), folder.parent / SEALED):
         try:
-            about = os.stat(folder / name)
+            about = os.stat(file)
         except OSError:
             continue
         return about.st_ino, about.st_mtime_ns, about.st_size
     return 0, 0, 0
+
+
+def _reader(
+    sources: Sources, folder: Path, what: str = "artefact", mark: str = "config.json"
+) -> Callable[[str], bytes]:
+    master = None if sources.master is None else read_key("master", sources.master)
+    return folder_reader(folder, what, mark, master, sources.sealed_only)
 
 
 def _tell_apart(scorer: Scorer) -> None:

@@ -31,12 +31,17 @@ class Sources:
         users: the ``users.rp`` folder; None = all that is known of a user comes with the request.
         first_stage: the folder of a retriever; None = the whole catalogue is ranked.
         first_stage_k: how many candidates it leaves.
+        master: file of the key of sealed folders; None = the environment has it, if one is sealed.
+        sealed_only: refuse folders that are not sealed, so that nobody without the master key can
+            put one in their place.
     """
 
     model: Path
     users: Path | None = None
     first_stage: Path | None = None
     first_stage_k: int = 1000
+    master: Path | None = None
+    sealed_only: bool = False
 
 
 @dataclass(frozen=True)
