@@ -25,8 +25,9 @@ OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 demo: $(VENV)
 	$(BIN)/recprune demo -o runs/demo
 
+# A file's tests stay together, so that what they share is made once.
 test: $(VENV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)
 	$(BIN)/python -m pytest -m slow
