@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,32 +10,16 @@ from typing import Any
 import pytest
 
 from recprune.report import render_page, write_comparison
+from tests.browsing import PHONE, WIDE, chromium
 from tests.report.searched import searched
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-]  # fmt: skip
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 Opened = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium: the system's, or the one that playwright has fetched."""
-    with playwright.sync_playwright() as driver:
-        found = next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None and not Path(driver.chromium.executable_path).exists():
-            why = "no Chromium here: apt-get install chromium, or playwright install chromium"
-            if os.environ.get("CI"):
-                pytest.fail(why)
-            pytest.skip(why)
-        started = driver.chromium.launch(executable_path=found, args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from .living import Living, Place, living, make_place
 
+#: A card as recprune writes it, and what a stranger might put into one.
+CARD = """# Pruned recommender: shop
+
+**PASS: AUC fell by 0.0004.** <script>document.title = "owned"</script>
+
+[a link](https://example.com) ![a picture](https://example.com/x.png)
+
+## Figures
+
+| | Full | Pruned |
+|---|--:|--:|
+| AUC | 0.7745 | 0.7741 |
+| Bytes | 4.21 MB | <b>93.4 kB</b> |
+
+```python
+scorer = rp.load("</code><script>")
+```
+"""
+REPORT = {
+    "dataset": {"name": "<b>shop</b>"},
+    "verdict": {
+        "outcome": "PASS",
+        "metric": "auc",
+        "tolerance": 0.002,
+        "difference": -0.0004,
+        "ci": [-0.0011, 0.0003],
+    },
+}
+
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A shop on disk."""
-    return make_place(tmp_path_factory.mktemp("shop"))
+    about = {"README.md": CARD, "report.json": json.dumps(REPORT)}
+    return make_place(tmp_path_factory.mktemp("shop"), extra=about)
 
 
 @pytest.fixture(scope="session")

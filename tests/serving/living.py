@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -27,6 +29,7 @@ SECRETS = {"RECPRUNE_PEPPER_KEY": PEPPER, "RECPRUNE_AUDIT_KEY": AUDIT_KEY}
 SMALL = Kind("DeepFM", 5, (7,), True)
 #: Seconds for a service to start, the kernels' compilation included; and to end.
 PATIENCE = 120.0
+ADDRESSES = itertools.cycle(range(2, 255))
 SAID = re.compile(r"serving on (https?)://(\S+):(\d+)")
 
 
@@ -102,10 +105,15 @@ class Living:
                     found.append(int(each.name))
         return sorted(found)
 
-    def client(self, token: str | None = None, **options: object) -> httpx.Client:
-        """Return a client, with a key if one is given."""
+    def client(self, token: str | None = None, verify: Any = True, **options: Any) -> httpx.Client:
+        """Return a client, with a key if one is given.
+
+        Each has an address of its own, so that one test's failures are not held against another.
+        """
         headers = {} if token is None else {"x-api-key": token}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **options)  # type: ignore[arg-type]
+        transport = httpx.HTTPTransport(verify=verify, local_address=f"127.9.9.{next(ADDRESSES)}")
+        options = {"base_url": self.url, "timeout": 30, "transport": transport, **options}
+        return httpx.Client(headers=headers, **options)
 
 
 @contextlib.contextmanager

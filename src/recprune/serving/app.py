@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 
 from recprune.errors import InputError
 from recprune.security import Denied
+from recprune.serving.doorway import PAGES
+from recprune.serving.page import add_page
 from recprune.serving.schemas import (
     Failure,
     HiddenCount,
@@ -42,6 +44,7 @@ RULES: dict[str, str | None] = {
     "POST /v1/admin/hide": "admin",
     "POST /v1/admin/show": "admin",
     "POST /v1/admin/reload": "admin",
+    **PAGES,
 }
 REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": why}
@@ -105,6 +108,7 @@ def make_api(service: Service) -> FastAPI:
     api.router.route_class = _Route
     _answer_errors(api)
     _add_routes(api, service)
+    add_page(api, service)
     return api
 
 

@@ -74,6 +74,7 @@ class Figures:
         fallbacks: answers for users who are not known.
         mean: seconds of an answer.
         reloads: models that were put in place, the first ones included.
+        drift: population stability index of late scores, the largest; None = too few scores yet.
     """
 
     requests: int
@@ -81,6 +82,7 @@ class Figures:
     fallbacks: int
     mean: float
     reloads: int
+    drift: float | None = None
 
 
 class Metrics:
@@ -161,6 +163,7 @@ class Metrics:
             int(total("recprune_fallbacks_total")),
             total("recprune_request_seconds_sum") / count if count else 0.0,
             int(total("recprune_model_loads_total", outcome="loaded")),
+            max((s.value for s in samples if s.name == "recprune_score_drift"), default=None),
         )
 
 

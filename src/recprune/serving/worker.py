@@ -19,8 +19,10 @@ from recprune.security import (
     Tokens,
 )
 from recprune.serving.app import RULES, make_api
+from recprune.serving.doorway import Doorway
 from recprune.serving.metrics import Metrics
 from recprune.serving.service import Service
+from recprune.serving.sessions import Sessions
 from recprune.serving.settings import ServeSettings
 
 __all__ = ["make_app"]
@@ -45,7 +47,7 @@ def make_app(settings: ServeSettings) -> App:
     policy = Policy(RULES, guards.networks, guards.limits, guards.bounds)
     rates = Rates(guards.limits, settings.state / "limits", guards.store)
     gate = Gate(make_api(service), policy, _access(settings), rates, audit)
-    return Clocked(gate, service.metrics, audit)
+    return Clocked(Doorway(gate, _sessions(settings)), service.metrics, audit)
 
 
 def _access(settings: ServeSettings) -> Doorkeeper:
@@ -57,6 +59,11 @@ def _access(settings: ServeSettings) -> Doorkeeper:
         tokens = Tokens(who.key, who.issuer, who.audience)
     keys = KeyStore(settings.state / "keys.json", read_key("pepper", callers.keys.pepper))
     return Access(keys, tokens)
+
+
+def _sessions(settings: ServeSettings) -> Sessions | None:
+    callers = settings.callers
+    return None if callers.insecure else Sessions(read_key("pepper", callers.keys.pepper))
 
 
 def _audit(settings: ServeSettings) -> Audit | None:

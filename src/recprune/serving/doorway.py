@@ -1,0 +1,200 @@
+"""The page's door, in front of the gate: it turns a cookie into an API key, and refusals into pages.
+
+Who may come in, how often and for what is the gate's alone. What is added is what a browser needs:
+``POST /login`` sends the key of the form on in a header, and where the gate lets it in, the answer
+sets a cookie that holds it sealed. A form that another site has sent is refused: the cookie is
+``SameSite=Strict``, and every POST has to say by its headers that it comes from the page itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from recprune.security import Bounds, Denied
+from recprune.security.answers import dressed
+from recprune.security.bodies import ClientGone, read_body
+from recprune.serving.rendering import HEADERS, log_in_page, notice_page
+from recprune.serving.sessions import LIFETIME, Sessions
+
+__all__ = ["PAGES", "Doorway", "field_of"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+#: The page's routes: rule → scope, as in :data:`recprune.serving.app.RULES`.
+PAGES: dict[str, str | None] = {
+    "GET /": "any",
+    "POST /login": "any",
+    "POST /logout": "any",
+    "POST /try/recommend": "recommend",
+    "POST /try/score": "score",
+}
+PATHS = frozenset(rule.partition(" ")[2] for rule in PAGES)
+#: A browser takes the first name over TLS alone, for this very host, and from no subdomain.
+SECURE_NAME, PLAIN_NAME = "__Host-recprune", "recprune"
+#: A log-in is a key, and nothing that has to be long.
+LOG_IN = Bounds(body_bytes=4096)
+CREDENTIALS = (b"authorization", b"x-api-key")
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for n, value in self.headers if n == name), None)
+
+
+class Doorway:
+    """An ASGI application that stands before the gate, and only for the page's paths.
+
+    Args:
+        gate: the service behind its gate.
+        sessions: of those who have logged in; None = nobody has to.
+    """
+
+    def __init__(self, gate: App, sessions: Sessions | None) -> None:
+        self._gate, self._sessions = gate, sessions
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on as it is."""
+        if scope["type"] != "http" or scope["path"] not in PATHS:
+            await self._gate(scope, receive, send)
+            return
+        try:
+            if scope["method"] == "POST" and not _own(scope["headers"]):
+                raise Denied(403, "foreign_form", "This form was sent from another site.")
+            token = None
+            if (scope["method"], scope["path"]) == ("POST", "/login"):
+                token = field_of(await read_body(receive, LOG_IN), "key").strip()
+                scope, receive = _with_key(scope, token), _nothing
+            else:
+                scope = self._known(scope)
+            answer = self._readable(scope, await _answer(self._gate, scope, receive), token)
+        except Denied as denied:
+            body = notice_page(str(denied))
+            headers = _replaced(dressed(denied.headers, secure=False), body, HEADERS)
+            answer = _Answer(denied.status, headers, body)
+        except ClientGone:
+            return
+        start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _known(self, scope: Message) -> Message:
+        """Turn the cookie into a key, unless the request brings credentials of its own."""
+        if self._sessions is None or any(name in CREDENTIALS for name, _ in scope["headers"]):
+            return scope
+        cookies = _cookies(scope["headers"])
+        value = cookies.get(SECURE_NAME) or cookies.get(PLAIN_NAME)
+        token = None if value is None else self._sessions.opened(value)
+        return scope if token is None else _with_key(scope, token)
+
+    def _readable(self, scope: Message, answer: _Answer, token: str | None) -> _Answer:
+        """Return a refusal as a page, and the answer to a log-in with its cookie."""
+        cookie, body = None, answer.body
+        # The gate says by this header that the client speaks TLS, be it through a trusted proxy.
+        secure = answer.header(b"strict-transport-security") is not None
+        if token is not None and self._sessions is not None and answer.status < 400:
+            cookie = _cookie(secure, self._sessions.sealed(token), LIFETIME)
+        elif scope["path"] == "/logout" or answer.status == 401:
+            cookie = _cookie(secure, "", 0)
+        if answer.header(b"content-type") != b"application/json":
+            return _Answer(answer.status, _replaced(answer.headers, body, [], cookie), body)
+        error = json.loads(body)["error"]
+        if answer.status != 401:
+            body = notice_page(error["message"])
+        elif error["code"] != "no_credentials":
+            body = log_in_page(error["message"])
+        else:
+            body = log_in_page("" if scope["path"] == "/" else "You are not logged in any more.")
+        return _Answer(answer.status, _replaced(answer.headers, body, HEADERS, cookie), body)
+
+
+def field_of(body: bytes, name: str) -> str:
+    """Return a field of a form as browsers send it (``application/x-www-form-urlencoded``).
+
+    Raises:
+        Denied: 400, the body is no such form.
+
+    >>> field_of(b"user=%3Cb%3E+1&k=3", "user"), field_of(b"", "user")
+    ('<b> 1', '')
+    """
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError as error:
+        raise Denied(400, "no_form", "The form cannot be read.") from error
+    return fields.get(name, [""])[0]
+
+
+def _own(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a browser says that a form comes from the page; saying nothing is no."""
+    said = dict(headers)
+    site = said.get(b"sec-fetch-site")
+    if site is not None:
+        return site == b"same-origin"
+    origin = urlsplit(said.get(b"origin", b""))
+    return bool(origin.netloc) and origin.netloc.lower() == said.get(b"host", b"").lower()
+
+
+def _with_key(scope: Message, token: str) -> Message:
+    """Return a request with this key as its only credentials, and without a body if it is a log-in."""
+    dropped = {*CREDENTIALS, b"cookie"}
+    if scope["path"] == "/login":
+        dropped |= {b"content-length", b"transfer-encoding"}
+    headers = [h for h in scope["headers"] if h[0] not in dropped]
+    key = token.encode("ascii", "replace")
+    return {**scope, "headers": [*headers, (b"x-api-key", key)]}
+
+
+def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    try:
+        found = SimpleCookie("; ".join(v.decode("latin-1") for n, v in headers if n == b"cookie"))
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in found.items()}
+
+
+def _cookie(secure: bool, value: str, seconds: int) -> tuple[bytes, bytes]:
+    name = SECURE_NAME if secure else PLAIN_NAME
+    made = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+    return b"set-cookie", (made + ("; Secure" if secure else "")).encode()
+
+
+def _replaced(
+    headers: Headers, body: bytes, own: Headers, cookie: tuple[bytes, bytes] | None = None
+) -> Headers:
+    """Return an answer's headers with those of a page in their place."""
+    # Under the gate's "no-referrer" a browser hides where a form comes from.
+    length = (b"content-length", str(len(body)).encode())
+    own = [*own, length, (b"referrer-policy", b"same-origin")]
+    names = {name for name, _ in own}
+    kept = [h for h in headers if h[0] not in names]
+    return [*kept, *own, *([] if cookie is None else [cookie])]
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _answer(app: App, scope: Message, receive: Receive) -> _Answer:
+    """Return the whole of an answer; the page's are small."""
+    status, headers, parts = 500, [], []
+
+    async def take(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], list(message["headers"])
+        elif message["type"] == "http.response.body":
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, take)
+    return _Answer(status, headers, b"".join(parts))
