@@ -55,6 +55,13 @@ def command(
         list[str] | None,
         typer.Option("--column", help="A further column that holds ids of users; repeat for more."),
     ] = None,
+    everywhere: Annotated[
+        bool,
+        typer.Option(
+            "--everywhere",
+            help="The id means nobody else wherever it stands, though it is short, or a word.",
+        ),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Only tell where the user is named; exit 3 if anywhere."),
@@ -69,23 +76,17 @@ def command(
     name = sys.stdin.readline().strip() if user == "-" else user
     keys = _keys(pseudonym_key_file or ())
     master = None if master_key_file is None else read_key("master", master_key_file)
+    names = Names.of(name, keys, column or (), everywhere)
     if check:
         for path in paths:
             if not path.exists():
                 raise InputError(f"Path {str(path)!r} does not exist.")
-        found = traces(paths, Names.of(name, keys, column or ()), master)
+        found = traces(paths, names, master)
         said = {"traces": [vars(t) for t in found]}
         emit(said, as_json, None if as_json else _shown([], found, (), "Traces of the user"))
         return 3 if any(t.sure for t in found) else 0
-    done = forget(
-        name,
-        paths,
-        key=ErasureKey.read(erasure_key_file),
-        pseudonyms=keys,
-        list_file=list_file,
-        columns=column or (),
-        master=master,
-    )
+    key = ErasureKey.read(erasure_key_file)
+    done = forget(names, paths, key=key, list_file=list_file, master=master)
     emit(done.to_json(), as_json, None if as_json else _summary(done))
     return 0
 

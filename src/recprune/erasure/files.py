@@ -178,5 +178,7 @@ def _clean_table(file: Path, names: Names) -> list[Removed]:
         elif suffix in (".parquet", ".pq"):
             left.write_parquet(partial)
         else:
-            left.write_ipc(partial)
+            # Of texts that were filtered, Arrow would write those of the other rows along.
+            anew = pl.DataFrame(left.to_dict(as_series=False), schema=left.schema)
+            anew.write_ipc(partial)
     return removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ from recprune.erasure.remains import what_remains
 from recprune.erasure.scan import traces
 from recprune.erasure.stores import delete_stores, is_store
 from recprune.errors import InputError
-from recprune.folders import clear_leftovers, folder_written_whole, is_ours
+from recprune.folders import clear_leftovers, folder_written_whole, is_ours, state_folder
 
 __all__ = ["forget"]
 
@@ -38,13 +39,12 @@ class _Nobody(Exception):
 
 
 def forget(
-    user: str,
+    user: str | Names,
     paths: Iterable[str | Path],
     *,
     key: ErasureKey,
     pseudonyms: Sequence[Pseudonymiser] = (),
     list_file: Path | None = None,
-    columns: Iterable[str] = (),
     master: bytes | None = None,
 ) -> Forgotten:
     """Remove a user from everything that recprune wrote, and see that they do not come back.
@@ -54,17 +54,17 @@ def forget(
     texts of data, the entry in ``users.rp``, the vocabulary entry and the table's row of artefacts
     (the id is read as unknown from then on; all other weights are what they were), and reports and
     tables in the folder. A folder is replaced as a whole: killed at any moment and called again, it
-    comes to the same. Sealed folders are sealed anew, under a new data key. Who reads a folder that is open already reads on, or gets an error.
+    comes to the same. Sealed folders are sealed anew, under a new data key. Who reads a folder that is
+    open already reads on, or gets an error.
 
     Args:
-        user: the id, or a pseudonym.
+        user: the id, or a pseudonym; or names with more to say (:meth:`Names.of`).
         paths: folders that recprune wrote, or folders that hold such. Files of others in them, and
             tables that are named, are not changed: what still names the user is told.
         key: of the list.
-        pseudonyms: the keys that data may be pseudonymised by, former ones too.
+        pseudonyms: the keys that data may be pseudonymised by, former ones too; of names that are
+            given, these are known.
         list_file: the list; None = this machine's (:func:`recprune.data.erased.erased_list`).
-        columns: further columns that hold ids of users, beside each folder's user column and
-            those called ``user`` and ``user_id``.
         master: the key of sealed folders; None = :func:`recprune.crypto.read_key` has it.
 
     Raises:
@@ -72,11 +72,19 @@ def forget(
             pseudonyms whose key is not given; nothing was changed.
         ArtifactError: a folder is damaged; nothing was changed.
     """
-    names, roots = Names.of(user, pseudonyms, columns), [_found(Path(path)) for path in paths]
+    names = user if isinstance(user, Names) else Names.of(user, pseudonyms)
+    with _one_at_a_time():
+        return _forgotten(
+            names, [_found(Path(path)) for path in paths], key, list_file or erased_list(), master
+        )
+
+
+def _forgotten(
+    names: Names, roots: Sequence[Path], key: ErasureKey, target: Path, master: bytes | None
+) -> Forgotten:
     for root in roots:
         _clear_below(root)
         _check_below(root, names, master)
-    target = list_file or erased_list()
     listed = add_to_list(target, key, sorted(names.all))
     removed: list[Removed] = []
     there = any(trace.sure for trace in traces(roots, names, master))
@@ -86,11 +94,11 @@ def forget(
     for root in roots:
         for folder in _folders(root):
             removed += _renewed(folder, names, master)
-    roots = [root for root in roots if root.exists()]
+    left = [root for root in roots if root.exists()]
     return Forgotten(
         tuple(removed),
-        tuple(traces(roots, names, master)),
-        tuple(what_remains(roots)),
+        tuple(traces(left, names, master)),
+        tuple(what_remains(left)),
         listed,
         target,
     )
@@ -143,7 +151,7 @@ def _renewed(folder: Path, names: Names, master: bytes | None) -> list[Removed]:
     """Replace a folder by itself without the user; return what went."""
     removed: list[Removed] = []
     try:
-        with _renewing(folder, master) as anew:
+        with _held(folder), _renewing(folder, master) as anew:
             went = list(_clean(anew, names, master))
             if not went:
                 raise _Nothing
@@ -168,6 +176,42 @@ def _renewing(folder: Path, master: bytes | None) -> Iterator[Path]:
     with folder_written_whole(folder) as partial:
         _link(folder, partial)
         yield partial
+        _same_modes(folder, partial)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait until nobody else on this machine forgets: folders are moved under their readers."""
+    place = state_folder("erased")
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "forget.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Wait until nobody else forgets in this folder: of two copies, one would bring a user back.
+
+    Others may, who have a list of their own.
+    """
+    while True:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_ino == folder.stat().st_ino:  # else it was replaced meanwhile
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
+def _same_modes(folder: Path, anew: Path) -> None:
+    """Let nobody read a new file who could not read the one that it replaces."""
+    for entry in (anew, *anew.rglob("*")):
+        before = folder / entry.relative_to(anew)
+        if before.exists() and not entry.is_symlink():
+            shutil.copymode(before, entry)
 
 
 def _link(folder: Path, partial: Path) -> None:
@@ -184,7 +228,6 @@ def _link(folder: Path, partial: Path) -> None:
                 os.link(entry, place)
             except OSError:  # a file system without links
                 shutil.copy2(entry, place)
-    shutil.copystat(folder, partial)
 
 
 def _clean(folder: Path, names: Names, master: bytes | None) -> Iterator[Removed]:

@@ -1,9 +1,10 @@
 """Who is forgotten: a user's id in its spellings, the pseudonyms, and where each may be looked for.
 
-An id such as ``12`` or ``ann`` is also an item's id, an age, a word. A *telling* name is one that
-means nobody else wherever it stands: a pseudonym, a text of at least six characters that is no
-number, or a number of at least nine digits. It is looked for everywhere, within texts as a whole
-word. Any other name is looked for, as the whole value, in columns of user ids alone.
+An id such as ``12``, ``ann`` or ``banana`` is also an item's id, an age, a word. A *telling* name is
+one that means nobody else wherever it stands: a pseudonym, a text of at least six characters of which
+some are letters and some are not, or a number of at least nine digits. It is looked for everywhere,
+within texts as a whole word. Any other name is looked for, as the whole value, in columns of user ids
+alone, unless it is said to be telling, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import quote
 
 import polars as pl
 
@@ -40,6 +42,7 @@ class Names:
         pseudonyms: of it, one a key.
         keys: fingerprints of these keys.
         columns: further columns, beside each folder's user column, that hold ids of users.
+        everywhere: whether the id is telling in any case.
 
     >>> names = Names.of(" 7.0 ")
     >>> sorted(names.ids), names.telling
@@ -50,10 +53,15 @@ class Names:
     pseudonyms: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     columns: frozenset[str] = COLUMNS
+    everywhere: bool = False
 
     @classmethod
     def of(
-        cls, user: str, keys: Iterable[Pseudonymiser] = (), columns: Iterable[str] = ()
+        cls,
+        user: str,
+        keys: Iterable[Pseudonymiser] = (),
+        columns: Iterable[str] = (),
+        everywhere: bool = False,
     ) -> Names:
         """Return the names of the user with this id, or with this pseudonym.
 
@@ -69,7 +77,7 @@ class Names:
         text, keys = id_texts_of(pl.Series([given]))[0] or given, tuple(keys)
         pseudonyms = frozenset(key.pseudonym(text) for key in keys)
         made_by = frozenset(key.fingerprint for key in keys)
-        return cls(frozenset({given, text}), pseudonyms, made_by, known)
+        return cls(frozenset({given, text}), pseudonyms, made_by, known, everywhere)
 
     @cached_property
     def all(self) -> frozenset[str]:
@@ -79,7 +87,7 @@ class Names:
     @cached_property
     def telling(self) -> frozenset[str]:
         """Those that mean nobody else wherever they stand."""
-        return frozenset(filter(is_telling, self.all))
+        return self.all if self.everywhere else frozenset(filter(is_telling, self.all))
 
     @cached_property
     def numbers(self) -> frozenset[int]:
@@ -128,18 +136,19 @@ class Names:
 def is_telling(name: str) -> bool:
     """Tell whether a name means nobody else wherever it stands.
 
-    >>> [is_telling(n) for n in ("ann", "12", "customer-7", "4711-0815", "491701234567")]
-    [False, False, True, True, True]
+    >>> [is_telling(n) for n in ("ann7", "12", "banana", "banana77", "ann@example.org", "491701234")]
+    [False, False, False, True, True, True]
     """
     if NUMBER.fullmatch(name):
         return sum(map(str.isdigit, name)) >= DIGITS
-    return len(name) >= CHARACTERS
+    letters = sum(map(str.isalpha, name))
+    return len(name) >= CHARACTERS and 0 < letters < len(name)
 
 
 def _forms(name: str) -> set[str]:
-    """Return how a name is written in plain text, HTML and JSON."""
+    """Return how a name is written in plain text, HTML, JSON and addresses."""
     quoted = {json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
-    return {name, html.escape(name), html.escape(name, quote=False), *quoted}
+    return {name, html.escape(name), html.escape(name, quote=False), quote(name, safe=""), *quoted}
 
 
 def _whole_words(forms: set[str]) -> re.Pattern[str]:

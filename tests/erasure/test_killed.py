@@ -1,0 +1,125 @@
+"""Killed at any moment and called again: the same bytes, and nothing else beside them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recprune.data.columns import ColumnStore
+from recprune.envelope import seal
+from recprune.erasure import forget, traces
+from recprune.runtime import load
+from tests.erasure.conftest import GONE, KEY
+
+MASTER = b"a master key for folders at rest!!!"
+#: Ends itself at its n-th step as a machine does that loses power: no handler runs. A step is a file
+#: or folder linked, written, moved or removed.
+PROGRAM = """
+import os, pathlib, shutil, signal, sys
+from recprune.crypto import ErasureKey
+from recprune.erasure import forget
+
+user, folder, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+step = 0
+
+def counted(owner, name):
+    whole = getattr(owner, name)
+    def call(*arguments, **options):
+        global step
+        step += 1
+        if step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(*arguments, **options)
+    setattr(owner, name, call)
+
+for name in ("write_bytes", "write_text", "rename", "replace", "unlink", "mkdir"):
+    counted(pathlib.Path, name)
+for name in ("rmtree", "copymode"):
+    counted(shutil, name)
+for name in ("link", "unlink", "rmdir"):
+    counted(os, name)
+key = ErasureKey(b"a key for those who left, and no other")
+forget(user, [folder], key=key, master=b"a master key for folders at rest!!!")
+print(step)
+"""
+
+
+def run(user: str, folder: Path, last: int) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", PROGRAM, user, str(folder), str(last)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def kill_and_call_again(shop: Path, place: Path, part: int, parts: int) -> None:
+    """Kill at a share of all steps, from the first to the last."""
+    (shop / ".model.checkpoint").mkdir()
+    (shop / ".model.checkpoint" / "training.safetensors").write_bytes(b"rows by their codes")
+    (place / "empty").mkdir(parents=True)
+    forget(GONE, [place / "empty"], key=KEY)  # the list is as it will be each time
+    whole = place / "whole"
+    shutil.copytree(shop, whole)
+    steps = int(run(GONE, whole, 0).stdout)
+    wanted = content(whole)
+    for step in range(1 + part, steps + 1, parts):
+        folder = place / "killed"
+        shutil.copytree(shop, folder)
+        killed = run(GONE, folder, step)
+        assert killed.returncode == -9, (step, killed.stderr)
+        for each, read in (("data.rp", ColumnStore), ("model", load)):
+            if (folder / each).exists():
+                read(folder / each)
+        done = forget(GONE, [folder], key=KEY, master=MASTER)
+        assert done.left == (), step
+        assert content(folder) == wanted, step
+        assert not traces([folder], [GONE])
+        shutil.rmtree(folder)
+
+
+def test_killed_at_some_moments(shop: Path, tmp_path: Path) -> None:
+    kill_and_call_again(shop, tmp_path / "there", part=17, parts=40)
+
+
+@pytest.mark.slow
+def test_killed_at_every_moment(shop: Path, tmp_path: Path) -> None:
+    kill_and_call_again(shop, tmp_path / "there", part=0, parts=1)
+
+
+@pytest.mark.slow
+def test_sealed_folders_killed_at_every_moment(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sealed has another key each time: what it says is compared."""
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY", MASTER.decode())
+    for part in ("data.rp", "model"):
+        seal(shop / part, shop / part, MASTER)
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    (tmp_path / "empty").mkdir()
+    forget(GONE, [tmp_path / "empty"], key=KEY)
+    shutil.copytree(shop, whole)
+    steps = int(run(GONE, whole, 0).stdout)
+    wanted = ColumnStore(whole / "data.rp").frame()
+    for step in range(1, steps + 1):
+        shutil.copytree(shop, folder)
+        assert run(GONE, folder, step).returncode == -9, step
+        assert forget(GONE, [folder], key=KEY).left == ()
+        assert ColumnStore(folder / "data.rp").frame().equals(wanted)
+        assert sorted(f.name for f in folder.iterdir()) == ["data.rp", "model"]
+        shutil.rmtree(folder)
+
+
+def test_several_at_once_bring_nobody_back(shop: Path) -> None:
+    users = [f"customer-{i:02d}" for i in range(3, 7)]
+    words = [[sys.executable, "-c", PROGRAM, user, str(shop), "0"] for user in users]
+    pipe = subprocess.PIPE
+    many = [subprocess.Popen(each, stderr=pipe, stdout=pipe, text=True) for each in words]
+    said = [each.communicate(timeout=120)[1] for each in many]
+    assert [each.returncode for each in many] == [0] * len(users), said
+    assert not traces([shop], users)
+    assert ColumnStore(shop / "data.rp").series("user_id").n_unique() == 26
