@@ -20,6 +20,7 @@ MOST_LINES, MEDIAN_LINES, MOST_PARAMETERS = 400, 180, 6
 
 #: Records: our own code writes them field by field and hands them on; nobody types them as a call.
 RECORDS = {
+    "Attack",  # one line of an audit of membership
     "Artifact",  # everything a scorer needs, read from disk as one
     "Axis",  # declared by a model, once
     "Catalogue",  # the arrays of catalogue.safetensors, as read

@@ -116,6 +116,22 @@ def test_the_report_holds_every_promised_key(made) -> None:
     assert report["search"]["met"]
 
 
+def test_the_report_holds_an_audit_of_membership(made) -> None:
+    out, report, data = made
+    found = report["membership"]
+    assert found["alike"]
+    for name in ("full", "pruned"):
+        loss, reference = found[name]["attacks"][:2]
+        assert (loss["attack"], reference["attack"]) == ("loss", "reference")
+        assert loss["non_members"] == len(data.test)
+        assert loss["interval"][0] < loss["auc"] < loss["interval"][1]
+        assert 0.4 < reference["auc"] < 0.6  # rows were dealt at random
+    change = found["change"]
+    aucs = [found[name]["attacks"][0]["auc"] for name in ("pruned", "full")]
+    assert change["difference"] == pytest.approx(aucs[0] - aucs[1])
+    assert "Can training rows be told from others?" in (out / "report.html").read_text("utf-8")
+
+
 def test_the_report_holds_the_findings_of_recprune_check(made) -> None:
     out, report, data = made
     assert report["findings"] == [f.to_json() for f in check_dataset(data)]

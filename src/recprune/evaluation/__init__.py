@@ -8,6 +8,7 @@ from recprune.evaluation.groups import group_of, slice_groups
 from recprune.evaluation.judging import judge_rows
 from recprune.evaluation.latency import paired_latency_us
 from recprune.evaluation.ledger import TestUses
+from recprune.evaluation.membership import Attack, MembershipAudit, membership_audit
 from recprune.evaluation.noninferiority import (
     Verdict,
     fixed_sequence,
@@ -20,10 +21,12 @@ from recprune.evaluation.selection import choose_fields
 from recprune.evaluation.slices import SliceResult, judge_slices
 
 __all__ = [
+    "Attack",
     "Estimate",
     "Evaluation",
     "Fold",
     "GroupMetrics",
+    "MembershipAudit",
     "SliceResult",
     "TestUses",
     "Verdict",
@@ -36,6 +39,7 @@ __all__ = [
     "group_of",
     "judge_rows",
     "judge_slices",
+    "membership_audit",
     "paired_latency_us",
     "reference_reasons",
     "resampled_t",

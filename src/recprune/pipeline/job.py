@@ -27,6 +27,7 @@ from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import bare_verdict, final_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
+from recprune.pipeline.membership import membership_facts
 from recprune.pipeline.pruned import means_of
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
@@ -210,6 +211,7 @@ def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
         "recommendations": attribute_groups(
             data, {k: s.probability for k, s in scored.items()}, lists["pruned"].shown
         ),
+        "membership": membership_facts(data, {k: s.model for k, s in scored.items()}, config.seed),
         "findings": [f.to_json() for f in about.findings],
         "history": {"full": list(job.history)},
         "config": config.model_dump(mode="json"),

@@ -18,6 +18,7 @@ from recprune.report.facts import (
     summary_rows,
     verdict_line,
 )
+from recprune.report.membership import membership_lines
 from recprune.report.trials import budget_lines, seed_noise, units_text
 from recprune.report.wording import (
     MISSING,
@@ -77,6 +78,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         "## What was cut",
         _listed(_cut(report)),
         *_fields(report),
+        *_privacy(report),
         "## What was not tested",
         _listed(_untested(report)),
         "## Limits",
@@ -169,6 +171,11 @@ def _fields(report: Mapping[str, Any]) -> list[str]:
     return blocks
 
 
+def _privacy(report: Mapping[str, Any]) -> list[str]:
+    lines = [_plain(line) for line in membership_lines(report)]
+    return ["## What scores tell of training rows", _listed(lines)] if lines else []
+
+
 def _untested(report: Mapping[str, Any]) -> list[str]:
     """Return what nobody has measured: always so, or because the report has no figure of it."""
     lines = [
@@ -192,6 +199,8 @@ def _untested(report: Mapping[str, Any]) -> list[str]:
             f"The same cut of a model of another seed: the verdict is on this model. With another seed "
             f"the full model's AUC moves by about {number_text(noise)}."
         )
+    if not at(report, "membership"):
+        lines.append("Whether scores tell who was among the training rows.")
     if not records(report, "baselines", "models"):
         lines.append("Trivial models of the same bytes.")
     return lines

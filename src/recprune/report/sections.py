@@ -16,6 +16,7 @@ from recprune.report.facts import (
 )
 from recprune.report.findings import findings_section
 from recprune.report.front import bring_back_section, front_section
+from recprune.report.membership import membership_section
 from recprune.report.minimisation import minimisation_section
 from recprune.report.plots import willingness_name
 from recprune.report.style import Picture
@@ -52,6 +53,7 @@ def sections(report: Report, pictures: Pictures) -> list[Section]:
         minimisation_section(report, pictures),
         _techniques(report, pictures),
         _scores(report, pictures),
+        membership_section(report),
         findings_section(report),
         _reproduce(report),
     ]
