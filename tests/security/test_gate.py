@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -196,68 +194,7 @@ def test_what_is_too_long_is_refused_before_all_else(tmp_path: Path) -> None:
     assert service.app.asked == 0
 
 
-BODY = Policy(RULES, bounds=Bounds(body_bytes=1000, body_seconds=0.2, answer_seconds=0.2))
-
-
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        ([(b"content-length", b"1001")], b"x"),
-        ([(b"content-length", b"9" * 400)], b"x"),
-        ([], b"x" * 1001),
-        ([(b"content-length", b"1")], b"x" * 1001),
-        ([(b"transfer-encoding", b"chunked")], itertools.repeat(b"x" * 100)),
-    ],
-)
-def test_a_body_is_counted_as_it_comes(tmp_path: Path, headers: Any, body: Any) -> None:
-    service = Service(tmp_path, BODY)
-    given = [*headers, *bearer(service.token())]
-    answer = service.ask("POST", "/v1/score", headers=given, body=body)
-    assert (answer.status, answer.code) == (413, "too_large")
-    assert service.app.asked == 0
-    assert (
-        service.ask("POST", "/v1/score", headers=bearer(service.token()), body=b"x" * 1000).status
-        == 200
-    )
-
-
-@pytest.mark.parametrize("length", [b"-1", b"+5", b"1e3", b"", b"\xb2", b"0x10"])
-def test_a_length_that_is_none_is_refused(tmp_path: Path, length: bytes) -> None:
-    service = Service(tmp_path, BODY)
-    given = [(b"content-length", length), *bearer(service.token())]
-    assert service.ask("POST", "/v1/score", headers=given, body=b"x").code == "bad_length"
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [(b"content-length", b"1"), (b"content-length", b"2")],
-        [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")],
-    ],
-)
-def test_headers_that_contradict_each_other_are_refused(tmp_path: Path, headers: Any) -> None:
-    service = Service(tmp_path, BODY)
-    given = [*headers, *bearer(service.token())]
-    assert service.ask("POST", "/v1/score", headers=given, body=b"x").code == "bad_length"
-
-
-def test_a_body_that_stops_coming_is_waited_for_so_long(tmp_path: Path) -> None:
-    service = Service(tmp_path, BODY)
-    started = time.monotonic()
-    answer = service.ask("POST", "/v1/score", headers=bearer(service.token()), body=[b"x", b"y"])
-    assert (answer.status, answer.code) == (408, "too_slow")
-    assert time.monotonic() - started < 2
-    assert service.app.asked == 0
-
-
-def test_nobody_without_a_key_gets_to_send_a_body(tmp_path: Path) -> None:
-    service, taken = Service(tmp_path, BODY), []
-    parts = (taken.append(i) or b"x" * 100_000 for i in itertools.count())
-    answer = service.ask(
-        "POST", "/v1/score", headers=[(b"transfer-encoding", b"chunked")], body=parts
-    )
-    assert (answer.status, answer.headers[b"connection"]) == (401, b"close")
-    assert len(taken) <= 40, "what is taken of it, so that the answer is read, has a bound"
+BOUNDED = Policy(RULES, bounds=Bounds(answer_seconds=0.2))
 
 
 async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -269,7 +206,7 @@ async def broken(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_an_answer_takes_no_longer_than_it_may(tmp_path: Path) -> None:
-    service = Service(tmp_path, BODY, slow)
+    service = Service(tmp_path, BOUNDED, slow)
     answer = service.ask("GET", "/health/live")
     assert (answer.status, answer.code) == (503, "timeout")
 
@@ -277,11 +214,72 @@ def test_an_answer_takes_no_longer_than_it_may(tmp_path: Path) -> None:
 def test_a_failure_is_told_without_its_words(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = Service(tmp_path, BODY, broken).ask("GET", "/health/live")
+    answer = Service(tmp_path, BOUNDED, broken).ask("GET", "/health/live")
     assert (answer.status, answer.code) == (500, "internal")
     assert "ann" not in answer.body.decode() + caplog.text
     assert "ValueError" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+def test_a_failure_of_the_gate_itself_lets_nobody_in(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> int:
+        raise OSError("/secret/place")
+
+    monkeypatch.setattr(service.rates, "request", fails)
+    answer = service.ask(headers=bearer(service.token()))
+    assert (answer.status, answer.code) == (500, "internal")
+    assert service.app.asked == 0
+    assert "/secret/place" not in answer.body.decode() + caplog.text
+
+
+def test_a_client_that_hangs_up_in_its_request_is_forgotten(service: Service) -> None:
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/health/live", "headers": []}
+    asyncio.run(service.gate(scope, receive, send))
+    assert (service.app.asked, sent) == (0, [])
+
+
+def test_what_is_counted_is_written_after_a_while_and_again_after_a_failure(
+    tmp_path: Path,
+) -> None:
+    service = Service(tmp_path, interval=0.05)
+    token = service.token()
+    head = tmp_path / "audit.jsonl.head"
+
+    async def asked() -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/model",
+            "headers": list(bearer(token)),
+            "client": ("192.0.2.1", 1),
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            return None
+
+        head.mkdir()  # nothing can be written
+        await service.gate(scope, receive, send)
+        await asyncio.sleep(0.2)
+        assert service.audit.failures > 1
+        head.rmdir()
+        await asyncio.sleep(0.2)
+        assert service.audit.waiting == 0
+
+    asyncio.run(asked())
+    assert verify(tmp_path / "audit.jsonl", AUDIT_KEY).sound
 
 
 def test_other_protocols_are_refused_and_the_lifespan_passes(service: Service) -> None:

@@ -119,17 +119,22 @@ class Gate:
 
         complete = False
         try:
-            self._looked_at(scope, seen, client)
-            if needed is not None:
-                caller = await self._admitted(seen, client)
-                scope.setdefault("state", {})["caller"] = caller
-                who = self._audit.name(caller) if self._audit else ""
-                await self._allowed(scope, caller, needed, route, who)
-            check_length(seen.lengths, seen.chunked, self._policy.bounds)
-            body = await read_body(receive, self._policy.bounds)
-            complete = True
-            await self._answered(scope, _again(body, receive), answer)
-            outcome = str(status or "no answer")
+            try:
+                self._looked_at(scope, seen, client)
+                if needed is not None:
+                    caller = await self._admitted(seen, client)
+                    scope.setdefault("state", {})["caller"] = caller
+                    who = self._audit.name(caller) if self._audit else ""
+                    await self._allowed(scope, caller, needed, route, who)
+                check_length(seen.lengths, seen.chunked, self._policy.bounds)
+                body = await read_body(receive, self._policy.bounds)
+                complete = True
+                await self._answered(scope, _again(body, receive), answer)
+                outcome = str(status or "no answer")
+            except (Denied, ClientGone):
+                raise
+            except Exception as error:
+                raise _failure(error) from error
         except Denied as denied:
             outcome = denied.code
             if not status:
@@ -191,16 +196,10 @@ class Gate:
         try:
             async with asyncio.timeout(self._policy.bounds.answer_seconds) as timer:
                 await self._app(scope, receive, answer)
-        except Denied:
-            raise
-        except Exception as error:
-            if isinstance(error, TimeoutError) and timer.expired():
+        except TimeoutError as error:
+            if timer.expired():
                 raise Denied(503, "timeout", "The answer took too long.", RETRY) from error
-            # Where, not what: an error's words may hold what a user sent.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            name = type(error).__name__
-            logger.error("%s in %s, line %d.", name, place.filename, place.lineno or 0)
-            raise Denied(500, "internal", "The service failed; the error was logged.") from error
+            raise
 
     def _count(self, who: str, route: str, outcome: str) -> None:
         if self._audit is None:
@@ -219,7 +218,8 @@ class Gate:
             self._flushing.add_done_callback(self._tried_again)
 
     def _tried_again(self, done: asyncio.Future[bool]) -> None:
-        if not done.cancelled() and not done.result() and self._flush is None and self._audit:
+        """Come back for what could not be written, or was counted meanwhile."""
+        if not done.cancelled() and self._flush is None and self._audit and self._audit.waiting:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(self._audit.interval, self._written)
 
@@ -268,6 +268,14 @@ def _path(scope: Scope) -> str:
     path: str = scope["path"]
     root = scope.get("root_path")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def _failure(error: Exception) -> Denied:
+    """Log where something failed, not what: an error's words may hold what a user sent."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    name = type(error).__name__
+    logger.error("%s in %s, line %d.", name, place.filename, place.lineno or 0)
+    return Denied(500, "internal", "The service failed; the error was logged.")
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

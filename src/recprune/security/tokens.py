@@ -111,6 +111,7 @@ class Tokens:
         jwt = self._jwt
         try:
             header = jwt.get_unverified_header(token)
+            # Older versions of PyJWT pass over extensions that have to be understood.
             if "crit" in header or "b64" in header:
                 raise _invalid()
             kid = header.get("kid")
