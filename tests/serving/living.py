@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,12 @@ class Living:
 
 @contextlib.contextmanager
 def living(
-    place: Place, *options: str, users: bool = True, environment: Mapping[str, str] | None = None
+    place: Place,
+    *options: str,
+    users: bool = True,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "recprune"),
+    cwd: Path | None = None,
 ) -> Iterator[Living]:
     """Start ``recprune serve`` on a free port, wait until it is ready, and end it afterwards.
 
@@ -127,18 +132,21 @@ def living(
         options: of the verb, beyond folders and port; one worker unless they say otherwise.
         users: whether stored users are served too.
         environment: variables beyond the two keys.
+        program: what is run.
+        cwd: where.
     """
     known = ["--users", str(place.users)] if users else []
     workers = [] if "--workers" in options else ["--workers", "1"]
     port = [] if "--port" in options else ["--port", "0"]
     folders = [str(place.model), *known, "--state", str(place.state)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "recprune", "serve", *folders, *port, *workers, *options],
+        [*program, "serve", *folders, *port, *workers, *options],
         env={**os.environ, **SECRETS, **(environment or {})},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        cwd=cwd,
     )
     service = Living(place, process, "")
     reader = threading.Thread(target=_listen, args=(service,), daemon=True)
