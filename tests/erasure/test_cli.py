@@ -83,3 +83,20 @@ def test_the_program_s_readings_leave_them_out(
     assert done.returncode == 0, done.stderr
     assert not traces([tmp_path / "again.rp", tmp_path / "model"], [GONE])
     assert traces([made / "log.csv"], [GONE]), "it is still in the log"
+
+
+def test_the_audit_log_of_a_service_tells_of_it_without_the_id(
+    shop: Path, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "audit.key").write_text("a key that chains what was written down")
+    service = tmp_path / "service"
+    words = ["forget", GONE, shop, "--audit-key-file", tmp_path / "audit.key"]
+    assert inside(*words).returncode == inside(*words, "--state", service).returncode == 2
+    assert traces([shop], [GONE]), "nothing was done"
+    service.mkdir()
+    assert inside(*words, "--state", service).returncode == 0
+    told = [json.loads(line) for line in (service / "audit.jsonl").read_text().splitlines()]
+    assert [t["kind"] for t in told] == ["user.forget", "user.forgotten"]
+    assert {t["user"] for t in told} == {KEY.hash(GONE)}
+    assert (told[1]["removed"] > 2, told[1]["left"]) == (True, 0)
+    assert GONE not in (service / "audit.jsonl").read_text()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from recprune.crypto import Pseudonymiser
     from recprune.erasure import Forgotten, Trace
+    from recprune.security import Audit
 
 
 def command(
@@ -67,6 +68,16 @@ def command(
         typer.Option("--check", help="Only tell where the user is named; exit 3 if anywhere."),
     ] = False,
     master_key_file: MasterKeyFile = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", help="State folder of a service, in whose audit log it is put down."
+        ),
+    ] = None,
+    audit_key_file: Annotated[
+        Path | None,
+        typer.Option("--audit-key-file", help="File with the audit key; else $RECPRUNE_AUDIT_KEY."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Remove a user from data, users, models and runs, and list them, so that they do not come back."""
@@ -86,9 +97,29 @@ def command(
         emit(said, as_json, None if as_json else _shown([], found, (), "Traces of the user"))
         return 3 if any(t.sure for t in found) else 0
     key = ErasureKey.read(erasure_key_file)
+    audit = _audit(state, audit_key_file)
+    if audit is not None:  # before it happens, or it does not
+        who = key.hash(min(names.ids or names.pseudonyms))
+        audit.event("user.forget", user=who, paths=len(paths))
     done = forget(names, paths, key=key, list_file=list_file, master=master)
+    if audit is not None:
+        left = sum(t.sure for t in done.left)
+        audit.event("user.forgotten", user=who, removed=len(done.removed), left=left)
     emit(done.to_json(), as_json, None if as_json else _summary(done))
     return 0
+
+
+def _audit(state: Path | None, key_file: Path | None) -> Audit | None:
+    from recprune.crypto import read_key
+    from recprune.security import Audit
+
+    if state is None:
+        if key_file is not None:
+            raise InputError("--audit-key-file goes with --state, which is not given.")
+        return None
+    if not state.is_dir():
+        raise InputError(f"State folder {str(state)!r} does not exist.")
+    return Audit(state / "audit.jsonl", read_key("audit", key_file))
 
 
 def _keys(files: Sequence[Path]) -> list[Pseudonymiser]:
