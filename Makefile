@@ -3,7 +3,8 @@
 #   make demo         the main job on the demo's tables, into runs/demo
 #   make test         the tests, without the slow ones
 #   make test-slow    the fault and soak tests
-#   make check        format, lint, types, architecture
+#   make check        format, lint, types, unsafe calls, architecture, list of components
+#   make sbom         the list of components alone, into build/sbom.json
 #   make bench        every benchmark, into benchmarks/results/ (bench-quick: small and rough)
 #   make bench-peers  the environments of the tools that the benchmarks compare with (large)
 #   make clean        removes all that the above made
@@ -14,11 +15,13 @@ BIN := .venv/bin
 VENV := .venv/.installed
 # Named before everything else that needs it: a bare "torch" may resolve to a far larger build.
 TORCH := torch==2.13.0
+# Checks that python -O must not leave out.
+GUARDING := $(addprefix src/recprune/,crypto.py envelope erasure security serving)
 BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # Timings use the machine's own BLAS kernel, not one that the environment forces.
 OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: demo test test-slow check bench bench-quick bench-peers clean
+.PHONY: demo test test-slow check sbom bench bench-quick bench-peers clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,7 +39,16 @@ check: $(VENV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict src benchmarks
+	$(BIN)/bandit --quiet --recursive src --configfile pyproject.toml
+	$(BIN)/bandit --quiet --recursive --tests B101 $(GUARDING)
 	$(BIN)/python -m pytest tests/architecture
+	$(MAKE) sbom
+
+# What the environment is made of, in CycloneDX's format, checked against its schema.
+sbom: $(VENV)
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --validate --output-file build/sbom.json $(BIN)/python
 
 bench: $(VENV)
 	$(call run_benchmarks,)

@@ -23,7 +23,7 @@ __all__ = ["CHUNK", "changed", "reseal", "rewrap", "seal", "unseal"]
 #: Bytes of a chunk: of a million, the tags are 16.
 CHUNK = 1 << 20
 #: A file system in memory.
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # nosec B108
 
 
 class _Entry(NamedTuple):

@@ -31,7 +31,7 @@ MANIFESTS: dict[Kind, tuple[str, str]] = {
 
 
 #: A file system in memory, where plain text may lie for a while.
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # nosec B108
 
 
 def sealed(folder: Path) -> bool:
