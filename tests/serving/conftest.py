@@ -7,7 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from recprune.security import Bounds, Limits
+from recprune.serving import Address, Guards, Most, ServeSettings, Sources
+
 from .living import Living, Place, living, make_place
+
+#: Seconds that a mistreated service waits for headers and bodies; connections of a worker.
+IMPATIENT, CONNECTIONS = 1.5, 40
 
 #: A card as recprune writes it, and what a stranger might put into one.
 CARD = """# Pruned recommender: shop
@@ -50,4 +56,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def service(place: Place) -> Iterator[Living]:
     """A service of one worker that all tests share; change nothing about it."""
     with living(place) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hardy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
+    """A service of two workers for those who mistreat it: impatient, and without limits of rates."""
+    place = make_place(tmp_path_factory.mktemp("hardy"))
+    most = Bounds(body_bytes=200_000, body_seconds=IMPATIENT, answer_seconds=10)
+    settings = ServeSettings(
+        Sources(place.model, place.users),
+        place.state,
+        Address(port=0, connections=CONNECTIONS, header_seconds=IMPATIENT),
+        Most(rows=200, named=200),
+        Guards(limits=Limits((), (), ()), bounds=most),
+    )
+    with living(place, settings=settings) as running:
         yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -22,8 +23,10 @@ import httpx
 from recprune.artifact import write_artifact
 from recprune.folders import folder_written_whole
 from recprune.security import KeyStore
+from recprune.serving import ServeSettings
 from tests.runtime.factory import Kind, Shop, random_shop
 
+ROOT = Path(__file__).resolve().parents[2]
 PEPPER, AUDIT_KEY = "p" * 32, "a" * 32
 SECRETS = {"RECPRUNE_PEPPER_KEY": PEPPER, "RECPRUNE_AUDIT_KEY": AUDIT_KEY}
 SMALL = Kind("DeepFM", 5, (7,), True)
@@ -124,6 +127,7 @@ def living(
     environment: Mapping[str, str] | None = None,
     program: Sequence[str] = (sys.executable, "-m", "recprune"),
     cwd: Path | None = None,
+    settings: ServeSettings | None = None,
 ) -> Iterator[Living]:
     """Start ``recprune serve`` on a free port, wait until it is ready, and end it afterwards.
 
@@ -134,13 +138,19 @@ def living(
         environment: variables beyond the two keys.
         program: what is run.
         cwd: where.
+        settings: in place of options, for what the verb has no option for.
     """
     known = ["--users", str(place.users)] if users else []
     workers = [] if "--workers" in options else ["--workers", "1"]
     port = [] if "--port" in options else ["--port", "0"]
     folders = [str(place.model), *known, "--state", str(place.state)]
+    command = [*program, "serve", *folders, *port, *workers, *options]
+    if settings is not None:
+        (place.root / "settings").write_bytes(pickle.dumps(settings))
+        command = [sys.executable, "-m", "tests.serving.started", str(place.root / "settings")]
+        cwd = ROOT
     process = subprocess.Popen(
-        [*program, "serve", *folders, *port, *workers, *options],
+        command,
         env={**os.environ, **SECRETS, **(environment or {})},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

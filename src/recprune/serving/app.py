@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request, Response
@@ -17,9 +18,9 @@ from starlette.exceptions import HTTPException
 from recprune.errors import InputError
 from recprune.security import Denied
 from recprune.serving.doorway import PAGES
+from recprune.serving.openapi import describe, refusals
 from recprune.serving.page import add_page
 from recprune.serving.schemas import (
-    Failure,
     HiddenCount,
     ManyRecommendations,
     ModelFacts,
@@ -46,18 +47,6 @@ RULES: dict[str, str | None] = {
     "POST /v1/admin/reload": "admin",
     **PAGES,
 }
-REFUSED: dict[int | str, dict[str, Any]] = {
-    status: {"model": Failure, "description": why}
-    for status, why in {
-        400: "The body is no JSON.",
-        401: "No credentials, or none that are valid.",
-        403: "The address or the key may not.",
-        413: "The body is too long.",
-        422: "A value or a column is lacking or not fit.",
-        429: "Too many requests.",
-        503: "No model is ready.",
-    }.items()
-}
 
 
 class _SoundJson(Request):
@@ -69,14 +58,17 @@ class _SoundJson(Request):
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
-            raise HTTPException(400, "The body is no JSON that can be read.") from error
+            raise Denied(400, "no_json", "The body is no JSON that can be read.") from error
 
 
 class _Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
+        takes_json = self.body_field is not None
 
         async def answer(request: Request) -> Response:
+            if takes_json and not _is_json(request.headers.get("content-type", "")):
+                raise Denied(415, "no_json_type", "Send 'Content-Type: application/json'.")
             answered: Response = await handle(_SoundJson(request.scope, request.receive))
             return answered
 
@@ -103,12 +95,15 @@ def make_api(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        responses=REFUSED,
     )
     api.router.route_class = _Route
     _answer_errors(api)
     _add_routes(api, service)
     add_page(api, service)
+    describe(api, {} if service.settings.callers.insecure else RULES)
+    for route in api.routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")  # after the document, which says it once
     return api
 
 
@@ -165,10 +160,11 @@ def _add_routes(api: FastAPI, service: Service) -> None:
         ("POST", "/v1/admin/show", show, HiddenCount),
         ("POST", "/v1/admin/reload", reload, ModelFacts),
     ):
-        api.add_api_route(path, handler, methods=[method], response_model=answer)
-    api.add_api_route(
-        "/metrics", metrics, methods=["GET"], responses={200: {"content": {"text/plain": {}}}}
-    )
+        asks = refusals(RULES[f"{method} {path}"], "asked" in handler.__annotations__)
+        api.add_api_route(path, handler, methods=[method], response_model=answer, responses=asks)
+    plain = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    asks = {200: plain, **refusals(RULES["GET /metrics"], False)}
+    api.add_api_route("/metrics", metrics, methods=["GET"], response_class=Response, responses=asks)
 
 
 def _answer_errors(api: FastAPI) -> None:
@@ -195,12 +191,21 @@ def _answer_errors(api: FastAPI) -> None:
 
     @api.exception_handler(Denied)
     async def denied(request: Request, error: Denied) -> Response:
-        return failure(error.status, error.code, str(error))
+        return failure(error.status, error.code, str(error), error.headers)
 
 
-def failure(status: int, code: str, message: str) -> Response:
+def failure(
+    status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Response:
     """Return a refusal."""
-    return _json({"error": {"code": code, "message": message[:2000]}}, status)
+    answer = _json({"error": {"code": code, "message": message[:2000]}}, status)
+    answer.raw_headers.extend(headers)
+    return answer
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or bool(re.fullmatch(r"application/[^ ]+\+json", kind))
 
 
 def _told(error: Any) -> str:

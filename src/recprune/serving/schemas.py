@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    WithJsonSchema,
+    model_validator,
+)
 
 from recprune.serving.settings import Most
 
@@ -21,17 +29,42 @@ __all__ = [
 ]
 
 #: JSON knows no bounds; beyond 64 bits nothing here can be told apart.
-LARGEST = 2**63 - 1
-Whole = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
+LARGEST = 2**63
+
+
+def _whole(value: Any) -> Any:
+    """Return 3 for 3.0, which in JSON is a whole number too; else what came."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _of_float(value: Any) -> int:
+    """Return 3 for 3.0, and refuse all that is not written with a fraction: others know it."""
+    if not isinstance(value, float) or not value.is_integer():
+        raise ValueError("Input should be a whole number")
+    return int(value)
+
+
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST, strict=True)]
+Number = Annotated[FiniteFloat, Field(strict=True)]
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=1_000)]
-Id = Name | Whole
-Scalar = Text | bool | Whole | FiniteFloat | None
+Id = Annotated[
+    Name | Whole | Annotated[Whole, BeforeValidator(_of_float)],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "maxLength": 1_000},
+                {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST},
+            ]
+        }
+    ),
+]
+Scalar = Text | bool | Whole | Number | None
 #: A cell of a table; a sequence or a vector; a history, from values of an item column to numbers.
 Value = (
     Scalar
     | Annotated[list[Scalar], Field(max_length=10_000)]
-    | Annotated[dict[Text, Whole | FiniteFloat | None], Field(max_length=10_000)]
+    | Annotated[dict[Text, Whole | Number | None], Field(max_length=10_000)]
 )
 Record = Annotated[
     dict[Name, Value],
@@ -39,8 +72,28 @@ Record = Annotated[
 ]
 
 
+#: What a request does not give; it may not give null in its place.
+ABSENT: Any = None
+#: What goes together in a request to score, in the words of JSON Schema.
+FOR_ROWS = {
+    "required": ["rows"],
+    "properties": {"context": {"maxProperties": 0}},
+    "not": {"anyOf": [{"required": ["user"]}, {"required": ["items"]}]},
+}
+FOR_ITEMS = {
+    "required": ["user", "items"],
+    "properties": {"calibrated": {"const": False}},
+    "not": {"required": ["rows"]},
+}
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _also(**schema: Any) -> ConfigDict:
+    """Return the rules of a request whose description in JSON Schema says this too."""
+    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra=schema)
 
 
 class RecommendedItem(BaseModel):
@@ -150,16 +203,18 @@ def requests(most: Most) -> Requests:
     class RecommendRequest(_Request):
         """Whose best items: one of ``user``, ``users`` and ``record``."""
 
+        model_config = _also(oneOf=[{"required": [n]} for n in ("user", "users", "record")])
+
         user: Annotated[Id | None, Field(description="Id of a stored user.")] = None
         users: Annotated[
-            list[Id | None] | None,
+            list[Id | None],
             Field(min_length=1, max_length=most.users, description="Ids of several."),
-        ] = None
+        ] = ABSENT
         record: Annotated[
-            Record | None,
+            Record,
             Field(description="Columns and histories of a user who is not stored."),
-        ] = None
-        k: Annotated[int, Field(ge=1, le=most.k, strict=True)] = 10
+        ] = ABSENT
+        k: Annotated[int, Field(ge=1, le=most.k, strict=True), BeforeValidator(_whole)] = 10
         context: Annotated[
             Record, Field(description="Columns of the moment; absent ones are not known.")
         ] = {}
@@ -179,30 +234,27 @@ def requests(most: Most) -> Requests:
 
         @model_validator(mode="after")
         def _one(self) -> Self:
-            given = {"user", "users", "record"} & self.model_fields_set
-            if len(given) != 1:
+            if len({"user", "users", "record"} & self.model_fields_set) != 1:
                 raise ValueError("give exactly one of user, users and record")
-            if "record" in given and self.record is None:
-                raise ValueError("record must be an object")
-            if "users" in given and self.users is None:
-                raise ValueError("users must be a list")
             return self
 
     class ScoreRequest(_Request):
         """Rows to score, or items for one user: ``rows``, or ``user`` and ``items``."""
 
+        model_config = _also(oneOf=[FOR_ROWS, FOR_ITEMS])
+
         rows: Annotated[
-            list[Record] | None,
+            list[Record],
             Field(
                 min_length=1,
                 max_length=most.rows,
                 description="Rows of raw columns. A stored user's columns need not be named.",
             ),
-        ] = None
+        ] = ABSENT
         user: Annotated[Id | None, Field(description="Id of a stored user.")] = None
         items: Annotated[
-            list[Id] | None, Field(min_length=1, max_length=most.rows, description="For the user.")
-        ] = None
+            list[Id], Field(min_length=1, max_length=most.rows, description="For the user.")
+        ] = ABSENT
         context: Annotated[Record, Field(description="Columns of the moment, for items.")] = {}
         label: Annotated[Name | None, Field(description="What to score, of several.")] = None
         calibrated: Annotated[
