@@ -224,7 +224,8 @@ def test_a_service_that_is_killed_is_not_noticed(front: Front, place: Place) -> 
     def ask() -> None:
         nonlocal answered
         with front.client(place.token("recommend")) as client:
-            while not stop.is_set():
+            # Within the limits of a key and of an address.
+            while not stop.wait(0.02):
                 try:
                     answer = client.post("/v1/recommend", json={"user": "2", "k": 3})
                     if answer.status_code != 200 or len(answer.json()["items"]) != 3:
