@@ -22,22 +22,30 @@ from recprune.runtime import Scorer
 from recprune.runtime.heads import FirstHead
 from recprune.users import Users
 
-__all__ = ["SCRIPT", "write_arrays"]
+__all__ = ["ARRAYS", "ORT", "SCRIPT", "TORCH", "write_arrays"]
 
 Arrays = dict[str, NDArray[Any]]
 
-SCRIPT = r"""
+BEGIN = r"""
 import json, os, sys, time
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-from importlib.metadata import version
-import numpy as np, onnx, onnxruntime as ort, torch
-from onnx import TensorProto, helper, numpy_helper
-torch.set_num_threads(1)
 folder, n_users, k = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+"""
+
+#: What was written; ``folder``, ``n_users`` and ``k`` are given.
+ARRAYS = r"""
+from importlib.metadata import version
+import numpy as np
 w = dict(np.load(f"{folder}/model.npz"))
 users = [dict(np.load(f"{folder}/user{i}.npz")) for i in range(n_users)]
 n, bys, layers = len(w["codes"]), w["bys"].tolist(), int(w["layers"])
+"""
+
+#: The function ``eager(user, batch)``: positions and logits of the best.
+TORCH = r"""
+import torch
+torch.set_num_threads(1)
 
 class DeepFM(torch.nn.Module):
     def __init__(self):
@@ -89,6 +97,12 @@ def eager(u, batch):
     logits[t["seen"]] = -torch.inf
     best = torch.topk(logits, k)
     return best.indices.numpy(), best.values.numpy()
+"""
+
+#: Likewise ``cached(user, batch)``.
+ORT = r"""
+import onnx, onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
 
 def graph():
     nodes, tensors = [], []
@@ -144,7 +158,9 @@ def cached(u, batch):
     best = np.argpartition(-logits, k)[:k]
     best = best[np.argsort(-logits[best], kind="stable")]
     return best, logits[best]
+"""
 
+ASKED = r"""
 works = {"torch_eager": eager, "ort_cached": cached}
 def timed(name, user, batch):
     start = time.perf_counter()
@@ -163,9 +179,16 @@ for line in sys.stdin:
     tell(seconds=seconds, places=places, logits=logits)
 """
 
+SCRIPT = BEGIN + ARRAYS + TORCH + ORT + ASKED
+
 
 def write_arrays(
-    folder: Path, artifact: Artifact, users: Users, chosen: Sequence[int], k: int
+    folder: Path,
+    artifact: Artifact,
+    users: Users,
+    chosen: Sequence[int],
+    k: int,
+    checked: int | None = None,
 ) -> list[list[float]]:
     """Write the full model's weights, items and chosen users for the script.
 
@@ -176,10 +199,11 @@ def write_arrays(
         users: the store.
         chosen: positions of the users that will be asked for.
         k: how many items.
+        checked: how many of the chosen users' answers are returned; None = all.
 
     Returns:
-        Our own scorer's best k logits for each chosen user, without seen items: what the peers must
-        find.
+        Our own scorer's best k logits for each of these users, without seen items: what the peers
+        must find.
     """
     scorer = Scorer(artifact)
     ranking, head = scorer._ranking, scorer._weights.heads[0]
@@ -242,6 +266,8 @@ def write_arrays(
             arrays[f"entry.{by}"] = entry
         arrays["shift"] = shift[columns]
         np.savez(folder / f"user{number}.npz", **arrays)  # type: ignore[arg-type]
+        if checked is not None and number >= checked:
+            continue
         logits = scorer.catalogue_logits(users, user)
         logits[arrays["seen"]] = -np.inf
         expected.append(np.sort(logits)[::-1][:k].tolist())

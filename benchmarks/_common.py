@@ -37,6 +37,7 @@ __all__ = [
     "main",
     "one_thread",
     "peer",
+    "python_of",
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,7 +145,7 @@ def peer(script: str, *arguments: str, folder: str = ".venv-peers") -> Any:
         SystemExit: the environment is missing or the script fails. A peer that is not there is
             an error, never a claim that is left out.
     """
-    python = _python(folder)
+    python = python_of(folder)
     run = subprocess.run(
         [python, "-c", script, *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
@@ -169,7 +170,7 @@ class PeerProcess:
     def __init__(self, name: str, script: str, arguments: Sequence[str] = ()) -> None:
         self.name, self.log = name, tempfile.TemporaryFile("w+")  # noqa: SIM115 (kept open)
         self.process = subprocess.Popen(
-            [_python(".venv-peers"), "-c", script, *arguments],
+            [python_of(".venv-peers"), "-c", script, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -248,7 +249,12 @@ def one_thread(name: str) -> None:
         os.execve(sys.executable, [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], own)
 
 
-def _python(folder: str) -> str:
+def python_of(folder: str) -> str:
+    """Return the interpreter of an environment of peers.
+
+    Raises:
+        SystemExit: the environment is missing.
+    """
     python = ROOT / folder / "bin" / "python"
     if not python.exists():
         sys.exit(f"{folder} is missing; make it with: make bench-peers")

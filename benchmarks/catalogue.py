@@ -62,12 +62,12 @@ class Case:
     facts: Mapping[str, Any]
 
 
-def planted(quick: bool) -> Case:
-    """Return the planted model as a ranker of items."""
+def planted(quick: bool, items: int = ITEMS) -> Case:
+    """Return the planted model as a ranker of so many items, of a tenth in a quick run."""
     folder = trained(quick)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     draws = np.random.default_rng(0)
-    n_items = ITEMS // 10 if quick else ITEMS
+    n_items = items // 10 if quick else items
     full = read_artifact(folder / "full")
     columns: dict[str, list[str | None]] = {}
     for i, field in enumerate(full.encoder.schema.fields):
