@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
@@ -71,7 +71,9 @@ class Choice:
 
     def also_without(self, places: IntArray) -> Choice:
         """Return the choice with more positions left out."""
-        return replace(self, without=np.concatenate([self.without, places]))
+        if len(self.without):
+            places = np.concatenate([self.without, places])
+        return Choice(self.k, self.only, places)
 
     def open(self, n: int) -> NDArray[np.bool_]:
         """Return which of ``n`` items may be returned, shape ``(n,)``."""

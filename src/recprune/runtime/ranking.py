@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.errors import DataError, ParameterError
-from recprune.runtime import box_kernels
+from recprune.runtime import box_kernels, scan_kernels
 from recprune.runtime.block import FieldBlock
 from recprune.runtime.choice import Choice, Places
 from recprune.runtime.filters import passing
@@ -36,6 +36,7 @@ from recprune.users import Users
 __all__ = ["History", "Ranking"]
 
 IntArray = NDArray[np.integer[Any]]
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,7 @@ class Ranking:
         self._lock = Lock()
         self._made: tuple[Scan, ...] = ()
         self._bound: weakref.WeakKeyDictionary[Users, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._last: tuple[Callable[[], Users | None], dict[str, Any]] = (lambda: None), {}
 
     @property
     def nbytes(self) -> int:
@@ -116,6 +118,7 @@ class Ranking:
             _ = self._scan(label).bounds
         if self._compiled(0):
             box_kernels.load()
+            scan_kernels.load()
 
     def logits(
         self, record: Mapping[str, Any], histories: Mapping[str, History], label: int = 0
@@ -174,7 +177,7 @@ class Ranking:
                 several, or a column that the catalogue cannot be filtered by.
         """
         denied = self.known(deny, "deny")
-        if hidden is not None:
+        if hidden is not None and len(hidden.at):
             denied = np.concatenate([denied, hidden.at])
         if candidates is None and filter is None:
             return Choice(k, None, denied)
@@ -205,6 +208,8 @@ class Ranking:
         Raises:
             ParameterError: one item id in the place of several.
         """
+        if isinstance(ids, list | tuple) and not ids:
+            return NONE
         index = self.catalogue.index
         return np.array([index[t] for t in _texts(ids, name) if t in index], np.int64)
 
@@ -242,6 +247,9 @@ class Ranking:
             for by, table in tables.items():
                 self._add(shift, histories[by], table, by, items.keys[by])
         fine = {by: h for by, h in histories.items() if by not in items.coarse and len(h.keys)}
+        compiled = self._compiled(0)
+        if not fine:
+            return Asked(shift, reach, none, lambda own: shift[None][:0], compiled=compiled)
         touched = [items.having(by, history.keys) for by, history in fine.items()]
         apart = np.unique(np.concatenate([none, *touched]))
 
@@ -255,7 +263,7 @@ class Ranking:
                 self._add(out, history, table, by, self.catalogue.keys[by][chosen])
             return out
 
-        return Asked(shift, reach, apart, sums)
+        return Asked(shift, reach, apart, sums, compiled=compiled)
 
     def _table(self, by: str, history: History) -> F32:
         """Return what each entry adds to the sums, then the default, (n_entries + 1, K)."""
@@ -339,11 +347,16 @@ class Ranking:
         positions = users.seen.of_user(index)
         if places is not None:
             positions = places[positions]
-        return positions[positions >= 0].astype(np.int64)
+            positions = positions[positions >= 0]
+        return positions.astype(np.int64)
 
     def _bind(self, users: Users, by: str | None) -> NDArray[np.int32] | None:
         """Return the store's value (None: item) positions → the catalogue's; None = the same."""
         slot = "seen" if by is None else f"cross.{by}"
+        owner, known = self._last
+        if owner() is users and slot in known:
+            last: NDArray[np.int32] | None = known[slot]
+            return last
         with self._lock:
             bound = self._bound.setdefault(users, {})
             if slot not in bound:
@@ -357,6 +370,8 @@ class Ranking:
                 if not same:
                     positions = np.array([places.get(v, -1) for v in theirs], np.int32)
                 bound[slot] = positions
+            # Nearly all requests ask the same store: looking it up takes longer than comparing.
+            self._last = weakref.ref(users), bound
             found: NDArray[np.int32] | None = bound[slot]
             return found
 

@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.runtime import scan_kernels
 from recprune.runtime.bounds import Bound, DotBound, bound_of
-from recprune.runtime.heads import Head, TowersHead
+from recprune.runtime.heads import FirstHead, Head, TowersHead
 from recprune.runtime.items import Items
+from recprune.runtime.quick import QuickHead
 from recprune.runtime.tensors import F32
 
 __all__ = ["Asked", "Scan"]
@@ -34,6 +36,8 @@ IntArray = NDArray[np.integer[Any]]
 BATCH_BYTES, FEWEST_ROWS, MOST_ROWS = 1 << 17, 64, 2048
 #: Requests that tell whether bounds pay, and the share of rows that they may leave to be scored.
 TRIALS, MOST_SCORED = 4, 0.5
+#: Best items that are found in one pass, each put in its place among the others.
+MOST_CHOSEN = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,7 @@ class Asked:
         apart: positions of the items that are scored apart, increasing.
         sums: some of these, as positions in ``apart`` ↦ what is added to theirs instead, (m, K).
         add: to every logit.
+        compiled: whether the kernels score the rows; of one request they do or they do not.
     """
 
     shift: F32
@@ -53,6 +58,7 @@ class Asked:
     apart: NDArray[np.intp]
     sums: Callable[[IntArray], F32]
     add: float = 0.0
+    compiled: bool = False
 
 
 class Scan:
@@ -70,6 +76,7 @@ class Scan:
         #: Rows of a batch: a multiple of what any BLAS takes at once.
         self.batch = min(max(rows // FEWEST_ROWS * FEWEST_ROWS, FEWEST_ROWS), MOST_ROWS)
         self._local = threading.local()
+        self._every, self._alone = np.arange(len(items)), np.zeros(len(items), np.intp)
         #: Requests with bounds, and the rows that they had to score.
         self.tried, self.scored = 0, 0
 
@@ -82,6 +89,15 @@ class Scan:
             bound = None if boxes is None else bound_of(self.head, *boxes, blocks.group)
             found += [] if bound is None else [bound]
         return found
+
+    @cached_property
+    def quick(self) -> QuickHead | None:
+        """What scores rows by the kernels; None where a head has parts of its own, or nothing is
+        kept. Loads numba.
+        """
+        if not isinstance(self.head, FirstHead) or self.items.kept is None:
+            return None
+        return QuickHead(self.head, self.items.kept)
 
     @property
     def nbytes(self) -> int:
@@ -106,6 +122,10 @@ class Scan:
             without: positions to leave out.
         """
         items = self.items
+        if only is None and not len(asked.apart) and k <= MOST_CHOSEN and not self._bounds_pay:
+            quickly = self._largest(asked, k, without)
+            if quickly is not None:
+                return quickly
         if only is not None and len(only) <= max(len(items) // 64, self.batch):
             return self._best_of(asked, k, np.setdiff1d(only, without))
         open_ = np.full(len(items.row_of), only is None)
@@ -172,15 +192,31 @@ class Scan:
         if count <= max(n // 4, 2 * self.batch) and left is not None:
             rows: IntArray = np.flatnonzero(left)
             return rows, self._score(asked, rows)
-        pays = self.tried < TRIALS or self.scored <= MOST_SCORED * self.tried * n
-        bounds = self.bounds if pays and n > 4 * self.batch else []
-        if bounds:
+        if self._bounds_pay:
             return self._bounded(asked, k, left, found)
         logits = self._score(asked, slice(0, n))
         if left is None:
             return np.arange(n), logits
         rows = np.flatnonzero(left)
         return rows, logits[rows]
+
+    @property
+    def _bounds_pay(self) -> bool:
+        """Whether blocks are bounded: so far that has paid, or it is not known yet."""
+        n = len(self.items)
+        pays = self.tried < TRIALS or self.scored <= MOST_SCORED * self.tried * n
+        return bool(pays and n > 4 * self.batch and self.bounds)
+
+    def _largest(
+        self, asked: Asked, k: int, without: IntArray
+    ) -> tuple[NDArray[np.intp], F32] | None:
+        """Do as :meth:`best` among all items, in one pass; None where the kernels cannot."""
+        if not asked.compiled or self.quick is None:
+            return None
+        logits = self._score(asked, slice(0, len(self.items)))
+        places, scores = np.empty(k, np.intp), np.empty(k, np.float32)
+        count = scan_kernels.largest(logits, self.items.row_of, without, places, scores)
+        return None if count < 0 else (places[:count], scores[:count])
 
     def _bounded(
         self, asked: Asked, k: int, left: NDArray[np.bool_] | None, found: F32
@@ -211,6 +247,8 @@ class Scan:
             rows: positions; a slice has both ends.
             sums: what is added to each row, (m, K); None = what the user adds to its group.
         """
+        if asked.compiled and self.quick is not None:
+            return self._quickly(self.quick, asked, rows, sums)
         items, first = self.items, rows.start if isinstance(rows, slice) else 0
         m = rows.stop - first if isinstance(rows, slice) else len(rows)
         out, total = np.empty(m, np.float32), self._buffer()
@@ -232,6 +270,19 @@ class Scan:
             out[here] = self.head(total)[: high - low]
         out += np.float32(asked.add)
         return out
+
+    def _quickly(
+        self, head: QuickHead, asked: Asked, rows: slice | IntArray, sums: F32 | None
+    ) -> F32:
+        """Do as :meth:`_score` by the kernels."""
+        rows = self._every[rows] if isinstance(rows, slice) else rows.astype(np.intp, copy=False)
+        if sums is not None:
+            shift, group = sums, np.arange(len(rows))
+        elif asked.shift.ndim == 1:
+            shift, group = asked.shift[None], self._alone[: len(rows)]
+        else:
+            shift, group = asked.shift, self.items.group_of[rows]
+        return head(rows, shift, group)
 
     def _apart(self, asked: Asked, own: IntArray) -> F32:
         """Return the logits of some of the items that are scored apart."""
