@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from recprune.security.callers import Denied
+from recprune.security.deadlines import TimeIsUp, within
 from recprune.security.policy import Bounds
 
 __all__ = ["ClientGone", "check_length", "drain", "read_body"]
@@ -43,23 +44,26 @@ async def read_body(receive: Receive, bounds: Bounds) -> bytes:
         Denied: 413 where it is too long, counted as it comes; 408 where it takes too long.
         ClientGone: the client hung up.
     """
+    try:
+        return await within(bounds.body_seconds, _read(receive, bounds))
+    except TimeIsUp as error:
+        raise Denied(408, "too_slow", "The request took too long to arrive.") from error
+
+
+async def _read(receive: Receive, bounds: Bounds) -> bytes:
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(bounds.body_seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-                part = message.get("body", b"")
-                size += len(part)
-                if size > bounds.body_bytes:
-                    raise _too_large(bounds)
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts) if len(parts) > 1 else part
-    except TimeoutError as error:
-        raise Denied(408, "too_slow", "The request took too long to arrive.") from error
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > bounds.body_bytes:
+            raise _too_large(bounds)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts) if len(parts) > 1 else part
 
 
 async def drain(receive: Receive) -> None:

@@ -21,6 +21,7 @@ from recprune.security.answers import dressed, refusal
 from recprune.security.audit import Audit
 from recprune.security.bodies import ClientGone, check_length, drain, read_body
 from recprune.security.callers import Caller, Denied
+from recprune.security.deadlines import TimeIsUp, within
 from recprune.security.networks import Client, Networks
 from recprune.security.policy import Policy
 from recprune.security.rates import Rates
@@ -194,12 +195,10 @@ class Gate:
 
     async def _answered(self, scope: Scope, receive: Receive, answer: Send) -> None:
         try:
-            async with asyncio.timeout(self._policy.bounds.answer_seconds) as timer:
-                await self._app(scope, receive, answer)
-        except TimeoutError as error:
-            if timer.expired():
-                raise Denied(503, "timeout", "The answer took too long.", RETRY) from error
-            raise
+            seconds = self._policy.bounds.answer_seconds
+            await within(seconds, self._app(scope, receive, answer))
+        except TimeIsUp as error:
+            raise Denied(503, "timeout", "The answer took too long.", RETRY) from error
 
     def _count(self, who: str, route: str, outcome: str) -> None:
         if self._audit is None:

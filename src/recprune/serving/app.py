@@ -30,6 +30,7 @@ from recprune.serving.schemas import (
     requests,
 )
 from recprune.serving.service import Service
+from recprune.serving.shortcut import refuse, written
 
 __all__ = ["RULES", "make_api"]
 
@@ -54,7 +55,7 @@ class _SoundJson(Request):
 
     async def json(self) -> Any:
         try:
-            return json.loads(await self.body(), parse_constant=_refuse)
+            return json.loads(await self.body(), parse_constant=refuse)
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
@@ -215,9 +216,4 @@ def _told(error: Any) -> str:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Response(body.encode(), status, media_type="application/json")
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    return Response(written(content), status, media_type="application/json")

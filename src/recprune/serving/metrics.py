@@ -8,6 +8,7 @@ a test, one process counts for itself.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,30 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._answered = functools.cache(self._of_answers)
+        self._known = {True: self.users.labels("yes"), False: self.users.labels("no")}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer.
+
+        Args:
+            route: one of the service's own, or "other".
+            status: of HTTP; 0 = there was none.
+            seconds: that it took.
+        """
+        count, clock = self._answered(route, status)
+        count.inc()
+        clock.observe(seconds)
+
+    def asked_for(self, known: bool) -> None:
+        """Count a user who was asked for; one who is not known got a fallback."""
+        self._known[known].inc()
+        if not known:
+            self.fallbacks.inc()
+
+    def _of_answers(self, route: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts these; looking it up takes longer than counting."""
+        return self.requests.labels(route, str(status)), self.seconds.labels(route)
 
     def registry(self) -> CollectorRegistry:
         """Return what all workers have counted."""

@@ -115,17 +115,21 @@ class Patient(HttpToolsProtocol):
     def __init__(self, *args: Any, patience: float, **options: Any) -> None:
         super().__init__(*args, **options)
         self._patience = patience
-        self._waiting: asyncio.TimerHandle | None = None
+        #: Since when headers are waited for; None = they are not.
+        self._since: float | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._unfinished = 0
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
         self._wait()
+        # One timer a connection, which looks again later: one a request would cost more than it.
+        self._look = self.loop.call_later(self._patience, self._looked)
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request."""
-        if self._waiting is not None:
+        if self._since is not None:
             self._unfinished += len(data)
             if self._unfinished > MOST_HEADERS:
                 self.transport.close()
@@ -139,27 +143,27 @@ class Patient(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Go on to the body, which has a time of its own."""
-        self._wait_no_more()
+        self._since = None
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self._wait_no_more()
+        if self._look is not None:
+            self._look.cancel()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        if self._waiting is None:
-            self._waiting = self.loop.call_later(self._patience, self._given_up)
-            self._unfinished = 0
+        if self._since is None:
+            self._since, self._unfinished = self.loop.time(), 0
 
-    def _wait_no_more(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-
-    def _given_up(self) -> None:
-        self._waiting = None
-        self.transport.close()
+    def _looked(self) -> None:
+        left = self._patience
+        if self._since is not None:
+            left += self._since - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._look = self.loop.call_later(left, self._looked)
 
 
 class Certificate:

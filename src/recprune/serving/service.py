@@ -83,7 +83,7 @@ class Service:
         answer = answering.recommend(asked, hidden)
         lists = answer.get("answers") or [answer]
         for each in lists:
-            self._known(not each["fallback"])
+            self.metrics.asked_for(not each["fallback"])
             if each["items"]:
                 self._scored("/v1/recommend", [each["items"][0]["score"]])
         return answer
@@ -91,7 +91,7 @@ class Service:
     def score(self, asked: Any) -> Answer:
         """Answer ``POST /v1/score``."""
         answer = self.answering().score(asked)
-        self._known(not answer["fallback"])
+        self.metrics.asked_for(not answer["fallback"])
         self._scored("/v1/score", [s for s in answer["scores"] if s is not None])
         return answer
 
@@ -106,11 +106,6 @@ class Service:
     def facts(self) -> Mapping[str, Any]:
         """Answer ``GET /v1/model``."""
         return model_facts(self.answering().loaded)
-
-    def _known(self, known: bool) -> None:
-        self.metrics.users.labels("yes" if known else "no").inc()
-        if not known:
-            self.metrics.fallbacks.inc()
 
     def _scored(self, route: str, scores: list[float]) -> None:
         if route not in self._drift:

@@ -21,9 +21,11 @@ from recprune.security import (
 from recprune.serving.app import RULES, make_api
 from recprune.serving.doorway import Doorway
 from recprune.serving.metrics import Metrics
+from recprune.serving.schemas import requests
 from recprune.serving.service import Service
 from recprune.serving.sessions import Sessions
 from recprune.serving.settings import ServeSettings
+from recprune.serving.shortcut import Shortcut
 
 __all__ = ["make_app"]
 
@@ -46,7 +48,13 @@ def make_app(settings: ServeSettings) -> App:
     guards = settings.guards
     policy = Policy(RULES, guards.networks, guards.limits, guards.bounds)
     rates = Rates(guards.limits, settings.state / "limits", guards.store)
-    gate = Gate(make_api(service), policy, _access(settings), rates, audit)
+    forms = requests(settings.most)
+    routes = {
+        "/v1/recommend": (forms.recommend, service.recommend),
+        "/v1/score": (forms.score, service.score),
+    }
+    app = Shortcut(make_api(service), routes)
+    gate = Gate(app, policy, _access(settings), rates, audit)
     return Clocked(Doorway(gate, _sessions(settings)), service.metrics, audit)
 
 
@@ -85,6 +93,7 @@ class Clocked:
     def __init__(self, app: App, metrics: Metrics, audit: Audit | None) -> None:
         self._app, self._metrics, self._audit = app, metrics, audit
         self._routes = {rule.partition(" ")[2] for rule in RULES}
+        self._told = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -104,7 +113,9 @@ class Clocked:
         finally:
             # A route that there is not has no name of its own: names come from strangers.
             route = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
-            if self._audit is not None:
-                self._metrics.audit.set(self._audit.waiting if self._audit.failures else 0)
+            self._metrics.answered(route, status, time.perf_counter() - started)
+            audit = self._audit
+            waiting = audit.waiting if audit is not None and audit.failures else 0
+            if waiting != self._told:
+                self._metrics.audit.set(waiting)
+                self._told = waiting
