@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from recprune.artifact import read_artifact, write_artifact
-from recprune.envelope import Sealed, changed, folder_reader, reseal, rewrap, seal, unseal
+from recprune.envelope import (
+    Sealed,
+    changed,
+    folder_reader,
+    in_memory,
+    reseal,
+    rewrap,
+    seal,
+    unseal,
+)
 from recprune.errors import ArtifactError, InputError
 from recprune.users import Users
 from tests.core.samples import artifact
@@ -217,3 +226,31 @@ def test_a_killed_rotation_or_sealing_leaves_the_folder_as_it_was(run: Path, mom
     unseal(run, run, OTHER)
     assert sorted(os.listdir(run.parent)) == ["run"]
     assert not list(run.glob(".*"))
+
+
+#: Opens a folder in memory, says where, and waits to be killed.
+HOLDER = """
+import time
+from recprune.envelope import in_memory
+with in_memory() as place:
+    (place / "plain").write_text("a user's id")
+    print(place, flush=True)
+    time.sleep(100)
+"""
+
+
+def test_plain_text_of_a_killed_process_is_removed_by_the_next_one() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        place = Path(holder.stdout.readline().strip())
+        with in_memory() as mine:
+            assert (mine.stat().st_mode & 0o777) == 0o700
+            assert (place / "plain").exists(), "somebody holds it"
+        assert not mine.exists()
+        holder.kill()
+        holder.wait()
+        assert (place / "plain").exists()
+        with in_memory():
+            assert not place.exists()

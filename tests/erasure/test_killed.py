@@ -11,6 +11,7 @@ import pytest
 
 from recprune.data.columns import ColumnStore
 from recprune.envelope import seal
+from recprune.envelope.memory import HELD, MEMORY
 from recprune.erasure import forget, traces
 from recprune.runtime import load
 from tests.erasure.conftest import GONE, KEY
@@ -111,6 +112,7 @@ def test_sealed_folders_killed_at_every_moment(
         assert forget(GONE, [folder], key=KEY).left == ()
         assert ColumnStore(folder / "data.rp").frame().equals(wanted)
         assert sorted(f.name for f in folder.iterdir()) == ["data.rp", "model"]
+        assert not [f for f in MEMORY.glob(f"{HELD}*") if (f / "data.rp").exists()], "in plain"
         shutil.rmtree(folder)
 
 

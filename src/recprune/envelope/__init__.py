@@ -11,6 +11,7 @@ and whether it is the last are in its nonce (as in STREAM: Hoang, Reyhanitabar, 
 """
 
 from recprune.envelope.keys import master_id
+from recprune.envelope.memory import in_memory
 from recprune.envelope.reading import folder_reader, holds, is_sealed
 from recprune.envelope.sealed import Sealed
 from recprune.envelope.sealing import changed, reseal, rewrap, seal, unseal
@@ -20,6 +21,7 @@ __all__ = [
     "changed",
     "folder_reader",
     "holds",
+    "in_memory",
     "is_sealed",
     "master_id",
     "reseal",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from recprune.envelope.chunks import Cipher, count, ranges, stored_as
 from recprune.envelope.keys import KEY, master_id
 from recprune.envelope.manifest import Manifest, sound_name
+from recprune.envelope.memory import in_memory
 from recprune.envelope.sealed import Sealed
 from recprune.errors import InputError
 from recprune.folders import SEALED, file_written_whole, folder_written_whole
@@ -22,8 +22,6 @@ __all__ = ["CHUNK", "changed", "reseal", "rewrap", "seal", "unseal"]
 
 #: Bytes of a chunk: of a million, the tags are 16.
 CHUNK = 1 << 20
-#: A file system in memory.
-MEMORY = Path("/dev/shm")  # nosec B108
 
 
 class _Entry(NamedTuple):
@@ -120,17 +118,15 @@ def reseal(folder: Path | str, old: bytes, new: bytes) -> None:
 def changed(folder: Path | str, master: bytes) -> Iterator[Path]:
     """Yield a sealed folder's files as plain ones, to be changed; at the end they are sealed anew.
 
-    They lie in a folder of this user's alone, in memory (``/dev/shm``; of a killed process until the
-    system starts anew), and come under a new data key. After an error the sealed folder is as it was.
+    They lie in a folder of this user's alone, in memory (``/dev/shm``; of a killed process until
+    the next one comes), and come under a new data key. After an error the sealed folder is as it was.
 
     Raises:
         ArtifactError, InputError, MissingExtra: see :func:`unseal` and :func:`seal`; or there is no
             file system in memory, or no room on it.
     """
-    if not MEMORY.is_mount():
-        raise InputError(f"A sealed folder is changed in memory, in {MEMORY}, which is not there.")
-    with tempfile.TemporaryDirectory(prefix="recprune-", dir=MEMORY) as place:
-        plain = Path(place) / Path(os.path.realpath(folder)).name
+    with in_memory() as place:
+        plain = place / Path(os.path.realpath(folder)).name
         unseal(folder, plain, master)
         yield plain
         seal(plain, folder, master)

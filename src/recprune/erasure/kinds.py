@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ from typing import Literal
 from recprune.artifact import CONFIG, read_artifact
 from recprune.crypto import is_pseudonym, read_key
 from recprune.data.columns import ABOUT, TEXTS, ColumnStore
-from recprune.envelope import unseal
+from recprune.envelope import in_memory, unseal
 from recprune.erasure.names import Names
 from recprune.errors import InputError
 from recprune.folders import SEALED
@@ -28,10 +27,6 @@ MANIFESTS: dict[Kind, tuple[str, str]] = {
     "users": ("users.json", "recprune users"),
     "artifact": (CONFIG, "recprune"),
 }
-
-
-#: A file system in memory, where plain text may lie for a while.
-MEMORY = Path("/dev/shm")  # nosec B108
 
 
 def sealed(folder: Path) -> bool:
@@ -54,10 +49,8 @@ def opened(folder: Path, master: bytes | None) -> Iterator[Path]:
     if not sealed(folder):
         yield folder
         return
-    if not MEMORY.is_mount():
-        raise InputError(f"A sealed folder is opened in memory, in {MEMORY}, which is not there.")
-    with tempfile.TemporaryDirectory(prefix="recprune-", dir=MEMORY) as place:
-        plain = Path(place) / folder.name
+    with in_memory() as place:
+        plain = place / folder.name
         unseal(folder, plain, master or read_key("master"))
         yield plain
 
