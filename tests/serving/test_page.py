@@ -133,6 +133,21 @@ def test_a_browser_that_tells_its_origin_alone_may_log_in(
     assert answer.status_code == 303
 
 
+def test_a_cookie_that_was_made_to_be_slow_takes_no_time(stranger: httpx.Client) -> None:
+    cookie = 'recprune="' + '\\"' * 15_000 + '"'
+    began = time.monotonic()
+    assert stranger.get("/", headers={"cookie": cookie}).status_code == 431
+    assert time.monotonic() - began < 0.5, "unquoting it by http.cookies took 1.3 s"
+
+
+def test_a_cookie_is_found_among_others(stranger: httpx.Client, place: Place) -> None:
+    log_in(stranger, place.token("recommend"))
+    own = f"recprune={stranger.cookies['recprune']}"
+    stranger.cookies.clear()
+    for sent in (own, f'a=1; {own};b="x;y"', f"a;{own}"):
+        assert stranger.get("/", headers={"cookie": sent}).status_code == 200, sent
+
+
 def test_a_wrong_key_is_told_and_gets_no_cookie(stranger: httpx.Client) -> None:
     for wrong in ("", "rk_000000000000_" + "x" * 43, "\r\nx-api-key: é", "x" * 200):
         answer = log_in(stranger, wrong)

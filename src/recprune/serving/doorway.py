@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -156,11 +155,14 @@ def _with_key(scope: Message, token: str) -> Message:
 
 
 def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    try:
-        found = SimpleCookie("; ".join(v.decode("latin-1") for n, v in headers if n == b"cookie"))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in found.items()}
+    """Return cookies as they came: ours are never quoted.
+
+    Not by ``http.cookies``, which in some versions of Python takes seconds to unquote what a
+    stranger sends (CVE-2024-7592).
+    """
+    sent = b";".join(value for name, value in headers if name == b"cookie").decode("latin-1")
+    pairs = (pair.partition("=") for pair in sent.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _cookie(secure: bool, value: str, seconds: int) -> tuple[bytes, bytes]:
