@@ -23,6 +23,8 @@ __all__ = ["FOLDER", "Drift", "Figures", "Metrics"]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+#: Routes whose time is a model's; others read files, or make a page.
+ANSWERING = ("/v1/recommend", "/v1/score")
 #: Scores that are compared at once, and the parts that they are counted in.
 WINDOW, PARTS = 1000, 10
 #: Stands for a part without any score.
@@ -73,7 +75,7 @@ class Figures:
         requests: answered with a status below 400.
         refused: with another.
         fallbacks: answers for users who are not known.
-        mean: seconds of an answer.
+        mean: seconds of an answer of the routes that recommend and score.
         reloads: models that were put in place, the first ones included.
         drift: population stability index of late scores, the largest; None = too few scores yet.
     """
@@ -181,12 +183,15 @@ class Metrics:
             for s in samples
             if s.name == "recprune_requests_total" and s.labels["status"] < "400"
         )
-        count = total("recprune_request_seconds_count")
+        count, spent = (
+            sum(total(f"recprune_request_seconds_{part}", route=route) for route in ANSWERING)
+            for part in ("count", "sum")
+        )
         return Figures(
             int(good),
             int(total("recprune_requests_total") - good),
             int(total("recprune_fallbacks_total")),
-            total("recprune_request_seconds_sum") / count if count else 0.0,
+            spent / count if count else 0.0,
             int(total("recprune_model_loads_total", outcome="loaded")),
             max((s.value for s in samples if s.name == "recprune_score_drift"), default=None),
         )

@@ -151,7 +151,7 @@ def _tiles(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("Requests", f"{figures['requests']:,}", "answered"),
         ("Refused", f"{figures['refused']:,}", "or failed"),
-        ("Mean time", f"{1000 * figures['mean']:.2f} ms", "a request"),
+        ("Mean time", f"{1000 * figures['mean']:.2f} ms", "of the API's answers"),
         ("Unknown users", f"{figures['fallbacks']:,}", "got the fallback"),
         ("Score drift", "–" if drift is None else f"{drift:.3f}", "beyond 0.25 is much"),
         ("Models loaded", f"{figures['reloads']:,}", "by all workers"),
