@@ -177,10 +177,20 @@ def test_keys_cannot_be_guessed_fast(tmp_path: Path) -> None:
     assert service.ask(headers=bearer(right), client="192.0.2.2").status == 200
 
 
+def test_who_brings_no_credentials_locks_nobody_out(tmp_path: Path) -> None:
+    service = limited(tmp_path, failures=("3/hour",), address=("8/hour",))
+    basic = [(b"authorization", b"Basic dXNlcjpwYXNz")]
+    statuses = [service.ask(headers=h).status for h in [[], basic] * 3]
+    assert statuses == [401] * 6
+    assert service.ask(headers=bearer(service.token())).status == 200
+    assert [service.ask().status for _ in range(2)] == [401, 429], "it is counted by its address"
+
+
 def test_who_lies_about_the_address_is_counted_as_one(tmp_path: Path) -> None:
     service = limited(tmp_path, failures=("3/hour",))
+    wrong = bearer("rk_nonsense")
     statuses = [
-        service.ask(headers=[(b"x-forwarded-for", f"198.51.100.{i}".encode())]).status
+        service.ask(headers=[*wrong, (b"x-forwarded-for", f"198.51.100.{i}".encode())]).status
         for i in range(4)
     ]
     assert statuses == [401, 401, 401, 429]
@@ -341,6 +351,19 @@ def test_an_admin_is_refused_where_it_cannot_be_written_down(service: Service) -
     assert service.app.asked == 0
     assert service.ask("POST", "/v1/score", headers=bearer(service.token())).status == 200
     assert service.audit.failures == 1
+
+
+def test_what_an_admin_only_reads_is_counted_and_needs_no_disk(tmp_path: Path) -> None:
+    service = Service(tmp_path, Policy({"GET /metrics": "admin"}))
+    key, token = service.keys.create("scraper", ["admin"])
+    head = service.state / "audit.jsonl.head"
+    head.mkdir()
+    for method in ("GET", "HEAD"):
+        assert service.ask(method, "/metrics", headers=bearer(token)).status == 200
+    head.rmdir()
+    assert service.audit.flush()
+    (line,) = (service.state / "audit.jsonl").read_text().splitlines()
+    assert json.loads(line)["uses"] == [[key.id, "GET /metrics", "200", 2]]
 
 
 @pytest.mark.parametrize("rule", ["/v1/score", "post /v1/score", "POST v1/score"])

@@ -37,6 +37,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: How the log calls a route that there is not.
 NO_ROUTE = "none"
 MOST_HEADERS = 100
+#: Methods that change nothing (RFC 9110, section 9.2.1): counted, and no event.
+SAFE = ("GET", "HEAD")
 
 
 class _Seen(NamedTuple):
@@ -162,7 +164,10 @@ class Gate:
             caller = self._access.caller(seen.credentials)
         except Denied as denied:
             if denied.status == 401:
-                await self._counted(self._rates.failed, client.bucket)
+                # Who brings no credentials guesses none: a browser at the log-in form.
+                guess = denied.code != "no_credentials"
+                count = self._rates.failed if guess else self._rates.nameless
+                await self._counted(count, client.bucket)
             raise
         await self._counted(self._rates.request, client.bucket, caller)
         return caller
@@ -190,7 +195,8 @@ class Gate:
             told = f'Bearer realm="recprune", error="insufficient_scope", scope="{needed}"'
             headers = ((b"www-authenticate", told.encode()),)
             raise Denied(403, "scope_missing", f"This needs the scope {needed!r}.", headers)
-        if self._audit is not None and needed in self._recorded:
+        changes = needed in self._recorded and scope["method"] not in SAFE
+        if self._audit is not None and changes:
             await asyncio.to_thread(self._audit.event, "request", who=who, route=route)
 
     async def _answered(self, scope: Scope, receive: Receive, answer: Send) -> None:

@@ -36,8 +36,8 @@ class Limits:
     Args:
         caller: requests of one caller.
         address: requests from one address, whoever asks; those to open routes are not counted.
-        failures: failed authentications from one address; who has spent them waits, with any
-            credentials.
+        failures: credentials that were not valid, from one address; who has spent them waits, with
+            any credentials.
     """
 
     caller: tuple[str, ...] = ("6000/minute", "200/second")
@@ -84,8 +84,8 @@ class Policy:
         networks: see :class:`NetworkRules`.
         limits: see :class:`Limits`.
         bounds: see :class:`Bounds`.
-        recorded: scopes whose requests are written to the audit log before they are answered; one
-            that cannot be written down is refused.
+        recorded: scopes whose requests are written to the audit log before they are answered, but
+            for GET and HEAD, which are counted; one that cannot be written down is refused.
 
     Raises:
         ParameterError: a rule without a method and a path.

@@ -77,6 +77,10 @@ class Rates:
         """Count a request from an address, and that it failed to authenticate."""
         return self._spent((("failures", bucket), ("address", bucket)))
 
+    def nameless(self, bucket: str) -> int:
+        """Count a request from an address that brought no credentials."""
+        return self._spent((("address", bucket),))
+
     def request(self, bucket: str, caller: Caller) -> int:
         """Count a request of a caller from an address: by both, or by none if one has no room."""
         return self._spent((("address", bucket), ("caller", f"{caller.kind} {caller.id}")))
@@ -85,14 +89,11 @@ class Rates:
         far = self._reached("hit", asked)
         if far is not None:
             return far
-        (name, who), (second, other) = asked
-        spots = self._spots(name, who)
-        full = self.counters.take(spots + self._spots(second, other))
+        full = self.counters.take([spot for each in asked for spot in self._spots(*each)])
         if full < 0:
             return 0
-        if full < len(spots):
-            return self._wait(name, who, full)
-        return self._wait(second, other, full - len(spots))
+        windows = [(name, who, at) for name, who in asked for at in range(len(self._items[name]))]
+        return self._wait(*windows[full])
 
     def _wait(self, name: str, who: str, full: int) -> int:
         return _wait(self._near, self._items[name][full], name, who)
