@@ -64,7 +64,9 @@ def movielens(items: int) -> Served:
     )
     most = np.argsort([-counts.get(item, 0) for item in catalogue.ids], kind="stable")[:items]
     report = json.loads((folder / "report.json").read_text("utf-8"))
-    facts = {"verdict": report["verdict"]["outcome"], "bytes": report.get("bytes")}
+    facts: dict[str, Any] = {"verdict": report["verdict"]["outcome"]}
+    for part in ("full", "pruned"):
+        facts[part] = {"bytes": report[part]["bytes"], "auc": report[part]["metrics"]["auc"]}
     return Served("movielens", cut_to(artifact, np.sort(most)), users, facts)
 
 
