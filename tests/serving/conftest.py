@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from recprune.security import Bounds, Limits
-from recprune.serving import Address, Guards, Most, ServeSettings, Sources
+from recprune.serving import Address, Guards, Most, Patience, ServeSettings, Sources
 
 from .living import Living, Place, living, make_place
 
@@ -67,7 +67,7 @@ def hardy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
     settings = ServeSettings(
         Sources(place.model, place.users),
         place.state,
-        Address(port=0, connections=CONNECTIONS, header_seconds=IMPATIENT),
+        Address(port=0, connections=CONNECTIONS, patience=Patience(IMPATIENT, IMPATIENT)),
         Most(rows=200, named=200),
         Guards(limits=Limits((), (), ()), bounds=most),
     )

@@ -1,35 +1,29 @@
-"""The server: sockets, processes, TLS, and what a connection may take before it is a request."""
+"""The server: what is looked at before it starts, its socket, and its workers."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import functools
 import os
 import shutil
 import socket
-import ssl
 import tempfile
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.supervisors import Multiprocess
 
-from recprune._support import logger
 from recprune.errors import InputError
+from recprune.serving.certificate import Certificate
+from recprune.serving.connections import Patient
 from recprune.serving.loading import load_sources
 from recprune.serving.metrics import FOLDER
-from recprune.serving.settings import ServeSettings, Tls
+from recprune.serving.settings import Address, ServeSettings
+from recprune.serving.workers import Workers, worker
 
 __all__ = ["serve"]
 
-#: Bytes of headers, beyond which a connection ends whatever it meant to say.
-MOST_HEADERS = 65_536
-#: Seconds between two looks at the certificate.
-RENEWAL = 5.0
 #: One thread a worker: pools of threads collapse beside a noisy neighbour.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -48,6 +42,7 @@ def serve(settings: ServeSettings, ready: Callable[[str], None] = lambda url: No
     Raises:
         RecpruneError: the model cannot be loaded, or a secret key is lacking.
         InputError: the address is taken, or the certificate cannot be read.
+        RunError: no worker could start.
     """
     from recprune.serving.worker import make_app
 
@@ -57,178 +52,52 @@ def serve(settings: ServeSettings, ready: Callable[[str], None] = lambda url: No
     certificate = None if tls is None else Certificate(tls)
     if certificate is not None:
         certificate.context()
-    folder = tempfile.mkdtemp(prefix="recprune-metrics-")
-    os.environ[FOLDER] = folder
-    try:
+    with _shared_folder() as folder:
         make_app(settings)  # secrets and files of keys are looked at before there are workers
-        config = uvicorn.Config(
-            functools.partial(make_app, settings),
-            factory=True,
-            host=address.host,
-            port=address.port,
-            workers=address.workers,
-            http=functools.partial(Patient, patience=address.header_seconds),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="on",
-            loop="auto",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=address.connections,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=30,
-            ssl_context_factory=certificate,
-        )
+        config = _config(address, functools.partial(worker, make_app, settings), certificate)
         listening = _bound(address.host, address.port)
         scheme = "http" if tls is None else "https"
         host, port = listening.getsockname()[:2]
         ready(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
-        Workers(config, [listening], Path(folder)).run()
+        Workers(config, [listening], folder).run()
+
+
+def _config(address: Address, app: Any, certificate: Certificate | None) -> uvicorn.Config:
+    protocol = functools.partial(
+        Patient, patience=address.patience.header_seconds, most=address.connections
+    )
+    return uvicorn.Config(
+        app,
+        factory=True,
+        workers=address.workers,
+        http=protocol,  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        loop="recprune.serving.connections:make_loop",
+        log_level="error",  # of warnings, strangers could write as many as they like
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=address.patience.idle_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=30,
+        ssl_context_factory=certificate,
+    )
+
+
+@contextlib.contextmanager
+def _shared_folder() -> Iterator[Path]:
+    """Yield a folder for the workers' counters: in memory, where the system has such folders.
+
+    They are files that are written to as memory: on a disk that is full, that would end a worker.
+    """
+    memory = "/dev/shm"
+    place = memory if os.access(memory, os.W_OK | os.X_OK) else None
+    folder = tempfile.mkdtemp(prefix="recprune-metrics-", dir=place)
+    os.environ[FOLDER] = folder
+    try:
+        yield Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class Workers(Multiprocess):
-    """uvicorn's supervisor, which also takes a dead worker's live figures out of the metrics."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], folder: Path) -> None:
-        super().__init__(config, sockets)
-        self._folder = folder
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace workers that are gone."""
-        before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
-        for pid in before - {process.pid for process in self.processes}:
-            for file in self._folder.glob(f"gauge_live*_{pid}.db"):
-                file.unlink(missing_ok=True)
-
-
-class Patient(HttpToolsProtocol):
-    """A connection that ends if a request's headers take too long, or are too long.
-
-    uvicorn waits for headers for ever, so that a few hundred clients who send a byte a minute
-    would take up all connections.
-    """
-
-    def __init__(self, *args: Any, patience: float, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._patience = patience
-        #: Since when headers are waited for; None = they are not.
-        self._since: float | None = None
-        self._look: asyncio.TimerHandle | None = None
-        self._unfinished = 0
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
-        super().connection_made(transport)
-        self._wait()
-        # One timer a connection, which looks again later: one a request would cost more than it.
-        self._look = self.loop.call_later(self._patience, self._looked)
-
-    def data_received(self, data: bytes) -> None:
-        """Take a part of a request."""
-        if self._since is not None:
-            self._unfinished += len(data)
-            if self._unfinished > MOST_HEADERS:
-                self.transport.close()
-                return
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        """Begin a request: the first, or the next of the same connection."""
-        self._wait()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Go on to the body, which has a time of its own."""
-        self._since = None
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        if self._look is not None:
-            self._look.cancel()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        if self._since is None:
-            self._since, self._unfinished = self.loop.time(), 0
-
-    def _looked(self) -> None:
-        left = self._patience
-        if self._since is not None:
-            left += self._since - self.loop.time()
-        if left <= 0:
-            self.transport.close()
-        else:
-            self._look = self.loop.call_later(left, self._looked)
-
-
-class Certificate:
-    """The TLS context of a worker, whose certificate is read again when its files change.
-
-    Args:
-        tls: the files.
-    """
-
-    def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-
-    def __call__(self, config: uvicorn.Config, default: Callable[[], Any]) -> ssl.SSLContext:
-        """Return the context of this worker, and begin to watch its files."""
-        context = self.context()
-        threading.Thread(target=self._watch, args=(context,), daemon=True).start()
-        return context
-
-    def context(self) -> ssl.SSLContext:
-        """Return a new context: TLS 1.2 and above.
-
-        Raises:
-            InputError: the files cannot be read, or do not belong together.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        try:
-            context.load_cert_chain(self._tls.certificate, self._tls.key, password=_no_password)
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise InputError(
-                f"The certificate {str(self._tls.certificate)!r} and the key "
-                f"{str(self._tls.key)!r} cannot be used: {error}."
-            ) from error
-        return context
-
-    def _watch(self, context: ssl.SSLContext) -> None:
-        seen = self._mark()
-        while True:
-            threading.Event().wait(RENEWAL)
-            mark = self._mark()
-            if mark == seen:
-                continue
-            try:
-                # Tried on a context of its own first: half of a renewal must not be served.
-                self.context()
-                context.load_cert_chain(self._tls.certificate, self._tls.key)
-                seen = mark
-            except (InputError, OSError) as error:
-                logger.warning("The renewed certificate is not used yet: %s", error)
-
-    def _mark(self) -> tuple[object, ...]:
-        marks: list[object] = []
-        for file in (self._tls.certificate, self._tls.key):
-            try:
-                about = os.stat(file)
-            except OSError:
-                marks.append(None)
-                continue
-            marks.append((about.st_ino, about.st_mtime_ns, about.st_size))
-        return tuple(marks)
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted; give one that is not, readable for the service alone")
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ __all__ = [
     "Identity",
     "KeyFiles",
     "Most",
+    "Patience",
     "ServeSettings",
     "Sources",
     "Tls",
@@ -46,10 +47,39 @@ class Sources:
 
 @dataclass(frozen=True)
 class Tls:
-    """Certificate and private key, PEM files that are read again when they are renewed."""
+    """Certificate and private key, PEM files that are read again when they are renewed.
+
+    Args:
+        certificate: with those that vouch for it.
+        key: not encrypted.
+        renewal_seconds: between two looks at the files.
+    """
 
     certificate: Path
     key: Path
+    renewal_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a connection may be open for nothing.
+
+    Args:
+        header_seconds: from its opening to the end of a request's headers; and for a client to take
+            what it is sent.
+        idle_seconds: that it is kept for the next request.
+
+    Raises:
+        ParameterError: one is not positive.
+    """
+
+    header_seconds: float = 10.0
+    idle_seconds: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ParameterError.of(name, "serve", "a number > 0", value)
 
 
 @dataclass(frozen=True)
@@ -61,7 +91,7 @@ class Address:
         port: 0 = any that is free.
         workers: processes, each with one thread.
         connections: open at once, a worker; beyond, 503.
-        header_seconds: from the opening of a connection to the end of a request's headers.
+        patience: with slow clients.
         tls: None = plain HTTP.
 
     Raises:
@@ -72,13 +102,13 @@ class Address:
     port: int = 8000
     workers: int = 2
     connections: int = 512
-    header_seconds: float = 10.0
+    patience: Patience = field(default_factory=Patience)
     tls: Tls | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 1 << 16:
             raise ParameterError.of("port", "serve", "0 to 65535", self.port)
-        for name in ("workers", "connections", "header_seconds"):
+        for name in ("workers", "connections"):
             if not getattr(self, name) > 0:
                 raise ParameterError.of(name, "serve", "a number > 0", getattr(self, name))
 

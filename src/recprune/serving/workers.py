@@ -1,0 +1,117 @@
+"""The workers: processes that are replaced when they end, and that end with their parent."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+from recprune._support import logger
+from recprune.errors import RunError
+from recprune.serving.metrics import FOLDER
+from recprune.serving.settings import ServeSettings
+
+__all__ = ["Workers", "worker"]
+
+#: Seconds before another try where a worker could not start.
+PAUSE = 5.0
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which keeps the others going where one cannot be replaced.
+
+    A worker that could not start ends uvicorn's own: a damaged model in place of the one that is
+    served, and one worker killed, would be the end of the service. Here it is tried again.
+
+    Args:
+        config: of the workers.
+        sockets: that they share.
+        folder: of the metrics; a dead worker's live figures are taken out of it.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], folder: Path) -> None:
+        super().__init__(config, sockets)
+        self._folder = folder
+        self._served = False
+        self._failed = False
+        #: Position of a worker that is gone → when another is started in its place.
+        self._due: dict[int, float] = {}
+
+    def run(self) -> None:
+        """Keep workers until told to end.
+
+        Raises:
+            RunError: not one could start.
+        """
+        super().run()
+        if self._failed:
+            raise RunError("No worker could start; what each met with is said above.")
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that are gone."""
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if place not in self._due:
+                if process.is_alive(self.config.timeout_worker_healthcheck):
+                    self._served = self._served or process.is_ready()
+                    continue
+                self._ended(place, process)
+            if self._due.get(place, float("inf")) <= time.monotonic():
+                del self._due[place]
+                self.processes[place] = fresh = Process(self.config, self.sockets)
+                fresh.start()
+
+    def handle_hup(self) -> None:
+        """Replace all workers, one after the other."""
+        before = self.processes[:]
+        super().handle_hup()
+        for process in before:
+            if process not in self.processes:
+                self._forget(process)
+
+    def _ended(self, place: int, process: Process) -> None:
+        process.kill()  # it may hang
+        process.join()
+        self._forget(process)
+        unfit = process.exitcode == STARTUP_FAILURE
+        if unfit and not self._served:
+            self._failed = True
+            self.should_exit.set()
+            return
+        self._due[place] = time.monotonic() + (PAUSE if unfit else 0)
+        why = "could not start" if unfit else f"ended ({process.exitcode})"
+        logger.warning("Worker %s %s; another takes its place.", process.pid, why)
+
+    def _forget(self, process: Process) -> None:
+        for file in self._folder.glob(f"gauge_live*_{process.pid}.db"):
+            file.unlink(missing_ok=True)
+
+
+def worker(make_app: Callable[[ServeSettings], Any], settings: ServeSettings) -> Any:
+    """Return a worker's application, in its own process, which ends when the parent does."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return make_app(settings)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """Wait for the parent to end; then end as if it had said so, and clear up what it cannot."""
+    parent.join()
+    atexit.register(shutil.rmtree, os.environ.get(FOLDER, ""), ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
