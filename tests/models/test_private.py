@@ -39,6 +39,7 @@ from recprune.models import (
     WideDeep,
     ranker_of,
 )
+from recprune.models.privacy import CUT, LEARNT_BEFORE
 from recprune.models.private import train_privately
 from recprune.models.private_step import PrivateStep, UserRows, losses_of
 from recprune.pruning import encode
@@ -221,7 +222,7 @@ def test_what_was_spent_travels_with_the_model_and_falls_when_rows_are_read(tmp_
     again = ranker_of(read_artifact(tmp_path / "private"))
     assert again.privacy == spent
     plan = half_plan(ranker)
-    assert ranker.apply(plan).privacy == spent  # the weights were only looked at
+    assert ranker.apply(plan).privacy == spent.beside(CUT)  # the weights were only looked at
     assert encode(ranker).privacy == spent
     patch = Patch(state_hash(ranker.state), {"bias": np.zeros(1, np.float32)})
     assert ranker.apply(Plan(ranker.layout.hash), patch).privacy is None
@@ -231,6 +232,40 @@ def test_what_was_spent_travels_with_the_model_and_falls_when_rows_are_read(tmp_
     assert len(again.privacy.spells) == 2
     again.train_on(rows.train, training=Training(epochs=1))
     assert again.privacy is None
+
+
+def test_what_was_learnt_before_without_privacy_is_not_said_to_be_private(tmp_path: Path) -> None:
+    rows, budget = data(), PrivacyBudget(noise_multiplier=2.0, delta=1e-4, noise_seed=1)
+
+    def told(ranker: Ranker) -> bool:
+        ranker.train_privately(rows.train, budget)
+        assert ranker.privacy is not None
+        assert (LEARNT_BEFORE in ranker.privacy.sentence()) == (
+            LEARNT_BEFORE in ranker.privacy.not_covered
+        )
+        return LEARNT_BEFORE in ranker.privacy.not_covered
+
+    def learnt() -> Ranker:
+        return FM(dim=2, training=Training(epochs=1)).fit(rows.train)
+
+    learnt().save(tmp_path / "learnt")
+    assert told(learnt())
+    assert told(ranker_of(read_artifact(tmp_path / "learnt"))), "nobody knows where it comes from"
+    assert told(learnt().with_state(learnt().state))
+    assert not told(FM(dim=2, training=Training(epochs=1)).begin(rows.train))
+    private = fitted()
+    assert private.privacy is not None
+    assert not told(private), "what was learnt before is counted in"
+    redrawn = learnt().apply(half_plan(learnt())).redrawn()
+    assert not told(redrawn)
+    assert redrawn.privacy is not None
+    assert CUT in redrawn.privacy.not_covered, "rows chose what was cut"
+
+
+def test_users_who_choose_the_epoch_are_not_covered() -> None:
+    private = fitted().privacy
+    assert private is not None
+    assert any("held-out rows, who choose the epoch" in gap for gap in private.not_covered)
 
 
 def test_training_losses_are_not_told_and_all_epochs_are_run() -> None:

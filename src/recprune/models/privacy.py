@@ -11,13 +11,16 @@ from typing import Any, Literal
 from recprune._support import require
 from recprune.errors import ParameterError
 
-__all__ = ["PrivacyBudget", "PrivacySpent", "epsilon_of", "noise_for"]
+__all__ = ["CUT", "LEARNT_BEFORE", "PrivacyBudget", "PrivacySpent", "epsilon_of", "noise_for"]
 
 #: What a statement of ε never speaks of: it is computed from the rows before training, or after it.
 BEFORE = (
-    "vocabularies, knots and the scale of vectors and weights, which are read from the training rows "
-    "as they are"
+    "vocabularies, the catalogue of items, knots, the scale of vectors and weights, and how many train, "
+    "which are read from the rows as they are"
 )
+#: Further: of what was cut; of weights that had been trained, as far as is known, without privacy.
+CUT = "which weights were cut, by whosever rows"
+LEARNT_BEFORE = "whatever the weights had learnt before, without privacy"
 #: (noise multiplier, sample rate, steps).
 Spell = tuple[float, float, int]
 
@@ -109,6 +112,10 @@ class PrivacySpent:
     rows_per_user: int
     seeded: bool = False
     not_covered: tuple[str, ...] = (BEFORE,)
+
+    def beside(self, *gaps: str) -> PrivacySpent:
+        """Return the statement with more things that it does not cover."""
+        return replace(self, not_covered=tuple(dict.fromkeys((*self.not_covered, *gaps))))
 
     def after(self, earlier: PrivacySpent | None) -> PrivacySpent:
         """Return the statement with an earlier training of the same weights counted in.

@@ -149,7 +149,7 @@ def train_privately(
             if watch is not None:
                 watch(line)
     net.load_state_dict(best)
-    gaps = _gaps(rows, shared=valid is not None and not apart)
+    gaps = _gaps(rows, valid, apart)
     return history, _spent(budget, owners.unit, (noise, rate, total), gaps)
 
 
@@ -204,14 +204,16 @@ def _read(rows: Rows, at: NDArray[np.int64], net: FieldNet, draws: torch.Generat
     return Rows(np.where(own, UNKNOWN, given.codes).astype(given.codes.dtype), shares)
 
 
-def _gaps(rows: Split, shared: bool) -> tuple[str, ...]:
-    """Return what else came from the users' rows; ``shared``: some have held-out rows, too."""
+def _gaps(rows: Split, valid: Split | None, apart: bool) -> tuple[str, ...]:
+    """Return what else came from users' rows; ``apart``: those held out are not of who trains."""
     gaps, schema = [BEFORE], rows.encoder.schema
     if schema.user in schema.names:
         gaps.append(f"who trained at all, which the vocabulary of {schema.user!r} tells by name")
     if rows.rule.negatives is not None:
         gaps.append("negatives drawn by what all users took")
-    if shared:
+    if apart:
+        gaps.append("users of held-out rows, who choose the epoch that is kept, and a threshold")
+    elif valid is not None:
         gaps.append("what is read off held-out rows of the same users, such as a threshold")
     return tuple(gaps)
 

@@ -25,7 +25,7 @@ from recprune.models.held_out import held_out_score
 from recprune.models.layers import Hidden
 from recprune.models.network import FieldNet
 from recprune.models.objective import CrossEntropy, Objective, Target
-from recprune.models.privacy import PrivacyBudget, PrivacySpent
+from recprune.models.privacy import CUT, LEARNT_BEFORE, PrivacyBudget, PrivacySpent
 from recprune.models.private import train_privately
 from recprune.models.state import network_from_state, new_network, state_of
 from recprune.models.trainer import predict_logits, train
@@ -87,8 +87,10 @@ class Ranker:
         self._encoder: Encoder | None = None
         self._layout: Layout | None = None
         self.plan = Plan("")
-        #: What private training of these weights has spent; None = no statement.
+        #: What private training of these weights has spent (None = no statement), and whether they
+        #: are as they were drawn.
         self.privacy: PrivacySpent | None = None
+        self.untaught = False
 
     def declare(self, draft: Draft) -> None:
         """Enter the network's parts into a draft of its layout."""
@@ -135,9 +137,12 @@ class Ranker:
     def train_privately(
         self, rows: Split, privacy: PrivacyBudget, *, valid: Split | None = None, **options: Any
     ) -> None:
-        """Train further from the present weights, privately: what is spent adds up."""
+        """Train further, privately: what is spent adds up; other learning is named as not covered."""
+        gaps = [] if self.untaught or self.privacy else [LEARNT_BEFORE]
+        gaps += [CUT] if self.plan.keep else []
+        before, self.privacy, self.untaught = self.privacy, None, False  # until it is through
         self.history, now = train_privately(self, rows, valid, privacy, **options)
-        self.privacy = now.after(self.privacy)
+        self.privacy = now.beside(*gaps).after(before)
 
     def begin(
         self,
@@ -168,13 +173,13 @@ class Ranker:
             left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
             encoder = encoder.take(encoder.schema.names, left)
         self._encoder, self._layout, self.privacy = encoder, layout, None
-        self._net = self._drawn(draft.parts)
+        self._net, self.untaught = self._drawn(draft.parts), True
         return self
 
     def redrawn(self) -> Ranker:
         """Return a ranker cut as this one is, with first weights as drawn for its own sizes."""
         twin = self.with_state(self.state)
-        twin._net = twin._drawn(self.parts)
+        twin._net, twin.untaught = twin._drawn(self.parts), True
         return twin
 
     def _drawn(self, parts: Sequence[str]) -> FieldNet:
@@ -216,7 +221,7 @@ class Ranker:
         **options: Any,
     ) -> list[Epoch]:
         """Train further from the present weights (fine-tuning); see :func:`trainer.train`."""
-        self.privacy = None  # rows are read without noise from here on
+        self.privacy, self.untaught = None, False  # rows are read without noise from here on
         rows = self.aligned(rows)
         score = self.held_out(self.aligned(valid)) if valid is not None else None
         return train(
@@ -332,8 +337,8 @@ class Ranker:
     ) -> Ranker:
         """Return a ranker of this one's class and options with the given weights and fields."""
         twin = type(self).__new__(type(self))
-        # Nobody knows where these weights come from, or what they spent.
-        twin.__dict__.update(self.__dict__, _layout=layout, _encoder=encoder, privacy=None)
+        twin.__dict__.update(self.__dict__, _layout=layout, _encoder=encoder)
+        twin.privacy, twin.untaught = None, False  # nobody knows where these weights come from
         # A part of which nothing is left adds nothing.
         left = [p for p in parts if p == "fm" or any(n.startswith(f"{p}.") for n in state)]
         twin._net = network_from_state(state, layout, encoder, left, self.hidden.dropout)
@@ -350,7 +355,9 @@ class Ranker:
         }
         smaller = self.with_state(state, layout, self.encoder.take(kept_fields, rows))
         smaller.plan = composed(self.plan, plan, self.layout, layout)
-        smaller.privacy = self.privacy if patch is None else None  # a patch is computed from rows
+        if patch is None:  # which is computed from rows
+            smaller.privacy = self.privacy and self.privacy.beside(*[CUT] * bool(plan.keep))
+            smaller.untaught = self.untaught
         return smaller
 
     def artifact(self, **extra: Any) -> Artifact:
