@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = [
     "file_written_whole",
     "folder_written_whole",
     "is_ours",
+    "private_folder",
     "state_folder",
 ]
 
@@ -89,6 +91,28 @@ def file_written_whole(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.replace(target)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone may read, unless it is there.
+
+    Raises:
+        InputError: it cannot be made, or is one in which other users could put their own files: it
+            is another's, or everyone may write to it.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"Folder {str(path)!r} cannot be made or read: {error.strerror}. Name another."
+        ) from error
+    if about.st_uid not in (os.geteuid(), 0) or about.st_mode & stat.S_IWOTH:
+        raise InputError(
+            f"Folder {str(path)!r} belongs to another user, or everyone may write to it: its files "
+            f"could be anybody's. Name another, or make it yours: chmod 700 {str(path)!r}."
+        )
 
 
 def state_folder(name: str) -> Path:

@@ -120,6 +120,7 @@ def _store(
 ) -> KeyStore:
     """Return the keys of a service; changes are put on record where there is a record."""
     from recprune.crypto import key_variable, read_key
+    from recprune.folders import private_folder
     from recprune.security import Audit, KeyStore
 
     pepper = read_key("pepper", pepper_key_file)
@@ -133,7 +134,7 @@ def _store(
             raise
         del error
         return KeyStore(state / "keys.json", pepper)
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(state)
     return KeyStore(state / "keys.json", pepper, Audit(log, key))
 
 

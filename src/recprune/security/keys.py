@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from recprune.errors import InputError, ParameterError, nearest
-from recprune.folders import file_written_whole
+from recprune.folders import file_written_whole, private_folder
 from recprune.security.callers import Caller, Denied
 from recprune.security.watched import Watched
 
@@ -220,7 +220,7 @@ class KeyStore:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, _Stored]]:
         """Yield the keys by id, alone; what they are afterwards is what the file says next."""
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._file.parent)
         lock = os.open(
             self._file.with_name(f"{self._file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600
         )

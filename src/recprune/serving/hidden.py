@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recprune.errors import InputError
 from recprune.folders import file_written_whole
-from recprune.security import Watched
+from recprune.security import Denied, Watched
 
 __all__ = ["HiddenItems"]
 
@@ -42,7 +42,8 @@ class HiddenItems:
         """Hide items from the next answer on, in every process; return how many are hidden now.
 
         Raises:
-            InputError: the file cannot be written, or too many would be hidden.
+            Denied: 422, too many would be hidden.
+            OSError, InputError: the file cannot be read or written.
         """
         return self._change(lambda now: now | frozenset(items))
 
@@ -50,7 +51,7 @@ class HiddenItems:
         """Let items be recommended again; return how many are hidden now.
 
         Raises:
-            InputError: the file cannot be written.
+            OSError, InputError: the file cannot be read or written.
         """
         return self._change(lambda now: now - frozenset(items))
 
@@ -58,21 +59,28 @@ class HiddenItems:
         with _alone(self._file):
             hidden = made(self.ids())
             if len(hidden) > MOST:
-                raise InputError(f"At most {MOST} items can be hidden. Remove them instead.")
+                told = f"At most {MOST} items can be hidden. Remove them instead."
+                raise Denied(422, "too_many_hidden", told)
             about = {"format": "recprune-hidden", "version": 1, "items": sorted(hidden)}
-            with file_written_whole(self._file) as partial:
-                partial.write_text(json.dumps(about, ensure_ascii=False) + "\n", "utf-8")
+            with (
+                file_written_whole(self._file) as partial,
+                open(partial, "x", encoding="utf-8", opener=_own) as out,
+            ):
+                json.dump(about, out, ensure_ascii=False)
         return len(hidden)
 
 
 @contextlib.contextmanager
 def _alone(file: Path) -> Iterator[None]:
     """Keep other writers out."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(file.with_name(f"{file.name}.lock"), "a", encoding="utf-8") as lock:
-        os.chmod(lock.fileno(), 0o600)
+    with open(file.with_name(f"{file.name}.lock"), "a", opener=_own) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _own(path: str, flags: int) -> int:
+    """Open a file that others may not read."""
+    return os.open(path, flags, 0o600)
 
 
 def _parsed(content: bytes) -> frozenset[str]:

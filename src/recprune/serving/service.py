@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+from recprune._support import logger
 from recprune.crypto import Pseudonyms
 from recprune.errors import InputError
 from recprune.security import Denied
@@ -97,15 +98,23 @@ class Service:
 
     def hide(self, asked: Any) -> int:
         """Hide items; return how many are hidden."""
-        return self.hidden.hide(map(str, asked.items))
+        return self._hidden(self.hidden.hide, asked)
 
     def show(self, asked: Any) -> int:
         """Show items again; return how many are hidden."""
-        return self.hidden.show(map(str, asked.items))
+        return self._hidden(self.hidden.show, asked)
 
     def facts(self) -> Mapping[str, Any]:
         """Answer ``GET /v1/model``."""
         return model_facts(self.answering().loaded)
+
+    def _hidden(self, change: Callable[[Iterable[str]], int], asked: Any) -> int:
+        try:
+            return change(map(str, asked.items))
+        except (OSError, InputError) as error:
+            # Not the caller's doing; and the error names folders of this machine.
+            logger.error("Hidden items cannot be changed: %s", error)
+            raise Denied(503, "hidden_unchanged", "Hidden items cannot be changed.") from error
 
     def _scored(self, route: str, scores: list[float]) -> None:
         if route not in self._drift:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from recprune.crypto import read_key
+from recprune.folders import private_folder
 from recprune.security import (
     Access,
     Audit,
@@ -39,10 +40,11 @@ def make_app(settings: ServeSettings) -> App:
     """Return the whole service as an ASGI application, which loads its model when it is started.
 
     Raises:
-        InputError: a secret key is lacking, or a file of keys cannot be read.
+        InputError: a secret key is lacking, a file of keys cannot be read, or the state folder is
+            one in which others may write.
         MissingExtra: a library of the extra ``serve`` is not installed.
     """
-    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(settings.state)
     service = Service(settings)
     audit = _audit(settings)
     guards = settings.guards
