@@ -26,6 +26,7 @@ class Live:
 
     Args:
         sources: the folders.
+        loading: is told of each model before it is put in place, on a thread beside.
         changed: is told of each model that is put in place; it is called on the event loop.
         failed: is told of each that could not be.
     """
@@ -33,10 +34,12 @@ class Live:
     def __init__(
         self,
         sources: Sources,
+        loading: Callable[[Loaded], None] = lambda loaded: None,
         changed: Callable[[Loaded], None] = lambda loaded: None,
         failed: Callable[[str], None] = lambda why: None,
     ) -> None:
-        self._sources, self._changed, self._failed = sources, changed, failed
+        self._sources, self._loading = sources, loading
+        self._changed, self._failed = changed, failed
         self._seen: Signature | None = None
         self._lock = asyncio.Lock()
         #: The model that answers; None before the first was loaded.
@@ -49,7 +52,7 @@ class Live:
             RecpruneError: it cannot be loaded, or tells nothing apart.
         """
         self._seen = signature(self._sources)
-        self._put(load_sources(self._sources))
+        self._put(self._load())
 
     async def refresh(self) -> bool:
         """Load the folders again if one was written anew; return whether a model was put in place.
@@ -63,7 +66,7 @@ class Live:
                 return False
             before = time.monotonic()
             try:
-                loaded = await asyncio.to_thread(load_sources, self._sources)
+                loaded = await asyncio.to_thread(self._load)
             except (RecpruneError, OSError, MemoryError) as error:
                 if signature(self._sources) == seen:
                     # Not caught in the middle of being written: it is so.
@@ -84,6 +87,11 @@ class Live:
             await asyncio.sleep(INTERVAL)
             with contextlib.suppress(OSError):
                 await self.refresh()
+
+    def _load(self) -> Loaded:
+        loaded = load_sources(self._sources)
+        self._loading(loaded)
+        return loaded
 
     def _put(self, loaded: Loaded) -> None:
         self.loaded = loaded

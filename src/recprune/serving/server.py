@@ -14,8 +14,10 @@ from typing import Any
 
 import uvicorn
 
+from recprune._support import logger
 from recprune.errors import InputError
 from recprune.serving.certificate import Certificate
+from recprune.serving.checks import check
 from recprune.serving.connections import Patient
 from recprune.serving.loading import load_sources
 from recprune.serving.metrics import FOLDER
@@ -41,20 +43,22 @@ def serve(settings: ServeSettings, ready: Callable[[str], None] = lambda url: No
 
     Raises:
         RecpruneError: the model cannot be loaded, or a secret key is lacking.
-        InputError: the address is taken, or the certificate cannot be read.
+        InputError: the address is taken, the certificate cannot be read, or :func:`check` has
+            found something.
         RunError: no worker could start.
     """
     from recprune.serving.worker import make_app
 
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    load_sources(settings.sources)
+    check(settings, load_sources(settings.sources))
     address, tls = settings.address, settings.address.tls
     certificate = None if tls is None else Certificate(tls)
     if certificate is not None:
         certificate.context()
     with _shared_folder() as folder:
         make_app(settings)  # secrets and files of keys are looked at before there are workers
-        config = _config(address, functools.partial(worker, make_app, settings), certificate)
+        app = functools.partial(worker, make_app, settings, logger.getEffectiveLevel())
+        config = _config(address, app, certificate)
         listening = _bound(address.host, address.port)
         scheme = "http" if tls is None else "https"
         host, port = listening.getsockname()[:2]

@@ -8,7 +8,7 @@ from typing import Any
 from recprune._support import logger
 from recprune.crypto import Pseudonyms
 from recprune.errors import InputError
-from recprune.security import Denied
+from recprune.security import Audit, AuditUnavailable, Denied
 from recprune.serving.answering import Answer, Answering
 from recprune.serving.hidden import HiddenItems
 from recprune.serving.live import Live
@@ -29,16 +29,17 @@ class Service:
 
     Args:
         settings: of the service.
+        audit: writes down which model is put in place; None = nothing is written down.
 
     Raises:
         InputError: a secret key is lacking.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: ServeSettings, audit: Audit | None = None) -> None:
+        self.settings, self._audit = settings, audit
         self.metrics = Metrics()
         self.hidden = HiddenItems(settings.state / "hidden.json")
-        self.live = Live(settings.sources, self._changed, self._failed)
+        self.live = Live(settings.sources, self._loading, self._changed, self._failed)
         keys = settings.callers.keys
         self._pseudonyms = Pseudonyms.read(keys.pseudonym) if keys.pseudonymised else None
         self._answering: Answering | None = None
@@ -122,6 +123,16 @@ class Service:
         index = self._drift[route].add(scores)
         if index is not None:
             self.metrics.drift.labels(route).set(index)
+
+    def _loading(self, loaded: Loaded) -> None:
+        if self._audit is None:
+            return
+        version = loaded.about.version
+        try:
+            self._audit.event("model.load", model=version)
+        except AuditUnavailable:
+            # Whom a new model has forgotten is not to wait for room on the disk.
+            self._audit.count("service", "model.load", version)
 
     def _changed(self, loaded: Loaded) -> None:
         self._answering = Answering(loaded, self._pseudonyms)

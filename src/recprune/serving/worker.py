@@ -45,8 +45,8 @@ def make_app(settings: ServeSettings) -> App:
         MissingExtra: a library of the extra ``serve`` is not installed.
     """
     private_folder(settings.state)
-    service = Service(settings)
     audit = _audit(settings)
+    service = Service(settings, audit)
     guards = settings.guards
     policy = Policy(RULES, guards.networks, guards.limits, guards.bounds)
     rates = Rates(guards.limits, settings.state / "limits", guards.store)

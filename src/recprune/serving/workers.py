@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -102,8 +104,15 @@ class Workers(Multiprocess):
             file.unlink(missing_ok=True)
 
 
-def worker(make_app: Callable[[ServeSettings], Any], settings: ServeSettings) -> Any:
-    """Return a worker's application, in its own process, which ends when the parent does."""
+def worker(make_app: Callable[[ServeSettings], Any], settings: ServeSettings, level: int) -> Any:
+    """Return a worker's application, in its own process, which ends when the parent does.
+
+    Args:
+        make_app: makes it.
+        settings: of the service.
+        level: from which on it logs: a new process knows nothing of the parent's logging.
+    """
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
