@@ -13,7 +13,7 @@ from recprune.errors import DataError
 from recprune.security import Denied
 from recprune.serving.schemas import requests
 from recprune.serving.settings import Most
-from recprune.serving.shortcut import Shortcut, parsed, written
+from recprune.serving.shortcut import Route, Shortcut, parsed, written
 
 FORM = requests(Most()).recommend
 JSON = (b"content-type", b"application/json")
@@ -51,7 +51,7 @@ def asked(
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    shortcut = Shortcut(app, {"/v1/recommend": (FORM, answer)})
+    shortcut = Shortcut(app, {"/v1/recommend": Route(FORM, answer)})
     asyncio.run(shortcut(scope, receive, send))
     assert [m["type"] for m in sent] == ["http.response.start", "http.response.body"]
     if sent[0]["status"] == 200:

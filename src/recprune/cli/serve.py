@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recprune._support import require
+from recprune._support import byte_count, require
 from recprune.cli._options import MasterKeyFile, Model
 from recprune.errors import InputError
 
@@ -67,6 +67,13 @@ def command(
     max_body: Annotated[
         int, typer.Option("--max-body", help="Most bytes of a request's body.")
     ] = 1_000_000,
+    keep_answers: Annotated[
+        str,
+        typer.Option(
+            "--keep-answers",
+            help="Memory a worker keeps answers in, for who asks the same again; 0 = none.",
+        ),
+    ] = "16MB",
     max_connections: Annotated[
         int, typer.Option("--max-connections", help="Open at once, a worker.")
     ] = 512,
@@ -129,7 +136,7 @@ def command(
         Sources(model, users, first_stage, first_stage_k, master_file, sealed_only),
         state,
         Address(host, port, workers, max_connections, tls=tls),
-        Most(max_k, max_rows, max_users),
+        Most(max_k, max_rows, max_users, kept_bytes=_bytes(keep_answers)),
         Guards(
             NetworkRules(tuple(trust_proxy or ()), tuple(allow or ()), tuple(deny or ())),
             Limits(tuple(rate or default.caller), tuple(rate_address or default.address)),
@@ -146,3 +153,7 @@ def command(
         print("recprune: anyone on this machine may ask: there are no keys", file=sys.stderr)
     serve(settings, lambda url: print(f"recprune: serving on {url}", file=sys.stderr, flush=True))
     return 0
+
+
+def _bytes(text: str) -> int:
+    return 0 if text.strip() == "0" else byte_count(text, "serve", "--keep-answers")

@@ -114,9 +114,14 @@ class Metrics:
         self.fallbacks = Counter(
             "recprune_fallbacks", "Answers for users who are not known.", registry=registry
         )
+        self.kept = Counter(
+            "recprune_answers_kept",
+            "Requests that were given an answer again that they got before.",
+            registry=registry,
+        )
         self.drift = Gauge(
             "recprune_score_drift",
-            "Population stability index of late scores against usual ones; the largest worker's.",
+            "Population stability index of late computed scores against usual ones; the largest worker's.",
             ["route"],
             multiprocess_mode="livemax",
             registry=registry,

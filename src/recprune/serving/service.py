@@ -11,6 +11,7 @@ from recprune.errors import InputError
 from recprune.security import Audit, AuditUnavailable, Denied
 from recprune.serving.answering import Answer, Answering
 from recprune.serving.hidden import HiddenItems
+from recprune.serving.kept import Kept, KeptAnswers
 from recprune.serving.live import Live
 from recprune.serving.loading import Loaded
 from recprune.serving.metrics import Drift, Metrics
@@ -43,6 +44,7 @@ class Service:
         keys = settings.callers.keys
         self._pseudonyms = Pseudonyms.read(keys.pseudonym) if keys.pseudonymised else None
         self._answering: Answering | None = None
+        self._answers = KeptAnswers(settings.most.kept_bytes, self._made_from)
         self._drift: dict[str, Drift] = {}
         self._draining = False
 
@@ -74,14 +76,9 @@ class Service:
 
     def recommend(self, asked: Any) -> Answer:
         """Answer ``POST /v1/recommend``."""
-        answering = self.answering()
+        answering, hidden = self._made_from()
         if not answering.loaded.ranks:
             raise InputError("This model ranks rows and has no catalogue. Use /v1/score.")
-        try:
-            hidden = self.hidden.ids()
-        except (OSError, InputError) as error:
-            # Rather no answer than one with an item that was withdrawn.
-            raise Denied(503, "hidden_unknown", "Hidden items cannot be read.", RETRY) from error
         answer = answering.recommend(asked, hidden)
         lists = answer.get("answers") or [answer]
         for each in lists:
@@ -89,6 +86,21 @@ class Service:
             if each["items"]:
                 self._scored("/v1/recommend", [each["items"][0]["score"]])
         return answer
+
+    def kept(self, body: bytes) -> bytes | None:
+        """Return the answer that a body of ``POST /v1/recommend`` got before, if it still holds."""
+        found = self._answers.get(body)
+        if found is None:
+            return None
+        for known in found.known:
+            self.metrics.asked_for(known)
+        self.metrics.kept.inc()
+        return found.body
+
+    def keep(self, body: bytes, answer: Answer, text: bytes) -> None:
+        """Keep an answer of :meth:`recommend`."""
+        lists = answer.get("answers") or [answer]
+        self._answers.keep(body, Kept(text, tuple(not each["fallback"] for each in lists)))
 
     def score(self, asked: Any) -> Answer:
         """Answer ``POST /v1/score``."""
@@ -108,6 +120,14 @@ class Service:
     def facts(self) -> Mapping[str, Any]:
         """Answer ``GET /v1/model``."""
         return model_facts(self.answering().loaded)
+
+    def _made_from(self) -> tuple[Answering, frozenset[str]]:
+        """Return what an answer is made from now."""
+        try:
+            return self.answering(), self.hidden.ids()
+        except (OSError, InputError) as error:
+            # Rather no answer than one with an item that was withdrawn.
+            raise Denied(503, "hidden_unknown", "Hidden items cannot be read.", RETRY) from error
 
     def _hidden(self, change: Callable[[Iterable[str]], int], asked: Any) -> int:
         try:

@@ -123,27 +123,31 @@ class Address:
 
 @dataclass(frozen=True)
 class Most:
-    """The most that one request may ask for.
+    """The most that one request may ask for, and that a worker keeps.
 
     Args:
         k: items.
         rows: rows to score.
         users: users to recommend to.
         named: items that a request names: candidates, denied, seen ones, each.
+        kept_bytes: of answers to be given again to who asks the same again; 0 = each is computed.
 
     Raises:
-        ParameterError: one is not positive.
+        ParameterError: one is not positive; ``kept_bytes`` is negative.
     """
 
     k: int = 100
     rows: int = 1000
     users: int = 32
     named: int = 10_000
+    kept_bytes: int = 16_000_000
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ParameterError.of(f"max_{name}", "serve", "a number ≥ 1", value)
+        for name in ("k", "rows", "users", "named"):
+            if getattr(self, name) < 1:
+                raise ParameterError.of(f"max_{name}", "serve", "a number ≥ 1", getattr(self, name))
+        if self.kept_bytes < 0:
+            raise ParameterError.of("keep_answers", "serve", "bytes ≥ 0", self.kept_bytes)
 
 
 @dataclass(frozen=True)

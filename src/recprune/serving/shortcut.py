@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pydantic import BaseModel
 
 from recprune.errors import InputError
 from recprune.security import Denied
 
-__all__ = ["Shortcut", "parsed", "refuse", "written"]
+__all__ = ["Route", "Shortcut", "parsed", "refuse", "written"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,19 +29,31 @@ JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
 HEADER = (b"content-type", b"application/json")
 
 
+class Route(NamedTuple):
+    """How a route is answered.
+
+    Args:
+        form: of its requests.
+        answer: from a request of that form to plain values.
+        kept: from a body to an answer that is kept; None where there is none.
+        keep: takes a body, its answer as plain values and as JSON.
+    """
+
+    form: type[BaseModel]
+    answer: Callable[[Any], Any]
+    kept: Callable[[bytes], bytes | None] = lambda body: None
+    keep: Callable[[bytes, Any, bytes], None] = lambda body, answer, text: None
+
+
 class Shortcut:
     """Answers sound requests of some routes; an ASGI application hands all else to another.
 
     Args:
         app: which answers all else.
-        routes: path of a POST route → its form, and what answers a request of that form.
+        routes: path of a POST route → how it is answered.
     """
 
-    def __init__(
-        self,
-        app: App,
-        routes: Mapping[str, tuple[type[BaseModel], Callable[[Any], Any]]],
-    ) -> None:
+    def __init__(self, app: App, routes: Mapping[str, Route]) -> None:
         self._app, self._routes = app, dict(routes)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -77,16 +89,21 @@ def written(content: Any) -> bytes:
     return ENCODER.encode(content).encode()
 
 
-def _answer(route: tuple[type[BaseModel], Callable[[Any], Any]], message: Message) -> bytes | None:
+def _answer(route: Route, message: Message) -> bytes | None:
     """Return the answer to a request; None where there is none, or the body is in several parts."""
-    form, answer = route
     if message["type"] != "http.request" or message.get("more_body", False):
         return None
+    body = message.get("body", b"")
     try:
-        return written(answer(form.model_validate(parsed(message.get("body", b"")))))
+        text = route.kept(body)
+        if text is None:
+            answer = route.answer(route.form.model_validate(parsed(body)))
+            text = written(answer)
+            route.keep(body, answer, text)
     except (InputError, Denied, ValueError, RecursionError):
         # What it was is found again and told on the long way.
         return None
+    return text
 
 
 def _is_json(headers: Any) -> bool:

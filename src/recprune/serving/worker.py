@@ -26,7 +26,7 @@ from recprune.serving.schemas import requests
 from recprune.serving.service import Service
 from recprune.serving.sessions import Sessions
 from recprune.serving.settings import ServeSettings
-from recprune.serving.shortcut import Shortcut
+from recprune.serving.shortcut import Route, Shortcut
 
 __all__ = ["make_app"]
 
@@ -52,8 +52,8 @@ def make_app(settings: ServeSettings) -> App:
     rates = Rates(guards.limits, settings.state / "limits", guards.store)
     forms = requests(settings.most)
     routes = {
-        "/v1/recommend": (forms.recommend, service.recommend),
-        "/v1/score": (forms.score, service.score),
+        "/v1/recommend": Route(forms.recommend, service.recommend, service.kept, service.keep),
+        "/v1/score": Route(forms.score, service.score),
     }
     app = Shortcut(make_api(service), routes)
     gate = Gate(app, policy, _access(settings), rates, audit)
