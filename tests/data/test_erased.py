@@ -90,7 +90,15 @@ def test_the_machine_s_list_is_applied_beside_another(
     done = inside("ingest", table, "--user", "user", "-o", out, "--erased", tmp_path / "more")
     assert done.returncode == 0, done.stderr
     assert ColumnStore(out).texts("user").to_list() == ["eve"]
-    assert inside("ingest", table, "-o", tmp_path / "nobody.rp").returncode == 0
+    # Without a role, too: nobody comes back because it was not named.
+    assert inside("ingest", table, "-o", tmp_path / "unnamed.rp").returncode == 0
+    assert sorted(ColumnStore(tmp_path / "unnamed.rp").texts("user").to_list()) == ["bob", "eve"]
+    data = Dataset.read(table, label="y", erased=Erased.by_default())
+    assert data.table is not None
+    assert sorted(data.table.frame["user"].unique().cast(pl.String)) == ["bob", "eve"]
+    assert "no user column is named" not in caplog.text
+    pl.read_csv(table).rename({"user": "who"}).write_csv(tmp_path / "who.csv")
+    assert inside("ingest", tmp_path / "who.csv", "-o", tmp_path / "who.rp").returncode == 0
     assert "no user column is named" in caplog.text
 
 

@@ -189,6 +189,28 @@ def test_short_ids_of_users_are_not_those_of_items(tmp_path: Path) -> None:
     assert all(not t.sure for t in done.left)
 
 
+def test_spaces_around_an_id_are_part_of_its_pseudonym(tmp_path: Path) -> None:
+    frame = log(300, 6).with_columns(pl.col("user_id").str.replace("customer-03", " customer-03"))
+    frame.write_csv(tmp_path / "t.csv")
+    hidden = ingest(tmp_path / "t.csv", tmp_path / "t.rp", **ROLES, pseudonyms=PEOPLE)
+    theirs = int((frame["user_id"] == " customer-03").sum())
+    assert theirs
+    done = forget(" customer-03", [hidden], key=KEY, pseudonyms=[PEOPLE])
+    assert [(r.what, r.count) for r in done.removed] == [("rows", theirs)]
+    assert PEOPLE.pseudonym(" customer-03") not in ColumnStore(hidden).texts("user_id").to_list()
+
+
+def test_a_leading_zero_makes_another_user(tmp_path: Path) -> None:
+    frame = log(300, 12).with_columns(pl.col("user_id").str.slice(9).cast(pl.Int64))
+    frame.write_parquet(tmp_path / "t.parquet")
+    folder = ingest(tmp_path / "t.parquet", tmp_path / "t.rp", **ROLES)
+    assert forget("07", [folder], key=KEY).removed == (), "whole numbers know no 07"
+    assert ColumnStore(folder).n_rows == len(frame)
+    for user in ("7.0", "0"):
+        (rows,) = forget(user, [folder], key=KEY).removed
+        assert rows.count == int((frame["user_id"] == float(user)).sum()) > 0
+
+
 def test_compiled_kernels_score_the_others_alike(shop: Path) -> None:
     columns = {n: log()[n].to_list() for n in ("user_id", "product", "category", "city")}
     others = [i for i, user in enumerate(columns["user_id"]) if user != GONE]

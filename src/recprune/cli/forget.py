@@ -84,7 +84,7 @@ def command(
     from recprune.crypto import ErasureKey, read_key
     from recprune.erasure import Names, forget, traces
 
-    name = sys.stdin.readline().strip() if user == "-" else user
+    name = sys.stdin.readline().rstrip("\r\n") if user == "-" else user
     keys = _keys(pseudonym_key_file or ())
     master = None if master_key_file is None else read_key("master", master_key_file)
     names = Names.of(name, keys, column or (), everywhere)

@@ -21,14 +21,14 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from recprune._support import logger, progress
+from recprune._support import progress
 from recprune.crypto import Pseudonymiser
 from recprune.data.bad_rows import BadRows, bad_rows_file
 from recprune.data.batches import Source, open_query, open_source
 from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.erased import Erased
-from recprune.data.people import NO_USERS, People
+from recprune.data.people import People, user_column
 from recprune.data.reading import AT_ONCE, Reading
 from recprune.data.spec import Spec, read_spec
 from recprune.errors import DataError, ParameterError
@@ -70,8 +70,8 @@ def ingest(
             given: it may hold an id).
         pseudonyms: replaces user ids by pseudonyms; the ids are then nowhere in the folder.
         erased: users whose rows are left out: ids or pseudonyms, or the file of a list
-            (:mod:`recprune.data.erased`). One that is read already may be empty, and leaves a table
-            without a user column as it is.
+            (:mod:`recprune.data.erased`). One that is read already may be empty; where no user
+            column is named, it is applied to a column called ``user_id`` or ``user``, if any.
 
     Raises:
         DataError: the source cannot be read, or has no rows; a column that is named is not there;
@@ -84,7 +84,7 @@ def ingest(
     known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
     spec = replace(spec, **known)  # type: ignore[arg-type]
     bad = BadRows.of(on_bad_rows)
-    people = _people(spec, pseudonyms, erased, opened.pseudonyms)
+    people = _people(spec, pseudonyms, erased, opened)
     return _ingest(opened, Path(output), spec, bad, people)
 
 
@@ -109,8 +109,9 @@ def ingest_sql(
     :func:`ingest` for the rest.
     """
     spec = read_spec(schema).with_roles(_names(drop), label=label, user=user, item=item, time=time)
-    people = _people(spec, pseudonyms, erased, {})
-    return _ingest(open_query(query, connection), Path(output), spec, BadRows(), people)
+    opened = open_query(query, connection)
+    people = _people(spec, pseudonyms, erased, opened)
+    return _ingest(opened, Path(output), spec, BadRows(), people)
 
 
 def _ingest(source: Source, output: Path, spec: Spec, bad: BadRows, people: People | None) -> Path:
@@ -159,18 +160,20 @@ def _people(
     spec: Spec,
     pseudonyms: Pseudonymiser | None,
     erased: Erased | str | Path | Collection[str] | None,
-    already: Mapping[str, str],
+    source: Source,
 ) -> People | None:
     if pseudonyms is None and (erased is None or (isinstance(erased, Erased) and not erased)):
         return None
-    if spec.user is None and pseudonyms is None and isinstance(erased, Erased):
-        logger.warning(NO_USERS)
-        return None
-    if spec.user is None:
+    user, already = spec.user, source.pseudonyms
+    if user is None and pseudonyms is None and isinstance(erased, Erased):
+        user = user_column(None, source.names or ())
+        if user is None:
+            return None
+    if user is None:
         what = "pseudonyms" if pseudonyms is not None else "erased"
         raise ParameterError.of(what, "ingest", "given together with a user column", "no user")
-    key = already.get("key", "") if already.get("column") == spec.user else ""
-    return People(spec.user, pseudonyms, Erased.of(erased), key)
+    key = already.get("key", "") if already.get("column") == user else ""
+    return People(user, pseudonyms, Erased.of(erased), key)
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from recprune.data.frames import as_text, plain
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 
-__all__ = ["NO_USERS", "People", "id_texts_of", "stays"]
+__all__ = ["NO_USERS", "USER_COLUMNS", "People", "id_texts_of", "stays", "user_column"]
 
 NO_USERS = "There is a list of erased users, but no user column is named to tell them by."
+#: How columns of user ids are called where nothing says which they are.
+USER_COLUMNS = ("user_id", "user")
 
 
 class People:
@@ -163,16 +165,18 @@ def stays(
 
     Args:
         frame: in memory or on disk.
-        user: its column of user ids; None, or one that it lacks = all rows stay.
+        user: its column of user ids; None = one of :data:`USER_COLUMNS`; all rows stay if it is not
+            there.
         erased: who is left out.
         already: fingerprint of the key that made the ids; "" = they are plain.
 
     Raises:
         DataError: the erased users cannot be told among the ids without the key of pseudonyms.
     """
-    if not erased or user is None or user not in frame.columns:
-        if erased and user is None:
-            logger.warning(NO_USERS)
+    if not erased:
+        return frame, []
+    user = user_column(user, frame.columns)
+    if user is None or user not in frame.columns:
         return frame, []
     people = People(user, None, erased, already)
     told = frame.digest(user) if isinstance(frame, DiskFrame) else None
@@ -189,6 +193,17 @@ def stays(
         return frame, []
     left = frame[stay] if isinstance(frame, DiskFrame) else frame.filter(pl.Series(stay))
     return left, people.findings()
+
+
+def user_column(named: str | None, columns: Collection[str]) -> str | None:
+    """Return the column by which erased users are left out; None, with a warning, if there is none.
+
+    Nobody may come back because a role was not named: ``forget`` takes these columns for users', too.
+    """
+    user = named or next((name for name in USER_COLUMNS if name in columns), None)
+    if user is None:
+        logger.warning(NO_USERS)
+    return user
 
 
 def id_texts_of(series: pl.Series) -> pl.Series:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import polars as pl
 
 from recprune.crypto import Pseudonymiser, is_pseudonym
-from recprune.data.people import id_texts_of
+from recprune.data.people import USER_COLUMNS, id_texts_of
 from recprune.errors import InputError
 
 __all__ = ["Names", "is_telling"]
@@ -29,8 +29,7 @@ __all__ = ["Names", "is_telling"]
 CHARACTERS, DIGITS = 6, 9
 NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 ERASED = "(erased)"
-#: How columns of user ids are called where nothing says which they are.
-COLUMNS = frozenset({"user", "user_id"})
+COLUMNS = frozenset(USER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ class Names:
         if is_pseudonym(given):
             return cls(frozenset(), frozenset({given}), columns=known)
         text, keys = id_texts_of(pl.Series([given]))[0] or given, tuple(keys)
-        pseudonyms = frozenset(key.pseudonym(text) for key in keys)
+        # Spaces are part of what a pseudonym is made of: the id as it was given is another.
+        pseudonyms = frozenset(key.pseudonym(t) for key in keys for t in {text, given, user})
         made_by = frozenset(key.fingerprint for key in keys)
         return cls(frozenset({given, text}), pseudonyms, made_by, known, everywhere)
 
@@ -91,8 +91,8 @@ class Names:
 
     @cached_property
     def numbers(self) -> frozenset[int]:
-        """The id as a whole number, if it is one."""
-        return frozenset(int(i) for i in self.ids if re.fullmatch(r"-?\d{1,18}", i))
+        """The id as a whole number, if it is one: ``07`` is none, and another user than ``7``."""
+        return frozenset(int(i) for i in self.ids if re.fullmatch(r"-?[1-9]\d{0,17}|0", i))
 
     def are(self, texts: pl.Series) -> pl.Series:
         """Return which texts of a column of user ids are this user's."""
