@@ -63,6 +63,10 @@ def test_the_forgotten_are_strangers_and_nobody_else_is_touched(
     assert {Path(t.path).name for t in traces([folder], names)} == {"data.rp", "model", "users.rp"}
     done = forget(given, [folder], key=KEY, pseudonyms=keys)
     assert done.left == (), "nothing of theirs is left"
+    assert any("only its pseudonym" in line for line in done.remains) == (named == "pseudonym")
+    assert not any(
+        shown in line for line in done.remains for shown in (GONE, PEOPLE.pseudonym(GONE))
+    )
     assert answer(folder / "model", stored(GONE)) == answer(folder / "model", stored("nobody"))
     assert everyone(folder) == {u: a for u, a in before.items() if u != stored(GONE)}
     assert stored(GONE) not in ColumnStore(folder / "data.rp").texts("user_id").to_list()
@@ -158,6 +162,7 @@ def test_an_unknown_user_is_listed_all_the_same(shop: Path) -> None:
     assert (done.removed, done.left, done.listed) == ((), (), 1)
     assert {f: f.read_bytes() for f in before} == before
     assert (shop / ".model.checkpoint").exists(), "it is somebody else's"
+    assert any(".model.checkpoint" in line for line in done.remains), "or it is not: that is told"
 
 
 def test_a_path_that_is_not_there_is_refused_before_anything_is_done(shop: Path) -> None:

@@ -98,7 +98,7 @@ def _forgotten(
     return Forgotten(
         tuple(removed),
         tuple(traces(left, names, master)),
-        tuple(what_remains(left)),
+        tuple(what_remains(left, names)),
         listed,
         target,
     )

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recprune.artifact import CONFIG
+from recprune.erasure.names import Names
+from recprune.erasure.stores import stores_of
 from recprune.folders import is_ours
 
 __all__ = ["what_remains"]
 
 
-def what_remains(paths: Sequence[Path]) -> Iterator[str]:
+def what_remains(paths: Sequence[Path], names: Names) -> Iterator[str]:
     """Yield what of a user may remain after they were forgotten, each with what to do about it.
 
     Args:
         paths: that they were removed from.
+        names: of the user.
     """
     models = [folder for path in paths for folder in _models(path)]
     if models:
@@ -28,8 +31,23 @@ def what_remains(paths: Sequence[Path]) -> Iterator[str]:
             settings = f" --config {folder / 'run.toml'}" if (folder / "run.toml").exists() else ""
             yield f"  recprune {verb} TABLE{settings} -o {folder}"
         yield (
+            "The hashes of these models' first vocabularies and layouts, by which whoever guesses the id "
+            "can see that it was there, until they are trained again."
+        )
+        yield (
             "Rows are split anew once some are gone: train these models again before they are judged "
             "on that table, or rows that they learnt from would test them."
+        )
+    if stores := [str(store) for path in paths for store in stores_of(path)]:
+        yield (
+            f"Checkpoints and trials, which name nobody: {', '.join(stores)}. Delete them if they may be "
+            "of data that had the user."
+        )
+    if not names.ids:
+        yield (
+            "Tables of plain ids: the id is not known here, so that only its pseudonym is listed. Rows "
+            "come back from such tables unless they are read with --pseudonymise-users and that key. "
+            "Forget the id, too, where it is known."
         )
     exports = [str(file) for path in paths if path.is_dir() for file in path.rglob("*.onnx")]
     if exports:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recprune.erasure.records import Removed
 
-__all__ = ["delete_stores", "is_store"]
+__all__ = ["delete_stores", "is_store", "stores_of"]
 
 JOURNAL = "trials.jsonl"
 
@@ -21,8 +21,7 @@ JOURNAL = "trials.jsonl"
 def delete_stores(path: Path) -> list[Removed]:
     """Delete the checkpoints and trial stores in a folder, and its own beside it."""
     removed = []
-    beside = path.parent / f".{path.name}.checkpoint"
-    for store in [*([beside] if beside.exists() else []), *_stores_in(path)]:
+    for store in [*stores_of(path)]:
         if store.is_dir() and store.name.startswith(".") and store.name.endswith(".checkpoint"):
             shutil.rmtree(store)
         elif store.is_dir():
@@ -31,6 +30,14 @@ def delete_stores(path: Path) -> list[Removed]:
             store.unlink(missing_ok=True)
         removed.append(Removed(str(store), "checkpoint or trial store, deleted", 1))
     return removed
+
+
+def stores_of(path: Path) -> Iterator[Path]:
+    """Yield the checkpoints and trial stores in a folder, and its own beside it."""
+    beside = path.parent / f".{path.name}.checkpoint"
+    if beside.exists():
+        yield beside
+    yield from _stores_in(path)
 
 
 def is_store(path: Path) -> bool:
