@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from recprune.crypto import Pseudonymiser
 from recprune.data import Dataset, ingest
 from recprune.data.columns import ColumnStore
 from recprune.data.erased import Erased, erased_list
-from recprune.envelope import seal
+from recprune.envelope import seal, unseal
 from recprune.erasure import Names, forget, traces
 from recprune.errors import ArtifactError, InputError
 from recprune.runtime import Scorer, load
@@ -72,6 +74,38 @@ def test_the_forgotten_are_strangers_and_nobody_else_is_touched(
     assert stored(GONE) not in ColumnStore(folder / "data.rp").texts("user_id").to_list()
     again = forget(given, [folder], key=KEY, pseudonyms=keys)
     assert (again.removed, again.listed) == ((), 0), "again without effect"
+
+
+def decoded(folder: Path) -> bytes:
+    """Return all that a folder's files hold, unsealed and inflated, by nothing of the scan's own."""
+    out = b""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            data = file.read_bytes()
+            with contextlib.suppress(zlib.error):
+                data += zlib.decompress(data)
+            out += data
+    return out
+
+
+@pytest.mark.parametrize("which", ["shop", "hidden"])
+def test_no_byte_of_theirs_is_left_and_there_were_some(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, which: str
+) -> None:
+    """A second scan, of bytes, so that forgetting is not judged by its own reading."""
+    folder: Path = request.getfixturevalue(which)
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY", MASTER.decode())
+    name = names_of(folder)(GONE).encode()
+    parts = [folder / "data.rp", folder / "model", folder / "model" / "users.rp"]
+    for part in parts:
+        assert name in decoded(part), part
+    seal(folder / "data.rp", folder / "data.rp", MASTER)
+    assert name not in decoded(folder / "data.rp"), "or sealing would hide nothing"
+    assert forget(GONE, [folder], key=KEY, pseudonyms=[PEOPLE]).left == ()
+    unseal(folder / "data.rp", tmp_path / "open", MASTER)
+    for part in (*parts[1:], tmp_path / "open"):
+        assert name not in decoded(part), part
+        assert names_of(folder)(OTHER).encode() in decoded(part), part
 
 
 def test_re_ingesting_the_old_log_does_not_bring_them_back(
