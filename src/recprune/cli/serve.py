@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from recprune._support import byte_count, require
 from recprune.cli._options import MasterKeyFile, Model
 from recprune.errors import InputError
+
+#: Holds a URI that everybody on the machine could read among the arguments.
+RATE_STORE = "RECPRUNE_RATE_STORE"
 
 
 def command(
@@ -59,7 +64,12 @@ def command(
     ] = None,
     rate_store: Annotated[
         str | None,
-        typer.Option("--rate-store", help="Where several machines count, as redis://host:6379."),
+        typer.Option(
+            "--rate-store",
+            envvar=RATE_STORE,
+            help="Where several machines count, as redis://host:6379; with a password, by the "
+            "variable.",
+        ),
     ] = None,
     max_k: Annotated[int, typer.Option("--max-k", help="Most items a request gets.")] = 100,
     max_rows: Annotated[int, typer.Option("--max-rows", help="Most rows a request scores.")] = 1000,
@@ -130,6 +140,12 @@ def command(
         raise InputError("--jwt-issuer and --jwt-audience go with --jwt-key, which is not given.")
     if pseudonym_files and not pseudonymised:
         raise InputError("--pseudonym-key-file goes with --pseudonymised-users.")
+    shown = rate_store is not None and rate_store != os.environ.get(RATE_STORE)
+    if shown and urlsplit(rate_store).password is not None:
+        raise InputError(
+            "--rate-store holds a password, which everybody on this machine can read there. Set the "
+            f"environment variable {RATE_STORE} instead."
+        )
     tls = Tls(tls_certificate, tls_key) if tls_certificate and tls_key else None
     default = Limits()
     settings = ServeSettings(
