@@ -320,6 +320,29 @@ def test_without_keys_everyone_may_but_the_limits_hold(tmp_path: Path) -> None:
     assert statuses == [200, 200, 429]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"localhost", 200),
+        (b"LOCALHOST:8000", 200),
+        (b"127.0.0.1:8000", 200),
+        (b"[::1]:8000", 200),
+        (b"evil.example:8000", 403),
+        (b"localhost.evil.example", 403),
+        (b"localhost@evil.example", 403),
+        (b"192.0.2.1", 403),
+        (b"[::1", 403),
+        (b"", 403),
+    ],
+)
+def test_a_site_whose_name_leads_here_is_not_this_machine(
+    tmp_path: Path, host: bytes, status: int
+) -> None:
+    service = Service(tmp_path, Policy(RULES, local=True))
+    gate = Gate(service.app, service.policy, OpenAccess(), service.rates)
+    assert ask(gate, headers=[(b"host", host)]).status == status
+
+
 def test_what_is_asked_is_counted_and_what_an_admin_asks_is_written_first(
     service: Service,
 ) -> None:

@@ -41,7 +41,7 @@ class Worker:
         headers = {} if token is None else {"x-api-key": token}
         transport = httpx.ASGITransport(app, client=ADDRESS)
         self._client = httpx.AsyncClient(
-            transport=transport, base_url="http://service", headers=headers
+            transport=transport, base_url="http://localhost", headers=headers
         )
 
     def request(self, method: str, path: str, **what: Any) -> httpx.Response:

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from recprune.runtime import Scorer
-from recprune.security import KeyStore
+from recprune.security import KeyStore, NetworkRules
+from recprune.serving import Guards
 from recprune.serving.sessions import LIFETIME, Sessions
 from tests.runtime.factory import (
     KINDS,
@@ -22,6 +23,7 @@ from tests.runtime.factory import (
     random_shop,
 )
 
+from .inprocess import inprocess, settings_of
 from .living import PEPPER, Living, Place, living, make_place
 
 OWN = {"sec-fetch-site": "same-origin"}
@@ -126,6 +128,23 @@ def test_forms_of_other_sites_are_refused(
     assert visitor.get("/").status_code == 200
 
 
+def test_who_is_kept_out_is_told_nothing_by_forms(place: Place) -> None:
+    kept_out = Guards(NetworkRules(deny=("192.0.2.0/24",)))
+    with inprocess(place, settings_of(place, guards=kept_out)) as worker:
+        for headers in ({}, OWN):
+            answer = worker.post("/login", data={"key": "rk_1"}, headers=headers)
+            assert (answer.status_code, "not let in" in answer.text) == (403, True)
+
+
+def test_a_cookie_ends_where_it_is_good_for_nothing_and_none_is_set_before(
+    stranger: httpx.Client,
+) -> None:
+    assert "set-cookie" not in stranger.get("/").headers, "a link from elsewhere logs nobody out"
+    ended = stranger.get("/", headers={"cookie": "recprune=old"})
+    assert ended.status_code == 401
+    assert "Max-Age=0" in ended.headers["set-cookie"]
+
+
 def test_a_browser_that_tells_its_origin_alone_may_log_in(
     stranger: httpx.Client, place: Place, service: Living
 ) -> None:
@@ -152,7 +171,7 @@ def test_a_wrong_key_is_told_and_gets_no_cookie(stranger: httpx.Client) -> None:
     for wrong in ("", "rk_000000000000_" + "x" * 43, "\r\nx-api-key: é", "x" * 200):
         answer = log_in(stranger, wrong)
         assert answer.status_code == 401
-        assert "Max-Age=0" in answer.headers["set-cookie"]
+        assert "set-cookie" not in answer.headers
         assert "not valid" in answer.text
     assert stranger.get("/").status_code == 401
 

@@ -10,7 +10,7 @@ from recprune.security.audit import Audit, AuditUnavailable, Verification, verif
 from recprune.security.callers import Caller, Denied
 from recprune.security.gate import Gate
 from recprune.security.keys import SCOPES, ApiKey, KeyStore
-from recprune.security.networks import Client, Networks
+from recprune.security.networks import Client, Networks, is_loopback
 from recprune.security.policy import Bounds, Limits, NetworkRules, Policy
 from recprune.security.rates import Rates
 from recprune.security.tokens import Tokens
@@ -38,5 +38,6 @@ __all__ = [
     "Tokens",
     "Verification",
     "Watched",
+    "is_loopback",
     "verify",
 ]

@@ -14,6 +14,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from recprune._support import logger
 from recprune.security.access import Doorkeeper
@@ -22,7 +23,7 @@ from recprune.security.audit import Audit
 from recprune.security.bodies import ClientGone, check_length, drain, read_body
 from recprune.security.callers import Caller, Denied
 from recprune.security.deadlines import TimeIsUp, within
-from recprune.security.networks import Client, Networks
+from recprune.security.networks import Client, Networks, is_loopback
 from recprune.security.policy import Policy
 from recprune.security.rates import Rates
 
@@ -46,6 +47,7 @@ class _Seen(NamedTuple):
 
     credentials: list[tuple[bytes, bytes]]
     forwarded: list[bytes]
+    host: bytes
     lengths: list[bytes]
     proto: bytes
     chunked: bool
@@ -151,6 +153,8 @@ class Gate:
         bounds = self._policy.bounds
         if not client.allowed:
             raise Denied(403, "address_denied", "Requests from this address are not let in.")
+        if self._policy.local and not _is_local(seen.host):
+            raise Denied(403, "host_denied", "This service is asked as localhost alone.")
         if seen.size > bounds.header_bytes or len(scope["headers"]) > MOST_HEADERS:
             raise Denied(431, "headers_too_large", "The headers of the request are too long.")
         target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
@@ -251,7 +255,7 @@ def _seen(headers: Any) -> _Seen:
     credentials: list[tuple[bytes, bytes]] = []
     forwarded: list[bytes] = []
     lengths: list[bytes] = []
-    proto, chunked, size = b"", False, 0
+    host, proto, chunked, size = b"", b"", False, 0
     for header in headers:
         name, value = header
         size += len(name) + len(value)
@@ -265,7 +269,16 @@ def _seen(headers: Any) -> _Seen:
             chunked = True
         elif name == b"x-forwarded-proto":
             proto = value.rpartition(b",")[2].strip().lower()
-    return _Seen(credentials, forwarded, lengths, proto, chunked, size)
+        elif name == b"host":
+            host = value
+    return _Seen(credentials, forwarded, host, lengths, proto, chunked, size)
+
+
+def _is_local(host: bytes) -> bool:
+    try:
+        return is_loopback(urlsplit(f"//{host.decode('latin-1')}").hostname or "")
+    except ValueError:
+        return False
 
 
 def _path(scope: Scope) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from recprune.errors import ParameterError
 from recprune.security.policy import NetworkRules
 
-__all__ = ["Client", "Networks"]
+__all__ = ["Client", "Networks", "is_loopback"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -107,6 +107,16 @@ class Networks:
             allowed=not _within(address, self._deny)
             and (not self._allow or _within(address, self._allow)),
         )
+
+
+def is_loopback(name: str) -> bool:
+    """Tell whether a name or an address is this machine's own, for itself alone.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("::")
+    (True, True, True, False)
+    """
+    address = _address(name)
+    return name == "localhost" if address is None else address.is_loopback
 
 
 def _address(text: str) -> Address | None:

@@ -84,6 +84,8 @@ class Policy:
         networks: see :class:`NetworkRules`.
         limits: see :class:`Limits`.
         bounds: see :class:`Bounds`.
+        local: whether only who asks for an address of loopback or ``localhost`` is let in: a web
+            site whose name leads to this machine is not (DNS rebinding).
         recorded: scopes whose requests are written to the audit log before they are answered, but
             for GET and HEAD, which are counted; one that cannot be written down is refused.
 
@@ -95,6 +97,7 @@ class Policy:
     networks: NetworkRules = field(default_factory=NetworkRules)
     limits: Limits = field(default_factory=Limits)
     bounds: Bounds = field(default_factory=Bounds)
+    local: bool = False
     recorded: tuple[str, ...] = ("admin",)
 
     def __post_init__(self) -> None:

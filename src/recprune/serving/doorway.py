@@ -2,8 +2,8 @@
 
 Who may come in, how often and for what is the gate's alone. What is added is what a browser needs:
 ``POST /login`` sends the key of the form on in a header, and where the gate lets it in, the answer
-sets a cookie that holds it sealed. A form that another site has sent is refused: the cookie is
-``SameSite=Strict``, and every POST has to say by its headers that it comes from the page itself.
+sets a cookie that holds it sealed. The cookie is ``SameSite=Strict``, and the page refuses forms
+that another site has sent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from recprune.security import Bounds, Denied
 from recprune.security.answers import dressed
@@ -69,15 +69,14 @@ class Doorway:
             await self._gate(scope, receive, send)
             return
         try:
-            if scope["method"] == "POST" and not _own(scope["headers"]):
-                raise Denied(403, "foreign_form", "This form was sent from another site.")
-            token = None
+            token, cookie = None, _cookie_in(scope["headers"])
             if (scope["method"], scope["path"]) == ("POST", "/login"):
                 token = field_of(await read_body(receive, LOG_IN), "key").strip()
                 scope, receive = _with_key(scope, token), _nothing
             else:
-                scope = self._known(scope)
-            answer = self._readable(scope, await _answer(self._gate, scope, receive), token)
+                scope = self._known(scope, cookie)
+            answer = await _answer(self._gate, scope, receive)
+            answer = self._readable(scope, answer, token, held=cookie is not None)
         except Denied as denied:
             body = notice_page(str(denied))
             headers = _replaced(dressed(denied.headers, secure=False), body, HEADERS)
@@ -88,23 +87,29 @@ class Doorway:
         await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _known(self, scope: Message) -> Message:
+    def _known(self, scope: Message, cookie: str | None) -> Message:
         """Turn the cookie into a key, unless the request brings credentials of its own."""
-        if self._sessions is None or any(name in CREDENTIALS for name, _ in scope["headers"]):
+        own = any(name in CREDENTIALS for name, _ in scope["headers"])
+        if self._sessions is None or cookie is None or own:
             return scope
-        cookies = _cookies(scope["headers"])
-        value = cookies.get(SECURE_NAME) or cookies.get(PLAIN_NAME)
-        token = None if value is None else self._sessions.opened(value)
+        token = self._sessions.opened(cookie)
         return scope if token is None else _with_key(scope, token)
 
-    def _readable(self, scope: Message, answer: _Answer, token: str | None) -> _Answer:
-        """Return a refusal as a page, and the answer to a log-in with its cookie."""
+    def _readable(self, scope: Message, answer: _Answer, token: str | None, held: bool) -> _Answer:
+        """Return a refusal as a page, and the answer to a log-in with its cookie.
+
+        Args:
+            scope: of the request.
+            answer: the gate's.
+            token: that somebody logs in with.
+            held: whether the request came with a cookie, which ends if it is good for nothing.
+        """
         cookie, body = None, answer.body
         # The gate says by this header that the client speaks TLS, be it through a trusted proxy.
         secure = answer.header(b"strict-transport-security") is not None
         if token is not None and self._sessions is not None and answer.status < 400:
             cookie = _cookie(secure, self._sessions.sealed(token), LIFETIME)
-        elif scope["path"] == "/logout" or answer.status == 401:
+        elif held and (answer.status == 401 or _is_log_out(scope, answer)):
             cookie = _cookie(secure, "", 0)
         if answer.header(b"content-type") != b"application/json":
             return _Answer(answer.status, _replaced(answer.headers, body, [], cookie), body)
@@ -134,14 +139,8 @@ def field_of(body: bytes, name: str) -> str:
     return fields.get(name, [""])[0]
 
 
-def _own(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a browser says that a form comes from the page; saying nothing is no."""
-    said = dict(headers)
-    site = said.get(b"sec-fetch-site")
-    if site is not None:
-        return site == b"same-origin"
-    origin = urlsplit(said.get(b"origin", b""))
-    return bool(origin.netloc) and origin.netloc.lower() == said.get(b"host", b"").lower()
+def _is_log_out(scope: Message, answer: _Answer) -> bool:
+    return scope["path"] == "/logout" and answer.status < 400
 
 
 def _with_key(scope: Message, token: str) -> Message:
@@ -154,15 +153,16 @@ def _with_key(scope: Message, token: str) -> Message:
     return {**scope, "headers": [*headers, (b"x-api-key", key)]}
 
 
-def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return cookies as they came: ours are never quoted.
+def _cookie_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the session's cookie as it came: it is never quoted.
 
     Not by ``http.cookies``, which in some versions of Python takes seconds to unquote what a
     stranger sends (CVE-2024-7592).
     """
     sent = b";".join(value for name, value in headers if name == b"cookie").decode("latin-1")
     pairs = (pair.partition("=") for pair in sent.split(";"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    found = {name.strip(): value.strip() for name, _, value in pairs}
+    return found.get(SECURE_NAME) or found.get(PLAIN_NAME)
 
 
 def _cookie(secure: bool, value: str, seconds: int) -> tuple[bytes, bytes]:

@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from pydantic import ValidationError
 
 from recprune.errors import InputError
+from recprune.security import Denied
 from recprune.serving.card import card_html
 from recprune.serving.doorway import field_of
 from recprune.serving.loading import Loaded
@@ -58,7 +60,10 @@ def add_page(api: FastAPI, service: Service) -> None:
         ("POST", "/try/recommend", recommend),
         ("POST", "/try/score", score),
     ):
-        api.add_api_route(path, handler, methods=[method], include_in_schema=False)
+        own = [Depends(_own_form)] if method == "POST" else []
+        api.add_api_route(
+            path, handler, methods=[method], dependencies=own, include_in_schema=False
+        )
 
 
 class _Page:
@@ -197,6 +202,21 @@ def _record(text: str) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
+
+
+async def _own_form(request: Request) -> None:
+    """Refuse a form that another site has sent."""
+    if not _is_own(dict(request.headers.raw)):
+        raise Denied(403, "foreign_form", "This form was sent from another site.")
+
+
+def _is_own(said: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a browser says that a form comes from the page; saying nothing is no."""
+    site = said.get(b"sec-fetch-site")
+    if site is not None:
+        return site == b"same-origin"
+    origin = urlsplit(said.get(b"origin", b""))
+    return bool(origin.netloc) and origin.netloc.lower() == said.get(b"host", b"").lower()
 
 
 def _signed(value: Any) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recprune.errors import InputError, ParameterError
-from recprune.security import Bounds, Limits, NetworkRules
+from recprune.security import Bounds, Limits, NetworkRules, is_loopback
 
 __all__ = [
     "Address",
@@ -115,10 +114,7 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether nobody but this machine can connect."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def make_app(settings: ServeSettings) -> App:
     audit = _audit(settings)
     service = Service(settings, audit)
     guards = settings.guards
-    policy = Policy(RULES, guards.networks, guards.limits, guards.bounds)
+    insecure = settings.callers.insecure
+    policy = Policy(RULES, guards.networks, guards.limits, guards.bounds, local=insecure)
     rates = Rates(guards.limits, settings.state / "limits", guards.store)
     forms = requests(settings.most)
     routes = {
