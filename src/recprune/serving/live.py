@@ -16,6 +16,8 @@ __all__ = ["Live"]
 
 #: Seconds between two looks at the folders.
 INTERVAL = 0.5
+#: How often a start loads folders that change meanwhile, and how long a change may take, in seconds.
+TRIES, PAUSE = 5, 0.1
 
 
 class Live:
@@ -46,12 +48,20 @@ class Live:
         self.loaded: Loaded | None = None
 
     def start(self) -> None:
-        """Load the first model, on this thread.
+        """Load the first model, on this thread; again if a folder is replaced meanwhile.
 
         Raises:
             RecpruneError: it cannot be loaded, or tells nothing apart.
         """
-        self._seen = signature(self._sources)
+        for _ in range(TRIES):
+            self._seen = signature(self._sources)
+            try:
+                self._put(self._load())
+                return
+            except (RecpruneError, OSError):
+                time.sleep(PAUSE)
+                if signature(self._sources) == self._seen:
+                    raise
         self._put(self._load())
 
     async def refresh(self) -> bool:
@@ -67,7 +77,7 @@ class Live:
             before = time.monotonic()
             try:
                 loaded = await asyncio.to_thread(self._load)
-            except (RecpruneError, OSError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001  a damaged folder may raise anything
                 if signature(self._sources) == seen:
                     # Not caught in the middle of being written: it is so.
                     self._seen = seen
