@@ -13,7 +13,7 @@ from recprune.serving import Address, Guards, Most, Patience, ServeSettings, Sou
 from .living import Living, Place, living, make_place
 
 #: Seconds that a mistreated service waits for headers and bodies; connections of a worker.
-IMPATIENT, CONNECTIONS = 1.5, 40
+IMPATIENT, CONNECTIONS = 1.0, 40
 
 #: A card as recprune writes it, and what a stranger might put into one.
 CARD = """# Pruned recommender: shop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from recprune.serving import serve
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
     serve(
         pickle.loads(Path(sys.argv[1]).read_bytes()),
         lambda url: print(f"recprune: serving on {url}", file=sys.stderr, flush=True),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recprune.errors import InputError
 
-__all__ = ["in_memory"]
+__all__ = ["MEMORY", "in_memory"]
 
 #: A file system in memory.
 MEMORY = Path("/dev/shm")  # nosec B108

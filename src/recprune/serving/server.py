@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from recprune._support import logger
+from recprune.envelope.memory import MEMORY, in_memory
 from recprune.errors import InputError
 from recprune.serving.certificate import Certificate
 from recprune.serving.checks import check
@@ -26,6 +26,8 @@ from recprune.serving.workers import Workers, worker
 
 __all__ = ["serve"]
 
+#: Seconds for a worker to start and to say that it lives: it loads a model, perhaps beside others.
+START = 60
 #: One thread a worker: pools of threads collapse beside a noisy neighbour.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -84,6 +86,7 @@ def _config(address: Address, app: Any, certificate: Certificate | None) -> uvic
         proxy_headers=False,
         timeout_keep_alive=address.patience.idle_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=30,
+        timeout_worker_healthcheck=START,
         ssl_context_factory=certificate,
     )
 
@@ -94,14 +97,10 @@ def _shared_folder() -> Iterator[Path]:
 
     They are files that are written to as memory: on a disk that is full, that would end a worker.
     """
-    memory = "/dev/shm"
-    place = memory if os.access(memory, os.W_OK | os.X_OK) else None
-    folder = tempfile.mkdtemp(prefix="recprune-metrics-", dir=place)
-    os.environ[FOLDER] = folder
-    try:
+    made = in_memory() if MEMORY.is_mount() else tempfile.TemporaryDirectory("recprune")
+    with made as folder:
+        os.environ[FOLDER] = str(folder)
         yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -24,7 +22,6 @@ from uvicorn.supervisors.multiprocess import Process
 
 from recprune._support import logger
 from recprune.errors import RunError
-from recprune.serving.metrics import FOLDER
 from recprune.serving.settings import ServeSettings
 
 __all__ = ["Workers", "worker"]
@@ -120,7 +117,6 @@ def worker(make_app: Callable[[ServeSettings], Any], settings: ServeSettings, le
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """Wait for the parent to end; then end as if it had said so, and clear up what it cannot."""
+    """Wait for the parent to end; then end as if it had said so."""
     parent.join()
-    atexit.register(shutil.rmtree, os.environ.get(FOLDER, ""), ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
