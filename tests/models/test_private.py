@@ -252,6 +252,10 @@ def test_what_was_learnt_before_without_privacy_is_not_said_to_be_private(tmp_pa
     assert told(learnt())
     assert told(ranker_of(read_artifact(tmp_path / "learnt"))), "nobody knows where it comes from"
     assert told(learnt().with_state(learnt().state))
+    moved = FM(dim=2, training=Training(epochs=1)).begin(rows.train)
+    with torch.no_grad():
+        moved.net.bias.add_(1e-3)
+    assert told(moved), "whoever wrote to the weights, by whatever way"
     assert not told(FM(dim=2, training=Training(epochs=1)).begin(rows.train))
     private = fitted()
     assert private.privacy is not None

@@ -18,7 +18,7 @@ from recprune.axes import Layout
 from recprune.data.encode import encode_frame
 from recprune.encoding import Encoder, Rows
 from recprune.errors import ParameterError, RunError
-from recprune.layout import Patch, Plan, State, composed, shrink
+from recprune.layout import Patch, Plan, State, composed, shrink, state_hash
 from recprune.lookups import UNKNOWN
 from recprune.models.draft import Draft
 from recprune.models.held_out import held_out_score
@@ -87,10 +87,8 @@ class Ranker:
         self._encoder: Encoder | None = None
         self._layout: Layout | None = None
         self.plan = Plan("")
-        #: What private training of these weights has spent (None = no statement), and whether they
-        #: are as they were drawn.
+        #: What private training of these weights has spent; None = no statement.
         self.privacy: PrivacySpent | None = None
-        self.untaught = False
 
     def declare(self, draft: Draft) -> None:
         """Enter the network's parts into a draft of its layout."""
@@ -138,9 +136,9 @@ class Ranker:
         self, rows: Split, privacy: PrivacyBudget, *, valid: Split | None = None, **options: Any
     ) -> None:
         """Train further, privately: what is spent adds up; other learning is named as not covered."""
-        gaps = [] if self.untaught or self.privacy else [LEARNT_BEFORE]
+        gaps = [] if self.privacy or self._untaught() else [LEARNT_BEFORE]
         gaps += [CUT] if self.plan.keep else []
-        before, self.privacy, self.untaught = self.privacy, None, False  # until it is through
+        before, self.privacy = self.privacy, None  # until it is through
         self.history, now = train_privately(self, rows, valid, privacy, **options)
         self.privacy = now.beside(*gaps).after(before)
 
@@ -173,19 +171,23 @@ class Ranker:
             left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
             encoder = encoder.take(encoder.schema.names, left)
         self._encoder, self._layout, self.privacy = encoder, layout, None
-        self._net, self.untaught = self._drawn(draft.parts), True
+        self._net = self._drawn(draft.parts)
         return self
 
     def redrawn(self) -> Ranker:
         """Return a ranker cut as this one is, with first weights as drawn for its own sizes."""
         twin = self.with_state(self.state)
-        twin._net, twin.untaught = twin._drawn(self.parts), True
+        twin._net = twin._drawn(self.parts)
         return twin
 
     def _drawn(self, parts: Sequence[str]) -> FieldNet:
         seed = int(stream(self.seed, "weights").integers(2**62))
         draws = torch.Generator().manual_seed(seed)
         return new_network(self.encoder, self.layout, parts, draws, self.hidden.dropout)
+
+    def _untaught(self) -> bool:
+        """Tell whether the weights are the very ones that are drawn: no row taught them."""
+        return state_hash(state_of(self._drawn(self.parts))) == state_hash(self.state)
 
     def like(self, **changed: Any) -> Ranker:
         """Return a ranker of the same class, options, training and seed, but for those given.
@@ -221,7 +223,7 @@ class Ranker:
         **options: Any,
     ) -> list[Epoch]:
         """Train further from the present weights (fine-tuning); see :func:`trainer.train`."""
-        self.privacy, self.untaught = None, False  # rows are read without noise from here on
+        self.privacy = None  # rows are read without noise from here on
         rows = self.aligned(rows)
         score = self.held_out(self.aligned(valid)) if valid is not None else None
         return train(
@@ -337,8 +339,8 @@ class Ranker:
     ) -> Ranker:
         """Return a ranker of this one's class and options with the given weights and fields."""
         twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__, _layout=layout, _encoder=encoder)
-        twin.privacy, twin.untaught = None, False  # nobody knows where these weights come from
+        # Nobody knows where these weights come from, or what they spent.
+        twin.__dict__.update(self.__dict__, _layout=layout, _encoder=encoder, privacy=None)
         # A part of which nothing is left adds nothing.
         left = [p for p in parts if p == "fm" or any(n.startswith(f"{p}.") for n in state)]
         twin._net = network_from_state(state, layout, encoder, left, self.hidden.dropout)
@@ -355,9 +357,8 @@ class Ranker:
         }
         smaller = self.with_state(state, layout, self.encoder.take(kept_fields, rows))
         smaller.plan = composed(self.plan, plan, self.layout, layout)
-        if patch is None:  # which is computed from rows
-            smaller.privacy = self.privacy and self.privacy.beside(*[CUT] * bool(plan.keep))
-            smaller.untaught = self.untaught
+        if patch is None and self.privacy:  # a patch is computed from rows
+            smaller.privacy = self.privacy.beside(*[CUT] * bool(plan.keep))
         return smaller
 
     def artifact(self, **extra: Any) -> Artifact:
