@@ -82,9 +82,9 @@ def begun(kind: type[Ranker]) -> Ranker:
     return ranker
 
 
-def stepping(ranker: Ranker, noise: float = 1.0, users: float = 1.0) -> PrivateStep:
+def stepping(ranker: Ranker, noise: float = 1.0, users: float = 1.0, seed: int = 0) -> PrivateStep:
     budget = PrivacyBudget(noise_multiplier=noise, max_grad_norm=CLIP)
-    draws = torch.Generator().manual_seed(0)
+    draws = np.random.default_rng(seed)
     return PrivateStep(ranker.net, budget, noise, users, ranker.training, draws)
 
 
@@ -155,6 +155,19 @@ def test_noise_is_as_counted() -> None:
     step.close()
     assert float(noise.std()) == pytest.approx(3.0 * CLIP / 10.0, rel=0.05)
     assert abs(float(noise.mean())) < 4 * 3.0 * CLIP / 10.0 / math.sqrt(len(noise))
+
+
+def test_no_small_part_of_a_seed_decides_the_noise() -> None:
+    """Seeds that end in the same 32 bits: all that torch's own generator would look at."""
+    ends = []
+    for seed in (5, 5 + 2**32, 5 + 2**100):
+        ranker = DeepFM(dim=2).begin(data().train)
+        step = stepping(ranker, seed=seed)
+        step.clip(data().train.rows[np.arange(0)], 0, lambda logits: logits)
+        step.update()
+        ends.append(ranker.state["bias"].tobytes() + ranker.state["table.item"].tobytes())
+        step.close()
+    assert len(set(ends)) == 3
 
 
 def test_rows_of_a_user_are_bounded_its_own_and_all_in_turn() -> None:

@@ -115,14 +115,13 @@ def train_privately(
     noise = budget.noise(rate, total) if total else math.inf
     secret = budget.noise_seed
     secret = secrets.randbits(120) if secret is None else secret
-    generator = torch.Generator().manual_seed(int(stream(secret, "noise").integers(2**62)))
-    coins, drawn = stream(secret, "coins"), stream(secret, "rows")
+    noises, coins, drawn = (stream(secret, name) for name in ("noise", "coins", "rows"))
     masks = torch.Generator().manual_seed(int(stream(secret, "masks").integers(2**62)))
     apart = _apart(rows, valid)
     score = ranker.held_out(valid) if apart and valid is not None else None
     history = [Epoch(0, math.nan, score())] if score else []
     best = {n: t.clone() for n, t in net.state_dict().items()}
-    with _stepping(net, budget, noise, rate * len(owners), training, generator) as step:
+    with _stepping(net, budget, noise, rate * len(owners), training, noises) as step:
         mean = RunningMean([*net.parameters()], steps)
         for epoch in range(training.epochs):
             for number in progress(range(steps), f"epoch {epoch + 1}", steps):

@@ -66,7 +66,7 @@ class PrivateStep:
         noise: σ.
         users: users expected in a step.
         training: learning rate and L2.
-        generator: of the noise.
+        draws: the noise.
     """
 
     def __init__(
@@ -76,22 +76,20 @@ class PrivateStep:
         noise: float,
         users: float,
         training: Training,
-        generator: torch.Generator,
+        draws: np.random.Generator,
     ) -> None:
-        from opacus.optimizers import DPOptimizerFastGradientClipping
-
-        from recprune.models.ghost import Ghost, UserNet
+        from recprune.models.ghost import Ghost, Noisy, UserNet
 
         self.net, self.penalty = net, training.penalty
         self.rate = min(RATE * training.learning_rate, 1.0)
         self.ghost = Ghost(UserNet(net), budget.max_grad_norm)
         self.adam = torch.optim.Adam(self.ghost.parameters(), self.rate)
-        self.optimiser = DPOptimizerFastGradientClipping(
+        self.optimiser = Noisy(
             self.adam,
+            draws,
             noise_multiplier=noise,
             max_grad_norm=budget.max_grad_norm,
             expected_batch_size=users,
-            generator=generator,
         )
         #: Columns that a field lacks stay zero: noise is added to all.
         self.absent = self._absent() if net.ragged else None
