@@ -209,7 +209,9 @@ def test_a_budget_that_none_can_meet_names_the_smallest(data: Dataset, full: Dee
 
 
 @pytest.mark.parametrize(
-    "maker", [LR(), FM(4), DLRM(4, (8,), (6,)), FinalMLP(4, (8, 4), heads=2)], ids=str
+    "maker",
+    [LR(), FM(4), DLRM(4, (8,), (6,)), FinalMLP(4, (8, 4), heads=2)],
+    ids=lambda maker: type(maker).__name__,
 )
 def test_every_kind_of_ranker(maker) -> None:
     data = small_data(2000)
