@@ -34,6 +34,9 @@ class Answering:
         schema = self._scorer.encoder.schema
         self._schema = schema
         self._own = [f for f in schema.fields if f.source == "user" and f.name != schema.user]
+        #: Columns that a row is asked for; rows may name a hundred thousand others.
+        named = [n for f in schema.fields for n in (f.name, f.of)]
+        self._read = {n for n in (*named, schema.time) if n is not None}
         self._hidden: tuple[frozenset[str], Places | None] = (frozenset(), None)
 
     def recommend(self, asked: Any, hidden: frozenset[str]) -> Answer:
@@ -107,8 +110,9 @@ class Answering:
             fallback = fallback or not known
             self._complete(row, self._schema.fields, f"rows.{number}")
             filled.append(row)
-        names = list(dict.fromkeys(name for row in filled for name in row))
-        columns = {name: [row.get(name) for row in filled] for name in names}
+        columns = {
+            n: [row.get(n) for row in filled] for n in self._read if any(n in r for r in filled)
+        }
         scores = self._scorer.score(columns, label=label, calibrated=calibrated)
         return list(_numbers(scores)), fallback
 

@@ -9,11 +9,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    FiniteFloat,
     WithJsonSchema,
     model_validator,
 )
 
+from recprune.serving.cells import LARGEST, Filter, Name, Record, Whole
 from recprune.serving.settings import Most
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "requests",
 ]
 
-#: JSON knows no bounds; beyond 64 bits nothing here can be told apart.
-LARGEST = 2**63
+#: Members of a request beyond which nobody looks which of them there are.
+MANY_MEMBERS = 50
 
 
 def _whole(value: Any) -> Any:
@@ -44,10 +44,6 @@ def _of_float(value: Any) -> int:
     return int(value)
 
 
-Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST, strict=True)]
-Number = Annotated[FiniteFloat, Field(strict=True)]
-Text = Annotated[str, Field(max_length=10_000)]
-Name = Annotated[str, Field(max_length=1_000)]
 Id = Annotated[
     Name | Whole | Annotated[Whole, BeforeValidator(_of_float)],
     WithJsonSchema(
@@ -59,18 +55,6 @@ Id = Annotated[
         }
     ),
 ]
-Scalar = Text | bool | Whole | Number | None
-#: A cell of a table; a sequence or a vector; a history, from values of an item column to numbers.
-Value = (
-    Scalar
-    | Annotated[list[Scalar], Field(max_length=10_000)]
-    | Annotated[dict[Text, Whole | Number | None], Field(max_length=10_000)]
-)
-Record = Annotated[
-    dict[Name, Value],
-    Field(max_length=10_000, description="Column → raw value; null = it is not known."),
-]
-
 
 #: What a request does not give; it may not give null in its place.
 ABSENT: Any = None
@@ -89,6 +73,13 @@ FOR_ITEMS = {
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MANY_MEMBERS:
+            raise ValueError(f"Object should have at most {MANY_MEMBERS} members")
+        return given
 
 
 def _also(**schema: Any) -> ConfigDict:
@@ -198,7 +189,7 @@ class Requests(NamedTuple):
 
 def requests(most: Most) -> Requests:
     """Return the forms of requests under a service's bounds."""
-    Named = Annotated[list[Id], Field(max_length=most.named)]
+    Named = Annotated[list[Id], Field(fail_fast=True, max_length=most.named)]
 
     class RecommendRequest(_Request):
         """Whose best items: one of ``user``, ``users`` and ``record``."""
@@ -208,7 +199,9 @@ def requests(most: Most) -> Requests:
         user: Annotated[Id | None, Field(description="Id of a stored user.")] = None
         users: Annotated[
             list[Id | None],
-            Field(min_length=1, max_length=most.users, description="Ids of several."),
+            Field(
+                fail_fast=True, min_length=1, max_length=most.users, description="Ids of several."
+            ),
         ] = ABSENT
         record: Annotated[
             Record,
@@ -227,7 +220,7 @@ def requests(most: Most) -> Requests:
             Named | None, Field(description="Items to choose from; those not known are left out.")
         ] = None
         filter: Annotated[
-            dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=1_000)]] | None,
+            Filter | None,
             Field(description='Item column → a value, several, or a range "2..5".'),
         ] = None
         deny: Annotated[Named, Field(default_factory=list, description="Items to leave out.")]
@@ -254,6 +247,7 @@ def requests(most: Most) -> Requests:
         rows: Annotated[
             list[Record],
             Field(
+                fail_fast=True,
                 min_length=1,
                 max_length=most.rows,
                 description="Rows of raw columns. A stored user's columns need not be named.",
@@ -261,7 +255,8 @@ def requests(most: Most) -> Requests:
         ] = ABSENT
         user: Annotated[Id | None, Field(description="Id of a stored user.")] = None
         items: Annotated[
-            list[Id], Field(min_length=1, max_length=most.rows, description="For the user.")
+            list[Id],
+            Field(fail_fast=True, min_length=1, max_length=most.rows, description="For the user."),
         ] = ABSENT
         context: Annotated[Record, Field(description="Columns of the moment, for items.")] = {}
         label: Annotated[Name | None, Field(description="What to score, of several.")] = None
@@ -288,6 +283,6 @@ def requests(most: Most) -> Requests:
     class ItemsRequest(_Request):
         """Items to hide, or to show again."""
 
-        items: Annotated[list[Id], Field(min_length=1, max_length=most.named)]
+        items: Annotated[list[Id], Field(fail_fast=True, min_length=1, max_length=most.named)]
 
     return Requests(RecommendRequest, ScoreRequest, ItemsRequest)
