@@ -75,6 +75,22 @@ def worker(place: Place) -> Iterator[Worker]:
         yield running
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"user": 1',
+        '{"user": NaN}',
+        '{"user": -Infinity}',
+        f'{{"user": {"9" * 5000}}}',
+        "[" * 10**5,
+    ],
+)
+def test_what_is_no_json_is_told_as_such(worker: Worker, body: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = worker.post("/v1/recommend", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_json")
+
+
 MANY = [str(i) for i in range(9_000)]
 
 

@@ -59,7 +59,8 @@ class _SoundJson(Request):
         except json.JSONDecodeError:
             raise
         except (ValueError, RecursionError) as error:
-            raise Denied(400, "no_json", "The body is no JSON that can be read.") from error
+            # Of all errors, FastAPI lets this one through as it is.
+            raise HTTPException(400, "The body is no JSON that can be read.") from error
 
 
 class _Route(APIRoute):
@@ -184,7 +185,8 @@ def _answer_errors(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return failure(error.status_code, "refused", str(error.detail))
+        code = "no_json" if error.status_code == 400 else "refused"
+        return failure(error.status_code, code, str(error.detail))
 
     @api.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
