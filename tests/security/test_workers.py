@@ -286,7 +286,8 @@ def test_who_only_looks_is_not_let_in_either(server: Server) -> None:
 def test_guesses_are_slowed_down_across_workers_and_the_log_stays_sound(server: Server) -> None:
     """The last test: it ends the server."""
     here = server.place()
-    statuses = Counter(server.ask("GET", "/v1/model", {}, here).status for _ in range(60))
+    guess = {"authorization": "Bearer rk_nonsense"}
+    statuses = Counter(server.ask("GET", "/v1/model", guess, here).status for _ in range(60))
     assert statuses == {401: 30, 429: 30}
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(30)
