@@ -71,6 +71,8 @@ class Choice:
 
     def also_without(self, places: IntArray) -> Choice:
         """Return the choice with more positions left out."""
+        if not len(places):
+            return self
         if len(self.without):
             places = np.concatenate([self.without, places])
         return Choice(self.k, self.only, places)

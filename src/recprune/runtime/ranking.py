@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -25,7 +24,9 @@ from recprune.runtime.block import FieldBlock
 from recprune.runtime.choice import Choice, Places
 from recprune.runtime.filters import passing
 from recprune.runtime.heads import FirstHead, TowersHead
+from recprune.runtime.history import History, numbers
 from recprune.runtime.items import Items
+from recprune.runtime.recent import Recent
 from recprune.runtime.request import RequestEncoder
 from recprune.runtime.scan import Asked, Scan
 from recprune.runtime.tensors import F32
@@ -33,27 +34,12 @@ from recprune.runtime.weights import Weights
 from recprune.texts import text
 from recprune.users import Users
 
-__all__ = ["History", "Ranking"]
+__all__ = ["Ranking"]
 
 IntArray = NDArray[np.integer[Any]]
 NONE = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """A user's entries with the values of one item column.
-
-    Args:
-        keys: positions among the catalogue's values of the column, shape ``(n_entries,)``.
-        fields: cross field → shape ``(n_entries + 1,)``: each entry's number, then the default.
-    """
-
-    keys: IntArray
-    fields: Mapping[str, NDArray[np.floating[Any]]]
-
-    def none(self) -> History:
-        """Return the same without entries: the defaults alone."""
-        return History(self.keys[:0], {name: numbers[-1:] for name, numbers in self.fields.items()})
+#: Bytes of what is kept of the users who were answered last, some thousands; under a limit, nothing.
+RECENT_BYTES = 8_000_000
 
 
 class Ranking:
@@ -104,13 +90,16 @@ class Ranking:
         self._lock = Lock()
         self._made: tuple[Scan, ...] = ()
         self._bound: weakref.WeakKeyDictionary[Users, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._recent = Recent(RECENT_BYTES if limit is None or limit >= RECENT_BYTES else 0)
         self._last: tuple[Callable[[], Users | None], dict[str, Any]] = (lambda: None), {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the item side that is kept and of its bounds; 0 before their first use."""
+        """Bytes of the item side that is kept, of its bounds and of the users who were answered
+        last; 0 before their first use."""
         made = self._made
-        return made[0].items.nbytes + sum(scan.nbytes for scan in made) if made else 0
+        side = made[0].items.nbytes + sum(scan.nbytes for scan in made) if made else 0
+        return side + self._recent.nbytes
 
     def warm_up(self) -> None:
         """Compute the item side and its bounds now, and load the kernels, if numba is there."""
@@ -150,6 +139,26 @@ class Ranking:
         """
         scan = self._scan(label)
         asked = self._asked(scan, record, histories)
+        return scan.best(asked, choice.k, choice.only, choice.without)
+
+    def best_of(
+        self,
+        users: Users,
+        index: int | None,
+        choice: Choice,
+        label: int = 0,
+        context: Mapping[str, Any] | None = None,
+    ) -> tuple[NDArray[np.intp], F32]:
+        """Do as :meth:`best` for a stored user (None: an unknown one), with a request's columns."""
+        scan = self._scan(label)
+        # What a history adds is as long as the column has groups: it is not kept.
+        key = None if context or self._cross else (index, label, self._compiled(0))
+        asked: Asked | None = None if key is None else self._recent.get(users, key)
+        if asked is None:
+            record = {} if index is None else users.record_at(index)
+            asked = self._asked(scan, {**record, **(context or {})}, self.stored(users, index))
+            if key is not None:
+                self._recent.put(users, key, asked, asked.shift.nbytes + asked.reach.nbytes)
         return scan.best(asked, choice.k, choice.only, choice.without)
 
     def choice(
@@ -333,8 +342,8 @@ class Ranking:
             keys = sorted(set().union(*columns.values()))
             defaults = {n: self.catalogue.defaults.get(n, np.nan) for n in columns}
             fields = {
-                n: _numbers(n, [*(numbers.get(k, defaults[n]) for k in keys), defaults[n]])
-                for n, numbers in columns.items()
+                n: numbers(n, [*(column.get(k, defaults[n]) for k in keys), defaults[n]])
+                for n, column in columns.items()
             }
             out[by] = History(np.array(keys, np.int32), fields)
         return out
@@ -342,13 +351,18 @@ class Ranking:
     def seen(self, users: Users, index: int | None) -> NDArray[np.int64]:
         """Return the catalogue positions of the items that the user has seen."""
         if users.seen is None or index is None:
-            return np.empty(0, np.int64)
+            return NONE
+        kept: NDArray[np.int64] | None = self._recent.get(users, index)
+        if kept is not None:
+            return kept
         places = self._bind(users, None)
         positions = users.seen.of_user(index)
         if places is not None:
             positions = places[positions]
             positions = positions[positions >= 0]
-        return positions.astype(np.int64)
+        kept = positions.astype(np.int64)
+        self._recent.put(users, index, kept, kept.nbytes)
+        return kept
 
     def _bind(self, users: Users, by: str | None) -> NDArray[np.int32] | None:
         """Return the store's value (None: item) positions → the catalogue's; None = the same."""
@@ -381,10 +395,3 @@ def _texts(ids: Iterable[Any], name: str) -> list[str]:
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise ParameterError.of(name, "recommend", "several item ids", ids)
     return [text(i) or "" for i in ids]
-
-
-def _numbers(name: str, values: Sequence[Any]) -> NDArray[np.float64]:
-    try:
-        return np.array([np.nan if v is None else float(v) for v in values], np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"Cross field {name!r}: a value is not a number: {error}.") from error

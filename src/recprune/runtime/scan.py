@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune.runtime import scan_kernels
 from recprune.runtime.bounds import Bound, DotBound, bound_of
 from recprune.runtime.heads import FirstHead, Head, TowersHead
 from recprune.runtime.items import Items
@@ -101,8 +100,10 @@ class Scan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the bounds, once they were used."""
-        return sum(bound.nbytes for bound in self.__dict__.get("bounds", ()))
+        """Bytes of the bounds, and of what the kernels keep, once they were used."""
+        quick: QuickHead | None = self.__dict__.get("quick")
+        bounds: list[Bound | DotBound] = self.__dict__.get("bounds", [])
+        return sum(each.nbytes for each in (*bounds, *([] if quick is None else [quick])))
 
     def all(self, asked: Asked) -> F32:
         """Return every item's logit, (n,)."""
@@ -203,9 +204,11 @@ class Scan:
     @property
     def _bounds_pay(self) -> bool:
         """Whether blocks are bounded: so far that has paid, or it is not known yet."""
-        n = len(self.items)
+        n = len(self._every)
+        if n <= 4 * self.batch:
+            return False
         pays = self.tried < TRIALS or self.scored <= MOST_SCORED * self.tried * n
-        return bool(pays and n > 4 * self.batch and self.bounds)
+        return bool(pays and self.bounds)
 
     def _largest(
         self, asked: Asked, k: int, without: IntArray
@@ -213,9 +216,11 @@ class Scan:
         """Do as :meth:`best` among all items, in one pass; None where the kernels cannot."""
         if not asked.compiled or self.quick is None:
             return None
-        logits = self._score(asked, slice(0, len(self.items)))
+        logits = self.quick.all(asked.shift) if asked.shift.ndim == 1 else None
+        if logits is None:
+            logits = self._score(asked, slice(0, len(self.items)))
         places, scores = np.empty(k, np.intp), np.empty(k, np.float32)
-        count = scan_kernels.largest(logits, self.items.row_of, without, places, scores)
+        count = self.quick.largest(logits, self.items.row_of, without, places, scores)
         return None if count < 0 else (places[:count], scores[:count])
 
     def _bounded(

@@ -288,9 +288,7 @@ class Scorer:
             if self._first is not None:
                 stored = {} if index is None else self._first.record(users, index)
                 own = self._first.narrowed({**stored, **(context or {})}, own)
-            record = {} if index is None else users.record_at(index)
-            record, histories = {**record, **(context or {})}, ranking.stored(users, index)
-            best = ranking.best(record, histories, own, number)
+            best = ranking.best_of(users, index, own, number, context)
             answers.append(self._recommendation(best, index is None))
         return answers
 
@@ -366,7 +364,7 @@ class Scorer:
 
     def _recommendation(self, best: tuple[NDArray[np.intp], F32], fallback: bool) -> Recommendation:
         ids = self._catalogue().catalogue.ids
-        items = tuple(ids[place] for place in best[0].tolist())
+        items = tuple(map(ids.__getitem__, best[0].tolist()))
         return Recommendation(items, probability(best[1]), fallback)
 
 
