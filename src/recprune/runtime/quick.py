@@ -25,7 +25,7 @@ Ints = NDArray[np.intp]
 #: Bytes of a batch of neurons, so that it stays in the processor's cache, and its rows.
 BATCH_BYTES, FEWEST_ROWS, MOST_ROWS = 1 << 17, 64, 2048
 #: Rows that are also kept as columns, and multiplications a row, up to which one pass does all.
-FEW_ROWS, FEW_PRODUCTS = 8192, 1024
+FEW_ROWS, FEW_PRODUCTS = 8192, 1536
 
 
 class QuickHead:
