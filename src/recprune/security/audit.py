@@ -17,7 +17,7 @@ import hmac
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,12 +60,20 @@ class Audit:
         file: ``audit.jsonl`` of the state folder; its folder must exist.
         key: the key ``audit``, at least 32 bytes (:func:`recprune.crypto.read_key`).
         interval: seconds between two lines of use.
+        waits: is told, on the thread that writes, how many kinds of use wait since a write failed,
+            and 0 once they are written down.
 
     Attributes:
         failures: writes that failed so far.
     """
 
-    def __init__(self, file: Path, key: bytes, interval: float = 5.0) -> None:
+    def __init__(
+        self,
+        file: Path,
+        key: bytes,
+        interval: float = 5.0,
+        waits: Callable[[int], None] = lambda kinds: None,
+    ) -> None:
         if not interval > 0:
             raise ParameterError.of("interval", "Audit", "a number of seconds > 0", interval)
         self._file, self._key, self.interval = Path(file), key, interval
@@ -73,6 +81,7 @@ class Audit:
         self._counts: dict[Use, int] = {}
         self._since = time.time()
         self.failures = 0
+        self._waits, self._stuck = waits, False
 
     @property
     def waiting(self) -> int:
@@ -137,7 +146,12 @@ class Audit:
                     kept = use if use in counts or len(counts) < MOST else ("others",) * 3
                     counts[kept] = counts.get(kept, 0) + n
                 self._counts = counts
+            self._stuck = True
+            self._waits(len(counts))
             return False
+        if self._stuck:
+            self._stuck = False
+            self._waits(0)
         return True
 
     def name(self, caller: Caller) -> str:

@@ -30,15 +30,17 @@ class Service:
 
     Args:
         settings: of the service.
+        metrics: what it counts goes there.
         audit: writes down which model is put in place; None = nothing is written down.
 
     Raises:
         InputError: a secret key is lacking.
     """
 
-    def __init__(self, settings: ServeSettings, audit: Audit | None = None) -> None:
-        self.settings, self._audit = settings, audit
-        self.metrics = Metrics()
+    def __init__(
+        self, settings: ServeSettings, metrics: Metrics, audit: Audit | None = None
+    ) -> None:
+        self.settings, self.metrics, self._audit = settings, metrics, audit
         self.hidden = HiddenItems(settings.state / "hidden.json")
         self.live = Live(settings.sources, self._loading, self._changed, self._failed)
         keys = settings.callers.keys

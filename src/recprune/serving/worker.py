@@ -45,8 +45,9 @@ def make_app(settings: ServeSettings) -> App:
         MissingExtra: a library of the extra ``serve`` is not installed.
     """
     private_folder(settings.state)
-    audit = _audit(settings)
-    service = Service(settings, audit)
+    metrics = Metrics()
+    audit = _audit(settings, metrics)
+    service = Service(settings, metrics, audit)
     guards = settings.guards
     insecure = settings.callers.insecure
     policy = Policy(RULES, guards.networks, guards.limits, guards.bounds, local=insecure)
@@ -58,7 +59,7 @@ def make_app(settings: ServeSettings) -> App:
     }
     app = Shortcut(make_api(service), routes)
     gate = Gate(app, policy, _access(settings), rates, audit)
-    return Clocked(Doorway(gate, _sessions(settings)), service.metrics, audit)
+    return Clocked(Doorway(gate, _sessions(settings)), metrics)
 
 
 def _access(settings: ServeSettings) -> Doorkeeper:
@@ -77,11 +78,12 @@ def _sessions(settings: ServeSettings) -> Sessions | None:
     return None if callers.insecure else Sessions(read_key("pepper", callers.keys.pepper))
 
 
-def _audit(settings: ServeSettings) -> Audit | None:
+def _audit(settings: ServeSettings, metrics: Metrics) -> Audit | None:
     callers = settings.callers
     if callers.insecure:
         return None
-    return Audit(settings.state / "audit.jsonl", read_key("audit", callers.keys.audit))
+    key = read_key("audit", callers.keys.audit)
+    return Audit(settings.state / "audit.jsonl", key, waits=metrics.audit.set)
 
 
 class Clocked:
@@ -90,13 +92,11 @@ class Clocked:
     Args:
         app: the service behind its gate.
         metrics: of the worker.
-        audit: whose entries may be waiting; None = there is none.
     """
 
-    def __init__(self, app: App, metrics: Metrics, audit: Audit | None) -> None:
-        self._app, self._metrics, self._audit = app, metrics, audit
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
         self._routes = {rule.partition(" ")[2] for rule in RULES}
-        self._told = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -117,8 +117,3 @@ class Clocked:
             # A route that there is not has no name of its own: names come from strangers.
             route = scope["path"] if scope["path"] in self._routes else "other"
             self._metrics.answered(route, status, time.perf_counter() - started)
-            audit = self._audit
-            waiting = audit.waiting if audit is not None and audit.failures else 0
-            if waiting != self._told:
-                self._metrics.audit.set(waiting)
-                self._told = waiting
