@@ -100,7 +100,10 @@ def _shared_folder() -> Iterator[Path]:
     made = in_memory() if MEMORY.is_mount() else tempfile.TemporaryDirectory("recprune")
     with made as folder:
         os.environ[FOLDER] = str(folder)
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ[FOLDER]
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -109,10 +112,12 @@ def _bound(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(2048)
+        with contextlib.ExitStack() as closing:
+            listening = closing.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            listening.listen(2048)
+            closing.pop_all()
     except OSError as error:
         raise InputError(
             f"Address {host!r}, port {port} cannot be listened on: {error.strerror or error}."
