@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from recprune.serving import ServeSettings, Sources
+from recprune.security import Limits
+from recprune.serving import Guards, ServeSettings, Sources
 from recprune.serving.worker import make_app
 
 from .living import SECRETS, Place
@@ -21,7 +22,8 @@ ADDRESS = ("192.0.2.1", 4711)
 
 
 def settings_of(place: Place, users: bool = True, **more: Any) -> ServeSettings:
-    """Return the settings under which a place is served."""
+    """Return the settings under which a place is served: without limits of rates, if not told."""
+    more.setdefault("guards", Guards(limits=Limits((), (), ())))
     return ServeSettings(Sources(place.model, place.users if users else None), place.state, **more)
 
 

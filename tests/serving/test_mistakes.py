@@ -161,6 +161,7 @@ def test_an_option_that_cannot_be(made: Place, options: tuple[str, ...], words: 
     assert "secret@" not in told
 
 
+@pytest.mark.slow
 def test_control_c_is_a_good_end(made: Place) -> None:
     with living(made) as running:
         workers = running.workers

@@ -23,7 +23,7 @@ from recprune.serving.certificate import Certificate
 from .living import Living, living, make_place
 from .sockets import asking, left, replies
 
-RENEWAL = 0.2
+RENEWAL = 0.1
 
 
 class Trusted(NamedTuple):
@@ -78,7 +78,7 @@ def trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trusted]:
     authority = trustme.CA()
     tls = Tls(place.root / "certificate.pem", place.root / "key.pem", RENEWAL)
     written(tls, authority.issue_cert("localhost", "127.0.0.1"))
-    address = Address(port=0, workers=1, patience=Patience(1.0, 3.0), tls=tls)
+    address = Address(port=0, workers=1, patience=Patience(1.0, 1.5), tls=tls)
     settings = ServeSettings(Sources(place.model, place.users), place.state, address)
     with living(place, settings=settings) as running:
         yield Trusted(running, authority, tls)
@@ -114,7 +114,7 @@ def test_a_connection_is_kept_and_one_that_is_idle_ends(trusted: Trusted) -> Non
         before = time.monotonic()
         with contextlib.suppress(ssl.SSLError):
             assert left(wire) == b""
-        assert 2.5 < time.monotonic() - before < 8
+        assert 1.2 < time.monotonic() - before < 7
 
 
 def test_who_speaks_plainly_is_told_nothing(trusted: Trusted) -> None:

@@ -101,7 +101,7 @@ class Clocked:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _in_short(send))
             return
         status, started = 0, time.perf_counter()
 
@@ -117,3 +117,15 @@ class Clocked:
             # A route that there is not has no name of its own: names come from strangers.
             route = scope["path"] if scope["path"] in self._routes else "other"
             self._metrics.answered(route, status, time.perf_counter() - started)
+
+
+def _in_short(send: Send) -> Send:
+    """Return what tells in one line why a worker could not start; where in the code helps nobody."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            lines = message.get("message", "").strip().splitlines()
+            message = {**message, "message": lines[-1] if lines else ""}
+        await send(message)
+
+    return told

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,6 +29,8 @@ __all__ = ["Workers", "worker"]
 
 #: Seconds before another try where a worker could not start.
 PAUSE = 5.0
+#: Seconds in which a worker says that it lives; it is asked twice a second.
+PING = 0.2
 
 
 class Workers(Multiprocess):
@@ -49,6 +52,8 @@ class Workers(Multiprocess):
         self._failed = False
         #: Position of a worker that is gone → when another is started in its place.
         self._due: dict[int, float] = {}
+        #: When each was last heard of.
+        self._heard: weakref.WeakKeyDictionary[Process, float] = weakref.WeakKeyDictionary()
 
     def run(self) -> None:
         """Keep workers until told to end.
@@ -61,19 +66,28 @@ class Workers(Multiprocess):
             raise RunError("No worker could start; what each met with is said above.")
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that are gone."""
+        """Replace workers that are gone, and those that have not been heard of for long."""
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             if place not in self._due:
-                if process.is_alive(self.config.timeout_worker_healthcheck):
-                    self._served = self._served or process.is_ready()
+                if self._lives(process):
                     continue
                 self._ended(place, process)
             if self._due.get(place, float("inf")) <= time.monotonic():
                 del self._due[place]
                 self.processes[place] = fresh = Process(self.config, self.sockets)
                 fresh.start()
+
+    def _lives(self, process: Process) -> bool:
+        """Tell whether a worker is there and not stuck; one that still starts cannot answer yet."""
+        now = time.monotonic()
+        if not process.process.is_alive():
+            return False
+        if process.ping(PING):
+            self._served = self._served or process.is_ready(PING)
+            self._heard[process] = now
+        return now - self._heard.setdefault(process, now) < self.config.timeout_worker_healthcheck
 
     def handle_hup(self) -> None:
         """Replace all workers, one after the other."""
