@@ -28,9 +28,10 @@ OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 demo: $(VENV)
 	$(BIN)/recprune demo -o runs/demo
 
-# A file's tests stay together, so that what they share is made once.
+# A file's tests stay together, so that what they share is made once; a process that has a core to
+# itself gains nothing by more threads.
 test: $(VENV)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)
 	$(BIN)/python -m pytest -m slow
