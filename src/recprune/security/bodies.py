@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from recprune.security.asgi import Receive
 from recprune.security.callers import Denied
 from recprune.security.deadlines import TimeIsUp, within
 from recprune.security.policy import Bounds
 
 __all__ = ["ClientGone", "check_length", "drain", "read_body"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 
 #: What is still taken of a body that was refused, so that its sender gets to read why.
 DRAINED_BYTES, DRAINED_SECONDS = 4_000_000, 1.0

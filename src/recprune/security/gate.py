@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from recprune._support import logger
 from recprune.security.access import Doorkeeper
 from recprune.security.answers import dressed, refusal
+from recprune.security.asgi import App, Message, Receive, Scope, Send, with_first
 from recprune.security.audit import Audit
 from recprune.security.bodies import ClientGone, check_length, drain, read_body
 from recprune.security.callers import Caller, Denied
@@ -29,11 +30,6 @@ from recprune.security.rates import Rates
 
 __all__ = ["Gate"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: How the log calls a route that there is not.
 NO_ROUTE = "none"
@@ -134,7 +130,8 @@ class Gate:
                 check_length(seen.lengths, seen.chunked, self._policy.bounds)
                 body = await read_body(receive, self._policy.bounds)
                 complete = True
-                await self._answered(scope, _again(body, receive), answer)
+                whole = {"type": "http.request", "body": body, "more_body": False}
+                await self._answered(scope, with_first(whole, receive), answer)
                 outcome = str(status or "no answer")
             except (Denied, ClientGone):
                 raise
@@ -294,20 +291,6 @@ def _failure(error: Exception) -> Denied:
     name = type(error).__name__
     logger.error("%s in %s, line %d.", name, place.filename, place.lineno or 0)
     return Denied(500, "internal", "The service failed; the error was logged.")
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body once, and then waits for what comes, which is the end."""
-    given = False
-
-    async def give() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return give
 
 
 async def _tell(

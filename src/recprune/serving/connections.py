@@ -7,7 +7,6 @@ clients who send a byte a minute, or take none, would have all connections to th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -17,9 +16,6 @@ from recprune.security.answers import dressed, refusal
 
 __all__ = ["Patient", "make_loop"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 #: Bytes of headers, beyond which a connection ends whatever it meant to say.
 MOST_HEADERS = 65_536

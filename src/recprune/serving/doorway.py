@@ -9,22 +9,19 @@ that another site has sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from recprune.security import Bounds, Denied
 from recprune.security.answers import dressed
+from recprune.security.asgi import App, Message, Receive, Send
 from recprune.security.bodies import ClientGone, read_body
 from recprune.serving.rendering import HEADERS, log_in_page, notice_page
 from recprune.serving.sessions import LIFETIME, Sessions
 
 __all__ = ["PAGES", "Doorway", "field_of"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 #: The page's routes: rule → scope, as in :data:`recprune.serving.app.RULES`.

@@ -9,20 +9,17 @@ what is refused is refused there, in one form, and described there.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from pydantic import BaseModel
 
 from recprune.errors import InputError
 from recprune.security import Denied
+from recprune.security.asgi import App, Message, Receive, Send, with_first
 
 __all__ = ["Route", "Shortcut", "parsed", "refuse", "written"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 #: Content types that FastAPI reads as JSON too, as nearly everyone writes them.
 JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
@@ -67,7 +64,7 @@ class Shortcut:
         message = await receive()
         body = _answer(route, message)
         if body is None:
-            await self._app(scope, _again(message, receive), send)
+            await self._app(scope, with_first(message, receive), send)
             return
         headers = [(b"content-length", b"%d" % len(body)), HEADER]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -109,20 +106,6 @@ def _answer(route: Route, message: Message) -> bytes | None:
 def _is_json(headers: Any) -> bool:
     types = [value for name, value in headers if name == b"content-type"]
     return len(types) == 1 and types[0].lower() in JSON_TYPES
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    """Return what gives a message that was taken, and then what comes."""
-    given = False
-
-    async def give() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return message
-
-    return give
 
 
 def refuse(constant: str) -> NoReturn:

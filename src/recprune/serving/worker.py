@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from recprune.crypto import read_key
 from recprune.folders import private_folder
@@ -19,6 +17,7 @@ from recprune.security import (
     Rates,
     Tokens,
 )
+from recprune.security.asgi import App, Message, Receive, Send
 from recprune.serving.app import RULES, make_api
 from recprune.serving.doorway import Doorway
 from recprune.serving.metrics import Metrics
@@ -29,11 +28,6 @@ from recprune.serving.settings import ServeSettings
 from recprune.serving.shortcut import Route, Shortcut
 
 __all__ = ["make_app"]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def make_app(settings: ServeSettings) -> App:
