@@ -30,9 +30,10 @@ FLOORS = {
 SIDE = {name: set(seen) for name, *seen in (line.split() for line in _block("side").splitlines())}
 #: What stands beside the floors → who may import it, besides itself.
 SEEN_BY = {
-    "runtime": {"export", "importance", "pipeline", "serving", "cli"},
+    "runtime": {"export", "importance", "pipeline", "serving", "streaming", "cli"},
     "security": {"serving", "cli"},
     "serving": {"cli"},
+    "streaming": {"erasure", "cli"},
 }
 
 
