@@ -1,3 +1,3 @@
 """Learning from events as they come: read, score, learn, watch, publish; every event counts once."""
 
-__all__: list[str] = []
+__all__ = []
