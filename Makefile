@@ -15,6 +15,8 @@ BIN := .venv/bin
 VENV := .venv/.installed
 # Named before everything else that needs it: a bare "torch" may resolve to a far larger build.
 TORCH := torch==2.13.0
+ON_ALL_CORES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # Checks that python -O must not leave out.
 GUARDING := $(addprefix src/recprune/,crypto.py envelope erasure security serving)
 BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -31,10 +33,10 @@ demo: $(VENV)
 # A file's tests stay together, so that what they share is made once; a process that has a core to
 # itself gains nothing by more threads.
 test: $(VENV)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(ON_ALL_CORES)
 
 test-slow: $(VENV)
-	$(BIN)/python -m pytest -m slow
+	$(ON_ALL_CORES) -m slow
 
 check: $(VENV)
 	$(BIN)/ruff format --check .

@@ -274,7 +274,8 @@ def test_a_hundred_new_models_under_load_take_no_memory(tmp_path: Path) -> None:
         before = {pid: resident(pid) for pid in running.workers}
         replaced(running, token, times=100)
         grown = {pid: resident(pid) - before[pid] for pid in running.workers}
-        assert max(grown.values()) < 8_000_000, grown
+        # A hundred models that were left behind would take 40 MB.
+        assert max(grown.values()) < 20_000_000, grown
         threads = [len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in running.workers]
         assert max(threads) < 20, threads
 
