@@ -1,0 +1,261 @@
+"""When a model that learned from the stream is served: when it is no worse than the reference.
+
+Every so many events a *candidate* is frozen, as it would be stored. The events that follow judge it:
+it has learned from none of them, and neither has the reference. It is published if the verdict
+passes against the *reference* artefact, the one that the stream began with and that never moves: so
+however many are published, one after the other, none is worse than the reference by more than the
+tolerance. A candidate that is shown to be worse than the model served now is not published either.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.artifact import Artifact, read_artifact, write_artifact
+from recprune.data.encode import encode_frame
+from recprune.errors import ParameterError
+from recprune.evaluation import Verdict, verdict
+from recprune.evaluation.noninferiority import Outcome
+from recprune.folders import folder_written_whole
+from recprune.runtime import Scorer
+
+__all__ = ["Judged", "Publication", "Publisher", "Publishing"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """How models are published.
+
+    Args:
+        every: events after which a candidate is frozen.
+        judged: events that judge it; fewer than ``every``.
+        tolerance: largest drop of the AUC against the reference that passes.
+
+    Raises:
+        ParameterError: a number out of range.
+    """
+
+    every: int = 500_000
+    judged: int = 100_000
+    tolerance: float = 0.002
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ParameterError.of("every", "Publishing", "an int ≥ 1", self.every)
+        if not 1 <= self.judged < self.every:
+            raise ParameterError.of("judged", "Publishing", "at least 1, below every", self.judged)
+        if not 0 < self.tolerance < 1:
+            raise ParameterError.of("tolerance", "Publishing", "a float in (0, 1)", self.tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Events that judge.
+
+    Args:
+        frame: raw columns.
+        label: 0 or 1, shape ``(n,)``.
+        users, items: hashes of each event's user and item; None = there are none.
+    """
+
+    frame: pl.DataFrame
+    label: NDArray[np.float32]
+    users: NDArray[np.uint64] | None = None
+    items: NDArray[np.uint64] | None = None
+
+    def first(self, n: int) -> Judged:
+        """Return the first so many."""
+        users, items = (None if a is None else a[:n] for a in (self.users, self.items))
+        return Judged(self.frame.head(n), self.label[:n], users, items)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became of a candidate.
+
+    Args:
+        frozen: events that it had learned from.
+        event: events when it was decided.
+        published: whether it is served now.
+        against_reference: PASS publishes; None = the events were of one class alone.
+        against_served: the same rows against the model served so far, where that is another than
+            the reference: FAIL holds it back.
+    """
+
+    frozen: int
+    event: int
+    published: bool
+    against_reference: Verdict | None
+    against_served: Verdict | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict against the reference."""
+        return "INCONCLUSIVE" if self.against_reference is None else self.against_reference.outcome
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        verdicts = {"reference": self.against_reference, "served": self.against_served}
+        return {
+            "frozen": self.frozen,
+            "published": self.published,
+            **{name: None if each is None else each.to_json() for name, each in verdicts.items()},
+        }
+
+
+class Publisher:
+    """Judges candidates and publishes those that pass.
+
+    Args:
+        reference: that none may be worse than.
+        how: see :class:`Publishing`.
+        folder: where the model that is served lies, in which the reference is put first, unless
+            there is a model; None = candidates are judged and nothing is written.
+        seed: of the verdict's resamples.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+
+    def __init__(
+        self, reference: Artifact, how: Publishing, folder: Path | None = None, seed: int = 0
+    ) -> None:
+        self.how, self.folder, self.seed = how, folder, seed
+        self._reference = _Scored(reference)
+        self._served: _Scored | None = None
+        self._candidate: _Scored | None = None
+        self._frozen = 0
+        self._rows: list[Arrays] = []
+        if folder is not None and not (folder / "config.json").exists():
+            _put(folder, _files(reference))
+
+    @property
+    def judging(self) -> bool:
+        """Whether a candidate waits for events that judge it."""
+        return self._candidate is not None
+
+    def freeze(self, candidate: Artifact, event: int) -> None:
+        """Let a candidate be judged by the events that follow ``event`` ones."""
+        self._candidate = _Scored.stored(_files(candidate))
+        self._frozen, self._rows = event, []
+
+    def add(self, events: Judged, event: int) -> Publication | None:
+        """Take events that nobody has learned from when the candidate was frozen.
+
+        Args:
+            events: in order.
+            event: how many events there have been with these.
+
+        Returns:
+            What was decided, if these were enough to.
+        """
+        if self._candidate is None:
+            return None
+        missing = self.how.judged - sum(len(rows["label"]) for rows in self._rows)
+        events = events.first(missing)
+        scored = {"reference": self._reference, "candidate": self._candidate}
+        if self._served is not None:
+            scored["served"] = self._served
+        rows: Arrays = {name: each(events.frame) for name, each in scored.items()}
+        rows["label"] = events.label
+        for name, owner in (("users", events.users), ("items", events.items)):
+            if owner is not None:
+                rows[name] = owner
+        self._rows.append(rows)
+        return self._decide(event) if len(events.label) == missing else None
+
+    def _decide(self, event: int) -> Publication:
+        assert self._candidate is not None
+        rows = _joined(self._rows)
+        against, served = (self._verdict(rows, other) for other in ("reference", "served"))
+        passed = against is not None and against.outcome == "PASS"
+        passed = passed and (served is None or served.outcome != "FAIL")
+        made = Publication(self._frozen, event, passed, against, served)
+        if passed:
+            self._served = self._candidate
+            if self.folder is not None:
+                _put(self.folder, self._served.files)
+        self._candidate, self._rows = None, []
+        return made
+
+    def _verdict(self, rows: Arrays, other: str) -> Verdict | None:
+        if other not in rows or rows["label"].min() == rows["label"].max():
+            return None
+        return verdict(
+            rows["label"],
+            rows[other],
+            rows["candidate"],
+            users=rows.get("users"),
+            items=rows.get("items"),
+            tolerance=self.how.tolerance,
+            seed=self.seed,
+        )
+
+    def state(self) -> Arrays:
+        """Return what :meth:`restore` goes on from."""
+        state: Arrays = {"frozen": np.array(self._frozen)}
+        for name, model in (("served", self._served), ("candidate", self._candidate)):
+            if model is not None:
+                state |= {f"{name}/{f}": np.frombuffer(d, np.uint8) for f, d in model.files.items()}
+        if self._rows:
+            state |= {f"rows/{name}": array for name, array in _joined(self._rows).items()}
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state."""
+        parts: dict[str, Arrays] = {"served": {}, "candidate": {}, "rows": {}}
+        for name, array in state.items():
+            part, _, rest = name.partition("/")
+            if rest:
+                parts[part][rest] = array
+        files = {p: {n: a.tobytes() for n, a in parts[p].items()} for p in ("served", "candidate")}
+        self._served, self._candidate = (
+            _Scored.stored(f) if f else None for f in (files["served"], files["candidate"])
+        )
+        self._rows = [parts["rows"]] if parts["rows"] else []
+        self._frozen = int(state["frozen"])
+
+
+class _Scored:
+    """A model that scores raw columns."""
+
+    def __init__(self, artifact: Artifact, files: Mapping[str, bytes] | None = None) -> None:
+        self.files = files or {}
+        self.encoder, self.scorer = artifact.encoder, Scorer(artifact)
+        self.scorer.warm_up()  # else how many requests there were decides who computes
+
+    @classmethod
+    def stored(cls, files: Mapping[str, bytes]) -> _Scored:
+        """Return the model as it is stored, rounded by its encodings."""
+        return cls(read_artifact(files.__getitem__), files)
+
+    def __call__(self, frame: pl.DataFrame) -> NDArray[np.float32]:
+        return self.scorer.logits(encode_frame(self.encoder, frame))
+
+
+def _joined(rows: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
+
+
+def _files(artifact: Artifact) -> dict[str, bytes]:
+    from recprune import __version__
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_artifact(Path(folder), artifact, __version__)
+        return {f.name: f.read_bytes() for f in sorted(Path(folder).iterdir())}
+
+
+def _put(folder: Path, files: Mapping[str, bytes]) -> None:
+    with folder_written_whole(folder) as partial:
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
