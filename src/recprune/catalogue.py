@@ -113,6 +113,41 @@ class Catalogue:
         texts, numbers = _to_filter_by(schema, given, keys, len(names))
         return cls(names, codes, shares, keys, key_values, kept, texts, numbers)
 
+    def joined(self, other: Catalogue) -> Catalogue:
+        """Return both catalogues' items, this one's first; both of one encoder, and of other items.
+
+        A column to filter by that only one of them has is missing for the other's items.
+
+        Raises:
+            DataError: an item is in both, or a column holds texts in one and numbers in the other.
+        """
+        ids = (*self.ids, *other.ids)
+        if len(set(ids)) != len(ids):
+            raise DataError("Two catalogues hold one item id.")
+        texts_of_either = self.texts.keys() | other.texts.keys()
+        for name, numbers in (*self.numbers.items(), *other.numbers.items()):
+            if name in texts_of_either and not np.isnan(numbers).all():  # all missing tell no kind
+                raise DataError(f"Item column {name!r} holds texts and numbers.")
+        n, m = len(self), len(other)
+        codes = {f: np.concatenate([a, other.codes[f]]) for f, a in self.codes.items()}
+        shares = {f: np.concatenate([a, other.shares[f]]) for f, a in self.shares.items()}
+        none = np.full(n, NO_KEY, np.int32), np.full(m, NO_KEY, np.int32)
+        keys, key_values, texts = {}, {}, {}
+        for by, places in self.keys.items():
+            both = (places, self.key_values[by]), (other.keys[by], other.key_values[by])
+            keys[by], key_values[by] = _merged(*both)
+        for name in sorted(texts_of_either):
+            mine, theirs = self.texts.get(name, (none[0], ())), other.texts.get(name, (none[1], ()))
+            texts[name] = _merged(mine, theirs)
+        numbers = {
+            name: np.concatenate(
+                [c.numbers.get(name, np.full(len(c), np.nan)) for c in (self, other)]
+            )
+            for name in sorted((self.numbers.keys() | other.numbers.keys()) - texts_of_either)
+        }
+        defaults = {**other.defaults, **self.defaults}
+        return Catalogue(ids, codes, shares, keys, key_values, defaults, texts, numbers)
+
     def tensors(self) -> dict[str, Array]:
         """Return everything as arrays, for ``catalogue.safetensors``; ``from_tensors`` reads it back."""
         out = {f"ids.{k}": array for k, array in pack_texts(self.ids).items()}
@@ -246,6 +281,16 @@ def _factorise(raw: Sequence[Any] | Array) -> tuple[IntArray, tuple[str, ...]]:
     places: dict[str | None, int] = {None: NO_KEY}
     keys = [places.setdefault(text(v), len(places) - 1) for v in raw]
     return np.array(keys, np.int32), tuple(v for v in places if v is not None)
+
+
+def _merged(
+    one: tuple[IntArray, tuple[str, ...]], other: tuple[IntArray, tuple[str, ...]]
+) -> tuple[IntArray, tuple[str, ...]]:
+    """Return positions among the values of both."""
+    places = {value: i for i, value in enumerate(one[1])}
+    moved = [places.setdefault(value, len(places)) for value in other[1]]
+    moved.append(NO_KEY)  # -1 reads the last
+    return np.concatenate([one[0], np.array(moved, np.int32)[other[0]]]), tuple(places)
 
 
 def _item_fields(schema: Schema) -> tuple[str, ...]:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from recprune.artifact import Artifact, read_artifact, write_artifact
 from recprune.data.encode import encode_frame
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 from recprune.evaluation import Verdict, verdict
 from recprune.evaluation.noninferiority import Outcome
 from recprune.folders import folder_written_whole
 from recprune.runtime import Scorer
+from recprune.streaming.labelled import Labelled
 
-__all__ = ["Judged", "Publication", "Publisher", "Publishing"]
+__all__ = ["Publication", "Publisher", "Publishing", "files_of"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,27 +57,6 @@ class Publishing:
             raise ParameterError.of("judged", "Publishing", "at least 1, below every", self.judged)
         if not 0 < self.tolerance < 1:
             raise ParameterError.of("tolerance", "Publishing", "a float in (0, 1)", self.tolerance)
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Events that judge.
-
-    Args:
-        frame: raw columns.
-        label: 0 or 1, shape ``(n,)``.
-        users, items: hashes of each event's user and item; None = there are none.
-    """
-
-    frame: pl.DataFrame
-    label: NDArray[np.float32]
-    users: NDArray[np.uint64] | None = None
-    items: NDArray[np.uint64] | None = None
-
-    def first(self, n: int) -> Judged:
-        """Return the first so many."""
-        users, items = (None if a is None else a[:n] for a in (self.users, self.items))
-        return Judged(self.frame.head(n), self.label[:n], users, items)
 
 
 @dataclass(frozen=True)
@@ -117,7 +97,7 @@ class Publisher:
     """Judges candidates and publishes those that pass.
 
     Args:
-        reference: that none may be worse than.
+        reference: files of the artefact that none may be worse than, by name.
         how: see :class:`Publishing`.
         folder: where the model that is served lies, in which the reference is put first, unless
             there is a model; None = candidates are judged and nothing is written.
@@ -128,7 +108,11 @@ class Publisher:
     """
 
     def __init__(
-        self, reference: Artifact, how: Publishing, folder: Path | None = None, seed: int = 0
+        self,
+        reference: Mapping[str, bytes],
+        how: Publishing,
+        folder: Path | None = None,
+        seed: int = 0,
     ) -> None:
         self.how, self.folder, self.seed = how, folder, seed
         self._reference = _Scored(reference)
@@ -137,19 +121,19 @@ class Publisher:
         self._frozen = 0
         self._rows: list[Arrays] = []
         if folder is not None and not (folder / "config.json").exists():
-            _put(folder, _files(reference))
+            _put(folder, reference)
 
     @property
-    def judging(self) -> bool:
-        """Whether a candidate waits for events that judge it."""
-        return self._candidate is not None
+    def reference(self) -> Artifact:
+        """The artefact that none may be worse than."""
+        return self._reference.artifact
 
     def freeze(self, candidate: Artifact, event: int) -> None:
-        """Let a candidate be judged by the events that follow ``event`` ones."""
-        self._candidate = _Scored.stored(_files(candidate))
+        """Let a candidate be judged by the events that follow ``event`` ones; a former one is dropped."""
+        self._candidate = _Scored(files_of(candidate))
         self._frozen, self._rows = event, []
 
-    def add(self, events: Judged, event: int) -> Publication | None:
+    def add(self, events: Labelled, event: int) -> Publication | None:
         """Take events that nobody has learned from when the candidate was frozen.
 
         Args:
@@ -204,7 +188,8 @@ class Publisher:
     def state(self) -> Arrays:
         """Return what :meth:`restore` goes on from."""
         state: Arrays = {"frozen": np.array(self._frozen)}
-        for name, model in (("served", self._served), ("candidate", self._candidate)):
+        models = {"reference": self._reference, "served": self._served}
+        for name, model in {**models, "candidate": self._candidate}.items():
             if model is not None:
                 state |= {f"{name}/{f}": np.frombuffer(d, np.uint8) for f, d in model.files.items()}
         if self._rows:
@@ -212,42 +197,48 @@ class Publisher:
         return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state."""
-        parts: dict[str, Arrays] = {"served": {}, "candidate": {}, "rows": {}}
+        """Go on from a state.
+
+        Raises:
+            InputError: it was begun with another reference.
+        """
+        parts: dict[str, Arrays] = {"reference": {}, "served": {}, "candidate": {}, "rows": {}}
         for name, array in state.items():
             part, _, rest = name.partition("/")
             if rest:
                 parts[part][rest] = array
-        files = {p: {n: a.tobytes() for n, a in parts[p].items()} for p in ("served", "candidate")}
+        rows = parts.pop("rows")
+        files = {p: {n: a.tobytes() for n, a in own.items()} for p, own in parts.items()}
+        if files["reference"] != self._reference.files:
+            raise InputError(
+                "The stream was begun with another model than the one given, or one of them has "
+                "forgotten a user and the other not. Give that model, or begin anew with another state."
+            )
         self._served, self._candidate = (
-            _Scored.stored(f) if f else None for f in (files["served"], files["candidate"])
+            _Scored(f) if f else None for f in (files["served"], files["candidate"])
         )
-        self._rows = [parts["rows"]] if parts["rows"] else []
+        self._rows = [rows] if rows else []
         self._frozen = int(state["frozen"])
 
 
 class _Scored:
-    """A model that scores raw columns."""
+    """A model as it is stored, rounded by its encodings, that scores raw columns."""
 
-    def __init__(self, artifact: Artifact, files: Mapping[str, bytes] | None = None) -> None:
-        self.files = files or {}
-        self.encoder, self.scorer = artifact.encoder, Scorer(artifact)
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        artifact = read_artifact(files.__getitem__)
+        self.files, self.artifact, self.scorer = dict(files), artifact, Scorer(artifact)
         self.scorer.warm_up()  # else how many requests there were decides who computes
 
-    @classmethod
-    def stored(cls, files: Mapping[str, bytes]) -> _Scored:
-        """Return the model as it is stored, rounded by its encodings."""
-        return cls(read_artifact(files.__getitem__), files)
-
     def __call__(self, frame: pl.DataFrame) -> NDArray[np.float32]:
-        return self.scorer.logits(encode_frame(self.encoder, frame))
+        return self.scorer.logits(encode_frame(self.artifact.encoder, frame))
 
 
 def _joined(rows: list[Arrays]) -> Arrays:
     return {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
 
 
-def _files(artifact: Artifact) -> dict[str, bytes]:
+def files_of(artifact: Artifact) -> dict[str, bytes]:
+    """Return the files that an artefact is stored as, by name."""
     from recprune import __version__
 
     with tempfile.TemporaryDirectory() as folder:
