@@ -12,6 +12,7 @@
     └── RunError (RuntimeError)      the run itself failed; exit code 1
         ├── TrainingError            the loss stopped being a number, or exploded
         ├── MissingExtra             an optional dependency is not installed
+        ├── GapError                 a stream no longer has the events that come next
         └── BudgetError              no model keeps the budget; exit code 3
 
     RecpruneWarning (UserWarning)    something the user should know and can act on
@@ -27,6 +28,7 @@ __all__ = [
     "ArtifactError",
     "BudgetError",
     "DataError",
+    "GapError",
     "InputError",
     "MissingExtra",
     "ParameterError",
@@ -102,6 +104,20 @@ class TrainingError(RunError):
 
 class MissingExtra(RunError):
     """An optional dependency is needed and not installed."""
+
+
+class GapError(RunError):
+    """A stream no longer has the events that come next, or not as they were.
+
+    Args:
+        partition: of the stream.
+        missing: which events, in the source's words.
+        why: what happened, and what to do.
+    """
+
+    def __init__(self, partition: str, missing: str, why: str) -> None:
+        super().__init__(f"Partition {partition!r} has a gap: {missing}. {why}")
+        self.partition, self.missing = partition, missing
 
 
 class BudgetError(RunError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recprune._support import compiled
 
-__all__ = ["MISSING", "hashes"]
+__all__ = ["MISSING", "byte_hashes", "hashes"]
 
 #: What a missing text hashes to.
 MISSING = 0x9E3779B97F4A7C15
@@ -34,12 +36,26 @@ def hashes(texts: pl.Series, salt: int = 0) -> Hashes:
     ['0x405337e338614e91', '0x0', '0x9e3779b97f4a7c15']
     """
     joined = texts.str.join("").item() or ""
-    blob = np.frombuffer(joined.encode(), np.uint8)
     lengths = texts.str.len_bytes().fill_null(0).to_numpy()
-    out = np.empty(len(texts), np.uint64)
-    _hash(blob, lengths.astype(np.int64), np.uint64(salt), out)
+    out = _hashed(joined.encode(), lengths.astype(np.int64), salt)
     if texts.null_count():
         out[texts.is_null().to_numpy()] = MISSING
+    return out
+
+
+def byte_hashes(texts: Sequence[bytes], salt: int = 0) -> Hashes:
+    """Return :func:`hashes` of bytes, shape ``(n,)``.
+
+    >>> byte_hashes([b"a"]) == hashes(pl.Series(["a"]))
+    array([ True])
+    """
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return _hashed(b"".join(texts), lengths, salt)
+
+
+def _hashed(joined: bytes, lengths: NDArray[np.int64], salt: int) -> Hashes:
+    out = np.empty(len(lengths), np.uint64)
+    _hash(np.frombuffer(joined, np.uint8), lengths, np.uint64(salt), out)
     return out
 
 

@@ -1,0 +1,235 @@
+"""One segment of a folder of events, read by blocks and checked against what was read before."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from recprune.errors import GapError
+from recprune.streaming.sources.base import MOST_BYTES
+
+__all__ = ["Mark", "Piece", "Segment"]
+
+#: Bytes that are read at once.
+BLOCK = 1 << 20
+BLANK = (b"", b"\r")
+REPAIR = "Put the segment back as it was, or start from a new state."
+MARK = re.compile(r"(?P<name>[^#]+)#(?P<events>\d{12})-(?P<hash>[0-9a-f]{16})(?P<ended>!?)")
+
+
+class Mark(NamedTuple):
+    """A position in a segment.
+
+    Args:
+        name: of the segment.
+        events: how many of it were read.
+        hash: of their bytes.
+        ended: whether it has no more.
+    """
+
+    name: str
+    events: int
+    hash: str
+    ended: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.events:012}-{self.hash}{'!' * self.ended}"
+
+    @classmethod
+    def read(cls, text: str) -> Mark | None:
+        """Return the mark that a text is of; None = of none.
+
+        >>> mark = Mark("part-1", 7, "0123456789abcdef", True)
+        >>> str(mark), Mark.read(str(mark)) == mark
+        ('part-1#000000000007-0123456789abcdef!', True)
+        """
+        found = MARK.fullmatch(text)
+        return found and cls(found[1], int(found[2]), found[3], bool(found[4]))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Events that stand one after the other in a segment.
+
+    Args:
+        lines: their bytes.
+        before: where the segment stood before them.
+        after: where it stands after them.
+        digest: of the events before them.
+    """
+
+    lines: list[bytes]
+    before: Mark
+    after: Mark
+    digest: Any
+
+    def position(self, index: int) -> str:
+        """Return the position after one of the events."""
+        if index == len(self.lines) - 1:
+            return str(self.after)
+        digest = self.digest.copy()
+        digest.update(_bytes(self.lines[: index + 1]))
+        return str(Mark(self.before.name, self.before.events + index + 1, _short(digest), False))
+
+
+class Segment:
+    """A segment that is being read.
+
+    Args:
+        partition: it is of.
+        name: in positions.
+        file: that holds it.
+
+    Raises:
+        GapError: it cannot be opened.
+    """
+
+    def __init__(self, partition: str, name: str, file: Path) -> None:
+        self.partition, self.name, self.file = partition, name, file
+        self.events = 0
+        #: Whether there are no more events.
+        self.ended = False
+        self._digest = hashlib.sha1(usedforsecurity=False)
+        self._held, self._taken = b"", 0
+        try:
+            self._raw: IO[bytes] = file.open("rb", buffering=0)
+        except OSError as error:
+            raise self._gap(f"it cannot be opened: {error.strerror}") from error
+        self._stream: IO[bytes] = self._raw
+        if file.suffix == ".gz":
+            self._stream = gzip.GzipFile(fileobj=self._raw)  # type: ignore[assignment]
+        self._stamp = _stamp(os.fstat(self._raw.fileno()))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._stream.close()
+        self._raw.close()
+
+    @property
+    def mark(self) -> Mark:
+        """Where it was read to."""
+        return Mark(self.name, self.events, _short(self._digest), self.ended)
+
+    @property
+    def bytes_left(self) -> float:
+        """How many bytes of the file were not read, nearly where it is compressed."""
+        return self._stamp[1] - self._bytes_read
+
+    @property
+    def mean(self) -> float:
+        """Bytes of the file that an event takes; 0 = no event was read."""
+        return self._bytes_read / self.events if self.events else 0.0
+
+    @property
+    def _bytes_read(self) -> float:
+        held = len(self._held)
+        return self._raw.tell() * self._taken / max(1, self._taken + held)
+
+    def is_as_it_was(self) -> bool:
+        """Tell whether the file is still the one that was opened; read to its end, it may be gone."""
+        try:
+            return _stamp(os.stat(self.file)) == self._stamp
+        except FileNotFoundError:
+            return self.ended
+
+    def go_to(self, mark: Mark) -> None:
+        """Read past the events that were read before.
+
+        Raises:
+            GapError: they are not there any more, or others are.
+        """
+        while self.events < mark.events and not self.ended:
+            self.take(min(mark.events - self.events, 1 << 16))
+        if self.mark[:3] != mark[:3]:
+            raise self._gap(f"its first {mark.events:,} events are not those that were read")
+        if self.ended != mark.ended:
+            raise self._gap("events were added or cut off since it was read")
+
+    def take(self, most: int, most_bytes: int = MOST_BYTES) -> Piece:
+        """Return the events that come next: at most so many, and ending with the one that reaches
+        so many bytes; none = there are no more.
+
+        Raises:
+            GapError: the segment is cut off, damaged, or has no lines.
+        """
+        before, digest = self.mark, self._digest.copy()
+        lines, size = list[bytes](), 0
+        while len(lines) < most and size < most_bytes and self._fill():
+            *found, rest = self._held.split(b"\n", most - len(lines))
+            used = len(self._held) - len(rest)
+            if size + used > most_bytes:
+                found = found[: _reach(found, most_bytes - size)]
+                used = sum(map(len, found)) + len(found)
+                rest = self._held[used:]
+            blank = min(map(len, found)) < 2 and any(line in BLANK for line in found)
+            if blank:
+                found = [line for line in found if line not in BLANK]
+            self._digest.update(_bytes(found) if blank else memoryview(self._held)[:used])
+            self._held = rest
+            lines += found
+            size += used
+            self._taken += used
+        self.events += len(lines)
+        self.ended = not self._more()
+        return Piece(lines, before, self.mark, digest)
+
+    def _fill(self) -> bool:
+        """Hold at least a line; False = there is none."""
+        while b"\n" not in self._held:
+            block = self._block()
+            if not block:
+                if self._held.strip():
+                    raise self._gap("it ends in the middle of a line: it is cut off")
+                return False
+            self._held += block
+            if len(self._held) > MOST_BYTES:
+                raise self._gap(f"it has a line of more than {MOST_BYTES:,} bytes")
+        return True
+
+    def _more(self) -> bool:
+        """Tell whether events are left, and hold the beginning of the next one."""
+        while not self._held.strip():
+            block = self._block()
+            if not block:
+                return False
+            self._held += block
+        return True
+
+    def _block(self) -> bytes:
+        try:
+            return self._stream.read(BLOCK)
+        except (OSError, EOFError, zlib.error) as error:
+            raise self._gap(f"it is damaged or cut off: {error}") from error
+
+    def _gap(self, why: str) -> GapError:
+        where = f"event {self.events + 1:,} of segment {self.name!r}"
+        return GapError(self.partition, where, f"File {str(self.file)!r}: {why}. {REPAIR}")
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _short(digest: Any) -> str:
+    text: str = digest.hexdigest()
+    return text[:16]
+
+
+def _bytes(lines: list[bytes]) -> bytes:
+    return b"\n".join(lines) + b"\n" * bool(lines)
+
+
+def _reach(lines: list[bytes], most_bytes: int) -> int:
+    """Return how many lines reach so many bytes."""
+    size = 0
+    for count, line in enumerate(lines, 1):
+        size += len(line) + 1
+        if size >= most_bytes:
+            return count
+    return len(lines)
