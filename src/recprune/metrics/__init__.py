@@ -40,6 +40,7 @@ from recprune.metrics.ranking import (
     recall_at_k,
 )
 from recprune.metrics.registry import Metric, metric, names
+from recprune.metrics.stability import population_stability
 from recprune.topk import top_k, top_lists
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "novelty",
     "personalisation",
     "popularity_lift",
+    "population_stability",
     "precision",
     "precision_at_k",
     "recall",

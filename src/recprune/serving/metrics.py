@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from recprune.metrics import population_stability
+
 __all__ = ["FOLDER", "Drift", "Figures", "Metrics"]
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -27,16 +29,11 @@ SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 ANSWERING = ("/v1/recommend", "/v1/score")
 #: Scores that are compared at once, and the parts that they are counted in.
 WINDOW, PARTS = 1000, 10
-#: Stands for a part without any score.
-LEAST = 1e-4
 
 
 class Drift:
-    """How far the scores of late have moved: the population stability index.
-
-    PSI = Σ (p − q) ln(p / q) over ten parts of the reference that hold a tenth each, p of the last
-    1,000 scores, q of the reference. Below 0.1 little has moved, beyond 0.25 much (the rule of
-    thumb of credit scoring: Siddiqi 2006, *Credit Risk Scorecards*, chapter 10).
+    """How far the scores of late have moved: :func:`~recprune.metrics.population_stability` of the
+    last 1,000 over ten parts of the reference that hold a tenth each.
 
     Args:
         reference: scores that are usual, shape ``(n,)``; fewer than ten = the first 1,000 that come.
@@ -56,15 +53,11 @@ class Drift:
             self._reference = late
             return 0.0
         edges = np.asarray(np.quantile(self._reference, np.arange(1, PARTS) / PARTS), np.float64)
-        p, q = (_shares(scores, edges) for scores in (late, self._reference))
-        return float(((p - q) * np.log(p / q)).sum())
+        return population_stability(_counts(late, edges), _counts(self._reference, edges))
 
 
-def _shares(
-    scores: NDArray[np.floating[Any]], edges: NDArray[np.floating[Any]]
-) -> NDArray[np.floating[Any]]:
-    counts = np.bincount(np.searchsorted(edges, scores, side="right"), minlength=PARTS)
-    return np.maximum(counts / len(scores), LEAST)
+def _counts(scores: NDArray[np.floating[Any]], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.bincount(np.searchsorted(edges, scores, side="right"), minlength=PARTS)
 
 
 @dataclass(frozen=True)
