@@ -28,6 +28,7 @@ __all__ = [
     "Unit",
     "Use",
     "composed",
+    "regrown",
     "shrink",
 ]
 
@@ -291,6 +292,37 @@ def composed(before: Plan, plan: Plan, layout: Layout, smaller: Layout) -> Plan:
     lone += [n for n, units in before.keep.items() if not len(units)]
     kept |= {n: np.empty(0, np.int32) for n in lone}
     return Plan(both.layout_hash, kept, both.encoding)
+
+
+def regrown(layout: Layout, sizes: Mapping[str, int], vocab_hash: str) -> Layout:
+    """Return the layout of a model whose tables have other rows; all else is cut as it was.
+
+    Plans of the given layout do not apply to it: its rows are no longer those that they count.
+
+    Args:
+        layout: of the model, cut or not.
+        sizes: row axis → its new number of rows, none of them cut.
+        vocab_hash: of the encoder whose rows these are.
+
+    Raises:
+        PlanError: an axis that is absent, has other units than rows, or is a part of its tensor.
+    """
+    axes, shapes = dict(layout.axes), dict(layout.shapes)
+    for name, size in sizes.items():
+        axis = layout.axis(name)
+        if axis.unit != "row":
+            raise PlanError(f"Axis {name!r} has units of kind {axis.unit!r}; only rows regrow.")
+        for use in axis.uses:
+            if use.offset or shapes[use.tensor][use.dim] != axis.size:
+                raise PlanError(f"Axis {name!r} is but a part of {use.tensor!r}; it cannot regrow.")
+            shape = list(shapes[use.tensor])
+            shape[use.dim] = size
+            shapes[use.tensor] = tuple(shape)
+        axes[name] = replace(axis, size=size, origin=None)
+    new = Layout(axes, shapes, vocab_hash, "", layout.gone)
+    if not layout.root:
+        return new
+    return replace(new, root=hashlib.sha256(f"{layout.root} {new.hash}".encode()).hexdigest()[:16])
 
 
 def state_hash(state: State) -> str:

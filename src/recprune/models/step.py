@@ -18,7 +18,17 @@ from recprune.models.optimiser import LazyAdam, Penalty
 from recprune.models.table import FusedTable, PlainTable, distinct
 from recprune.models.taps import Tap
 
-__all__ = ["Extra", "Outputs", "Step", "Updates", "tensors", "under"]
+__all__ = [
+    "TABLE_RATE",
+    "Extra",
+    "Outputs",
+    "Step",
+    "Updates",
+    "moments_of",
+    "restore_moments",
+    "tensors",
+    "under",
+]
 
 #: The table learns faster than the dense layers: its rows see few steps each.
 TABLE_RATE = 3.0
@@ -93,9 +103,7 @@ class Step:
         state = {"shared": self.prior.shared.detach()}
         state |= {f"table.{name}": value for name, value in self.lazy.state().items()}
         state |= {f"mean.{name}": value for name, value in self.mean.state().items()}
-        for number, moments in self.dense.state_dict()["state"].items():
-            state |= {f"dense.{number}.{name}": value for name, value in moments.items()}
-        return state
+        return state | {f"dense.{name}": value for name, value in moments_of(self.dense).items()}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -103,11 +111,7 @@ class Step:
         self.prior.shared.copy_(state["shared"])
         self.lazy.restore(under("table.", state))
         self.mean.restore(under("mean.", state))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in under("dense.", state).items():
-            number, what = name.split(".")
-            moments.setdefault(int(number), {})[what] = value.clone()
-        self.dense.load_state_dict({**self.dense.state_dict(), "state": moments})
+        restore_moments(self.dense, under("dense.", state))
 
     def take(
         self,
@@ -202,6 +206,21 @@ class Step:
                 weight.mul_(decay)
             if penalty.sparse:
                 weight.copy_(penalty.shrink(weight, rate))
+
+
+def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser keeps of its parameters: ``NUMBER.what`` → tensor, in use."""
+    state = optimiser.state_dict()["state"].items()
+    return {f"{number}.{name}": value for number, own in state for name, value in own.items()}
+
+
+def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Let an optimiser go on from what :func:`moments_of` gave."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        number, what = name.split(".")
+        moments.setdefault(int(number), {})[what] = value.clone()
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

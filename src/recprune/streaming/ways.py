@@ -1,0 +1,235 @@
+"""How a batch of events is scored and learned from: by a compiled pass, or through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recprune._support import stream
+from recprune.encoding import Encoder
+from recprune.models.kernels import add_up, update
+from recprune.models.network import FieldNet
+from recprune.models.optimiser import LazyAdam
+from recprune.models.step import TABLE_RATE, moments_of, restore_moments, under
+from recprune.streaming import kernels
+
+__all__ = ["FirstOrder", "Table", "Through", "Way", "way_of"]
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+
+class Table:
+    """The pool's weights, and their optimiser: that of training (:class:`LazyAdam`).
+
+    Args:
+        rows: R.
+        width: W.
+        learning_rate: of the dense layers; the table's is three times that.
+    """
+
+    def __init__(self, rows: int, width: int, learning_rate: float) -> None:
+        self.weights = torch.zeros(rows, width)
+        self.adam = LazyAdam(self.weights, TABLE_RATE * learning_rate)
+        self._place = np.full(rows, -1, np.int32)
+        self._shared = np.zeros((1, width), np.float32)
+
+    def learn(
+        self, gradient: Floats, index: NDArray[Any], shares: Floats, number: NDArray[np.int64]
+    ) -> None:
+        """Update the rows that were read.
+
+        Args:
+            gradient: of the batch's loss by what was read, shape (B, S, W).
+            index: the rows, of a number the lower knot's, shape (B, S).
+            shares: shape (B, …).
+            number: each slot's column of the shares if it is a number, else −1, shape (S,).
+        """
+        width, slots = gradient.shape[2], index.shape[1]
+        most = len(index) * (slots + int((number >= 0).sum()))
+        rows, total = np.empty(most, np.int32), np.empty((most, width), np.float32)
+        given = gradient, index, np.zeros(index.shape, np.int32), shares
+        found = add_up((0, slots), given, number, self._place, (rows, total, self._shared))
+        self.adam.steps += 1
+        adam = self.adam.first.numpy(), self.adam.second.numpy(), self.adam.rates()
+        update((rows, total, found), self.weights.numpy(), adam, _NO_MEAN)
+
+    def renew(self, rows: Ints, unknown: Ints) -> None:
+        """Let rows stand for other values from now on: each begins as its field's unknown row."""
+        at = torch.from_numpy(rows)
+        self.weights[at] = self.weights[torch.from_numpy(unknown)]
+        self.adam.forget(at)
+
+    def state(self, used: int) -> dict[str, NDArray[Any]]:
+        """Return the first ``used`` rows and their moments."""
+        state = {"weights": self.weights, **self.adam.state()}
+        return {n: (v if n == "steps" else v[:used]).numpy().copy() for n, v in state.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` gave."""
+        used = len(state["weights"])
+        for name, own in (
+            ("weights", self.weights),
+            ("first", self.adam.first),
+            ("second", self.adam.second),
+        ):
+            own[:used], own[used:] = torch.from_numpy(state[name]), 0
+        self.adam.steps = int(state["steps"])
+
+
+#: No running mean: what is served is what was learned last.
+_NO_MEAN = (np.empty((0, 0), np.float32), np.empty(0, np.int32), np.ones(1), 0, 0.0)
+
+
+class Way(Protocol):
+    """Scores and learns from rows of the pool, shape (B, S), and shares, shape (B, …)."""
+
+    def logits(self, rows: Ints, shares: Floats) -> Floats:
+        """Return the logits, shape (B,)."""
+
+    def learn(self, rows: Ints, shares: Floats, label: Floats) -> Floats:
+        """Return the logits, shape (B,), and then take one step towards the labels."""
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what is learned beside the table, and its optimiser's state."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` gave."""
+
+
+def way_of(net: FieldNet, encoder: Encoder, table: Table, learning_rate: float) -> Way:
+    """Return the quicker way of those that a network has."""
+    if net.shape.wide and not net.shape.dim and not len(net.parts):
+        return FirstOrder(net, encoder, table, learning_rate)
+    return Through(net, table, learning_rate)
+
+
+class FirstOrder:
+    """A model of first-order weights and a bias, compiled.
+
+    Args:
+        net: whose bias is learned.
+        encoder: of the slots.
+        table: the pool's weights.
+        learning_rate: of the bias.
+    """
+
+    def __init__(self, net: FieldNet, encoder: Encoder, table: Table, learning_rate: float) -> None:
+        self.table = table
+        self.bias = LazyAdam(net.bias.data.view(1, 1), learning_rate, epsilon=1e-8)
+        column, number = [], []
+        for field, slots, own in zip(
+            encoder.schema.fields, encoder.slots, encoder.share_slots, strict=True
+        ):
+            shared = range(own.start, own.stop)
+            column += list(shared) if shared else [-1] * (slots.stop - slots.start)
+            number += [field.kind == "numeric"] * (slots.stop - slots.start)
+        self.places = np.array(column, np.int64), np.array(number, np.bool_)
+        self.number = np.where(self.places[1], self.places[0], -1)
+
+    def logits(self, rows: Ints, shares: Floats) -> Floats:
+        """Return the logits, shape (B,)."""
+        weights, bias = self.table.weights.numpy(), float(self.bias.table[0, 0])
+        return kernels.first_order(rows, shares, self.places, weights, bias)
+
+    def learn(self, rows: Ints, shares: Floats, label: Floats) -> Floats:
+        """Return the logits, shape (B,), and then take one step towards the labels."""
+        logits = self.logits(rows, shares)
+        gradient = np.empty((*rows.shape, 1), np.float32)
+        of_bias = kernels.residual(logits, label, shares, self.places, gradient)
+        self.table.learn(gradient, rows, shares, self.number)
+        self.bias.steps += 1
+        adam = self.bias.first.numpy(), self.bias.second.numpy(), self.bias.rates()
+        touched = np.zeros(1, np.int32), np.full((1, 1), of_bias, np.float32), 1
+        update(touched, self.bias.table.numpy(), adam, _NO_MEAN)
+        return logits
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the bias and its moments."""
+        own = {"bias": self.bias.table, **self.bias.state()}
+        return {name: tensor.numpy().copy() for name, tensor in own.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` gave."""
+        given = {name: torch.from_numpy(array) for name, array in state.items()}
+        self.bias.table.copy_(given["bias"])
+        self.bias.restore(given)
+
+
+class Through:
+    """Any other model, through its network.
+
+    Args:
+        net: whose dense weights are learned; its own table is not read.
+        table: the pool's weights.
+        learning_rate: of the dense weights.
+    """
+
+    def __init__(self, net: FieldNet, table: Table, learning_rate: float) -> None:
+        self.net, self.table = net, table
+        self.dense = torch.optim.Adam(net.dense_parameters(), learning_rate, fused=True)
+        self.slots = len(net.slot_order)
+        self.upper = torch.zeros(self.slots + net.n_numeric, dtype=torch.int32)
+        self.upper[self.slots :] = 1
+        self.number = np.full(self.slots, -1)
+        self.number[net.n_single - net.n_numeric : net.n_single] = net.numeric_shares.numpy()
+        #: Whether the network learns from other outputs than it scores with.
+        self.otherwise = net.dropout > 0 or bool(net.statistics())
+
+    def logits(self, rows: Ints, shares: Floats) -> Floats:
+        """Return the logits, shape (B,)."""
+        with torch.no_grad():
+            return self.net.finish(*self._read(rows, shares)).numpy()
+
+    def learn(self, rows: Ints, shares: Floats, label: Floats) -> Floats:
+        """Return the logits, shape (B,), and then take one step towards the labels."""
+        net, logits = self.net, None
+        if self.otherwise:
+            logits = self.logits(rows, shares)
+            seed = int(stream(0, "streaming", self.table.adam.steps).integers(2**62))
+            net.draws = torch.Generator().manual_seed(seed)
+        value, given, index = self._read(rows, shares)
+        output = net.finish(value.requires_grad_(), given, index)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(output, torch.from_numpy(label))
+        self.dense.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        net.draws = None
+        assert value.grad is not None
+        looked = index[:, : self.slots].contiguous().numpy()
+        self.table.learn(value.grad.contiguous().numpy(), looked, shares, self.number)
+        self.dense.step()
+        return output.detach().numpy() if logits is None else logits
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the dense weights, what batch norm has seen, and Adam's moments."""
+        own = {f"net.{n}": t for n, t in self._own().items()}
+        own |= {f"adam.{n}": t for n, t in moments_of(self.dense).items()}
+        return {name: tensor.detach().numpy().copy() for name, tensor in own.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` gave."""
+        given = {name: torch.from_numpy(array) for name, array in state.items()}
+        with torch.no_grad():
+            for name, tensor in self._own().items():
+                tensor.copy_(given[f"net.{name}"])
+        restore_moments(self.dense, under("adam.", given))
+
+    def _own(self) -> dict[str, Tensor]:
+        tensors = {"bias": self.net.bias, **self.net.parts.state_dict(keep_vars=True)}
+        return dict(sorted(tensors.items()))
+
+    def _read(self, rows: Ints, shares: Floats) -> tuple[Tensor, Tensor, Tensor]:
+        net = self.net
+        index = torch.from_numpy(rows)
+        if not net.in_order:
+            index = index.index_select(1, net.read)
+        if net.n_numeric:
+            index = index + self.upper
+        given = torch.from_numpy(shares)
+        with torch.no_grad():
+            return net.look_up(self.table.weights, index, given), given, index
