@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,19 @@ from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.layout import Plan, regrown
 from recprune.lookups import FIRST, UNKNOWN, Lookup, Vocabulary
+from recprune.models.network import FieldNet
 from recprune.models.state import located, state_of
 from recprune.quantisation import ENCODINGS, Stored
-from recprune.streaming.rows import vocabulary_of
-
-if TYPE_CHECKING:
-    from recprune.streaming.learner import Learner
+from recprune.streaming.names import Names
+from recprune.streaming.rows import Pool, vocabulary_of
 
 __all__ = ["freeze"]
 
 
-def freeze(reference: Artifact, learner: Learner) -> Artifact:
-    """Return a learner's model as it stands after the last chunk.
+def freeze(
+    reference: Artifact, net: FieldNet, pool: Pool, names: Names, weights: NDArray[np.float32]
+) -> Artifact:
+    """Return what a learner has learned as an artefact.
 
     Vocabularies hold the values that have a row, in the pool's order; fields, dims and neurons are
     those of the reference, and so are the encodings, but a table that was stored by runs of rows
@@ -37,16 +38,18 @@ def freeze(reference: Artifact, learner: Learner) -> Artifact:
 
     Args:
         reference: that the learner began with.
-        learner: whose weights and values are taken.
+        net: of the dense weights.
+        pool: which rows stay, and whose they are.
+        names: what the other rows stand for.
+        weights: of the rows, shape (R, W).
     """
-    old, net, pool = reference.encoder, learner.net, learner.rows
-    weights, places = learner.table.weights.numpy(), located(net)
+    old, places = reference.encoder, located(net)
     state, parts, sizes = dict(state_of(net)), dict(old.parts), dict[str, int]()
     for i, name in enumerate(old.schema.names):
         start = int(pool.starts[i])
         rows: NDArray[Any] = np.arange(start, start + pool.fixed_rows(i))
         if i in pool.open:
-            own, texts = learner.names.of(i)
+            own, texts = names.of(i)
             rows = np.concatenate([rows, own])
             parts[name] = _with_values(parts[name], Vocabulary(tuple(texts)))
             sizes[f"rows.{name}"] = len(rows)
@@ -68,7 +71,7 @@ def freeze(reference: Artifact, learner: Learner) -> Artifact:
         plan=plan,
         encoder=encoder,
         catalogue=_recoded(reference.catalogue, old, encoder),
-        meta={**meta, "stream": {"events": learner.events}},
+        meta=meta,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,14 @@ class Learner:
         return logits
 
     def artifact(self, reference: Artifact) -> Artifact:
-        """Return what would be served now: :func:`recprune.streaming.frozen.freeze`."""
-        return freeze(reference, self)
+        """Return what would be served now: :func:`recprune.streaming.frozen.freeze`.
+
+        Args:
+            reference: that the learner began with.
+        """
+        weights = self.table.weights.numpy()
+        made = freeze(reference, self.net, self.rows, self.names, weights)
+        return replace(made, meta={**made.meta, "stream": {"events": self.events}})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what was learned; what the other thread knows is in ``rows.state()``."""
