@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recprune.encoding import Rows
 from recprune.lookups import FIRST, PADDING, UNKNOWN
+from recprune.models.draws import Draws, uniform
 from recprune.models.network import FieldNet
 
 __all__ = ["GROUPS", "FrequencyPrior", "count_values"]
@@ -99,10 +100,10 @@ class FrequencyPrior:
         self.unknown[rows], self.group[rows] = chance, group.long()
 
     def read(
-        self, net: FieldNet, codes: Tensor, shares: Tensor, draws: torch.Generator
+        self, net: FieldNet, codes: Tensor, shares: Tensor, draws: Draws
     ) -> tuple[Tensor, Tensor]:
         """Return ``codes`` (B, S) and shares with some values read as unknown."""
-        chances = torch.rand(codes.shape, generator=draws).to(codes.device)
+        chances = uniform(codes.shape, draws).to(codes.device)
         hidden = chances < self.unknown[codes + net.slot_offsets]
         shares = shares.masked_fill(hidden[:, net.share_slots] & net.share_is_number, 0)
         return torch.where(hidden, UNKNOWN, codes), shares

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recprune.errors import ParameterError
+from recprune.models.draws import Draws, uniform
 from recprune.models.taps import Tap
 
 __all__ = ["MLP", "BatchNorm", "Dense", "Flow", "Hidden", "Shapes"]
@@ -67,7 +68,7 @@ class Flow:
     """
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
-    draws: torch.Generator | None = None
+    draws: Draws | None = None
     dropout: float = 0.0
     bf16: bool = False
 
@@ -80,7 +81,7 @@ class Flow:
         value = self.tap(axis, value)
         if self.draws is None or not self.dropout:
             return value
-        kept = torch.rand(value.shape, generator=self.draws) >= self.dropout
+        kept = uniform(value.shape, self.draws) >= self.dropout
         return value * kept.to(value.device) / (1 - self.dropout)
 
 

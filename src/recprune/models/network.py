@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recprune.encoding import Rows
 from recprune.lookups import UNKNOWN
+from recprune.models.draws import Draws
 from recprune.models.layers import Dense, Flow
 from recprune.models.parts import PARTS, Part, Shape
 from recprune.models.taps import Tap
@@ -44,7 +45,7 @@ class FieldNet(nn.Module):
         super().__init__()
         self.shape, self.dropout = shape, dropout
         #: The stream of dropout masks while training; None = the network scores.
-        self.draws: torch.Generator | None = None
+        self.draws: Draws | None = None
         #: Whether hidden layers multiply in bfloat16; weights, embeddings and sums stay fp32.
         self.bf16 = False
         width = shape.width

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from recprune.encoding import Rows
 from recprune.models.averaging import RunningMean
+from recprune.models.draws import Draws, generator_of
 from recprune.models.frequency import FrequencyPrior
 from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.optimiser import LazyAdam, Penalty
-from recprune.models.table import FusedTable, PlainTable, distinct
+from recprune.models.table import FusedTable, Look, PlainTable, Table, distinct
 from recprune.models.taps import Tap
 
 __all__ = [
@@ -83,7 +84,7 @@ class Step:
         self.mean = RunningMean(parameters, updates.horizon, net.table)
         assert self.mean.rows is not None
         kind = FusedTable if net.table.device.type == "cpu" else PlainTable
-        self.table: PlainTable | FusedTable = kind(net, prior, self.lazy, self.mean.rows)
+        self.table: Table = kind(net, prior, self.lazy, self.mean.rows)
         #: Where weights stay zero, a mask a parameter.
         self.zeros = [(p, p == 0) for p in net.parameters()] if updates.keep_zeros else []
         self.rate(1.0)
@@ -117,7 +118,7 @@ class Step:
         self,
         rows: Rows,
         chosen: Tensor,
-        draws: torch.Generator,
+        draws: Draws,
         taps: Mapping[str, Tap] | None = None,
         extra: Extra | None = None,
     ) -> float:
@@ -132,9 +133,8 @@ class Step:
         """
         net = self.net
         net.draws, net.bf16 = draws, self.updates.bf16
-        look = self.table.read(self.objective.rows(rows, chosen, draws), draws)
-        output = net.finish(look.value, look.shares, look.index, taps)
-        loss = self.objective.loss(output, chosen)
+        look = self.table.read(self.objective.rows(rows, chosen, generator_of(draws)), draws)
+        loss = self.loss(self.finish(look, taps), chosen)
         total, optimiser = loss, None
         added = extra(self.outputs) if extra is not None else None
         if added is not None:
@@ -143,7 +143,7 @@ class Step:
             optimiser.zero_grad()
         self.dense.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        self.table.update(look)
+        self.table.update(self.table.gradient(look))
         self.dense.step()
         if optimiser is not None:
             optimiser.step()
@@ -152,6 +152,14 @@ class Step:
         self.mean.add()
         net.draws, net.bf16 = None, False
         return float(loss.detach())
+
+    def finish(self, look: Look, taps: Mapping[str, Tap] | None) -> Tensor:
+        """Return the logits of what was read."""
+        return self.net.finish(look.value, look.shares, look.index, taps)
+
+    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
+        """Return what is differentiated."""
+        return self.objective.loss(output, chosen)
 
     @torch.no_grad()
     def renew(self, rows: Tensor, values: Tensor, draws: torch.Generator) -> None:

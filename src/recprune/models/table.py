@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,11 +20,17 @@ from torch import Tensor
 from recprune.encoding import Rows
 from recprune.models import kernels
 from recprune.models.averaging import RowMean
+from recprune.models.draws import Draws, uniform
 from recprune.models.frequency import FrequencyPrior
 from recprune.models.network import FieldNet
 from recprune.models.optimiser import LazyAdam
 
-__all__ = ["FusedTable", "Look", "PlainTable", "distinct"]
+__all__ = ["FusedTable", "Look", "PlainTable", "RowGradient", "Table", "distinct"]
+
+T = TypeVar("T")
+
+#: Some rows of a table, shape (U,), each once, and the gradient of each, shape (U, W).
+RowGradient = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,22 @@ class Look:
     rest: Tensor
 
 
+class Table(Protocol):
+    """What a step asks of the table."""
+
+    def read(self, rows: Rows, draws: Draws) -> Look:
+        """Look up a batch."""
+        ...
+
+    def gradient(self, look: Look) -> list[RowGradient]:
+        """Return the gradient of a loss of what was read, by the rows that were."""
+        ...
+
+    def update(self, gradient: Sequence[RowGradient]) -> None:
+        """Take one step of the optimiser on these rows."""
+        ...
+
+
 class PlainTable:
     """The table's rows by torch: gather the distinct rows of a batch, differentiate, update.
 
@@ -59,7 +81,7 @@ class PlainTable:
     def __init__(self, net: FieldNet, prior: FrequencyPrior, adam: LazyAdam, mean: RowMean) -> None:
         self.net, self.prior, self.adam, self.mean = net, prior, adam, mean
 
-    def read(self, rows: Rows, draws: torch.Generator) -> Look:
+    def read(self, rows: Rows, draws: Draws) -> Look:
         """Look up a batch; ``draws`` decides what reads as unknown."""
         net, prior, device = self.net, self.prior, self.net.table.device
         codes = torch.from_numpy(rows.codes).to(device).long()
@@ -70,13 +92,19 @@ class PlainTable:
         value = net.look_up(leaf, inverse, shares) + prior.share(net, codes)
         return Look(value, shares, index, leaf, touched)
 
-    @torch.no_grad()
-    def update(self, look: Look) -> None:
-        """Update the rows from the gradient of a loss of what was read."""
+    def gradient(self, look: Look) -> list[RowGradient]:
+        """Return the gradient of a loss of what was read, by the rows that were."""
         assert look.leaf.grad is not None
+        return [(look.rest, look.leaf.grad)]
+
+    @torch.no_grad()
+    def update(self, gradient: Sequence[RowGradient]) -> None:
+        """Take one step of the optimiser on these rows, each of which is there once."""
         self.mean.advance()
-        self.adam.step(look.rest, look.leaf, look.leaf.grad)
-        self.mean.add(look.rest, look.leaf)
+        rows, values = (torch.cat(each) for each in zip(*gradient, strict=True))
+        before = self.net.table.detach()[rows]
+        self.adam.step(rows, before, values)
+        self.mean.add(rows, before)
 
 
 class FusedTable:
@@ -107,10 +135,10 @@ class FusedTable:
         #: Sums of gradients, by part: rows and their gradients.
         self.sums: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
 
-    def read(self, rows: Rows, draws: torch.Generator) -> Look:
+    def read(self, rows: Rows, draws: Draws) -> Look:
         """Look up a batch; ``draws`` decides what reads as unknown."""
         n, width = len(rows), self.table.shape[1]
-        chances = torch.rand(rows.codes.shape, generator=draws).numpy()
+        chances = uniform(rows.codes.shape, draws).numpy()
         batch = np.ascontiguousarray(rows.codes), rows.shares.copy(), chances
         value = torch.empty(n, self.n_slots, width)
         index, groups = (np.empty((n, self.n_slots), dtype) for dtype in (np.int64, np.int32))
@@ -128,26 +156,39 @@ class FusedTable:
         shares, looked, rest = (torch.from_numpy(a) for a in (batch[1], index, groups))
         return Look(value, shares, looked, value, rest)
 
-    def update(self, look: Look) -> None:
-        """Update the rows from the gradient of a loss of what was read."""
+    def gradient(self, look: Look) -> list[RowGradient]:
+        """Return the gradient of a loss of what was read, by the rows that were.
+
+        It lasts until the next one is asked for. The shared parts' gradient is where torch keeps it.
+        """
         assert look.leaf.grad is not None
-        self.adam.steps += 1
-        self.mean.advance()
         self._make_room(len(look.index))
         shared = torch.zeros_like(self.prior.shared)
         gradient, shares = look.leaf.grad.contiguous().numpy(), look.shares.numpy()
         given = gradient, look.index.numpy(), look.rest.numpy(), shares
-        adam = self.adam.first.numpy(), self.adam.second.numpy(), self.adam.rates()
-        mean = self.mean
-        means = mean.mean.numpy(), mean.last.numpy(), mean.kept, mean.steps, mean.weight
 
-        def part(bounds: tuple[int, int], rows: Any, total: Any) -> None:
+        def part(bounds: tuple[int, int], rows: Any, total: Any) -> RowGradient:
             out = rows, total, shared.numpy()
             found = kernels.add_up(bounds, given, self.places[2], self.place, out)
-            kernels.update((rows, total, found), self.table, adam, means)
+            return torch.from_numpy(rows[:found]), torch.from_numpy(total[:found])
 
-        self._each(part, [(b, *s) for b, s in zip(self.parts, self.sums, strict=True)])
+        found = self._each(part, [(b, *s) for b, s in zip(self.parts, self.sums, strict=True)])
         self.prior.shared.grad = shared
+        return found
+
+    def update(self, gradient: Sequence[RowGradient]) -> None:
+        """Take one step of the optimiser on these rows, each of which is there once."""
+        self.adam.steps += 1
+        mean = self.mean
+        mean.advance()
+        adam = self.adam.first.numpy(), self.adam.second.numpy(), self.adam.rates()
+        means = mean.mean.numpy(), mean.last.numpy(), mean.kept, mean.steps, mean.weight
+
+        def part(rows: Tensor, total: Tensor) -> None:
+            touched = rows.int().numpy(), total.numpy(), len(rows)
+            kernels.update(touched, self.table, adam, means)
+
+        self._each(part, gradient)
 
     def _make_room(self, n: int) -> None:
         width, numbers = self.table.shape[1], self.places[2] >= 0
@@ -155,13 +196,10 @@ class FusedTable:
         if not self.sums or any(len(s[0]) < m for s, m in zip(self.sums, most, strict=True)):
             self.sums = [(np.empty(m, np.int32), np.empty((m, width), np.float32)) for m in most]
 
-    def _each(self, work: Callable[..., None], parts: Sequence[tuple[Any, ...]]) -> None:
+    def _each(self, work: Callable[..., T], parts: Sequence[tuple[Any, ...]]) -> list[T]:
         if self.pool is None:
-            for part in parts:
-                work(*part)
-            return
-        for job in [self.pool.submit(work, *part) for part in parts]:
-            job.result()
+            return [work(*part) for part in parts]
+        return [job.result() for job in [self.pool.submit(work, *part) for part in parts]]
 
 
 def _shared_out(
