@@ -72,9 +72,13 @@ def in_windows(key: NDArray[Any], windows: int) -> Order:
 
 
 def batches_of(
-    rows: Rows, order: Iterable[NDArray[Any]], size: int, done: int = 0
+    rows: Rows,
+    order: Iterable[NDArray[Any]],
+    size: int,
+    done: int = 0,
+    part: Callable[[int], slice] = lambda n: slice(0, n),
 ) -> Iterator[tuple[Tensor, Rows]]:
-    """Yield the rows in the given order, ``size`` at once, with their positions.
+    """Yield the positions of rows in the given order, ``size`` at once, and a part of the rows.
 
     Rows on disk are read a pool at a time, each pool in the order in which it lies there.
 
@@ -83,14 +87,15 @@ def batches_of(
         order: their positions, in arrays of any length.
         size: rows of a batch.
         done: batches that are left out at the beginning.
+        part: which part of a batch of n rows is read; default: all.
     """
     for wanted in _cut(order, max(POOL // size, 1) * size, done * size):
         if on_disk(rows.codes):
-            yield from _of_pool(rows, wanted, size)
+            yield from _of_pool(rows, wanted, size, part)
         else:
             for start in range(0, len(wanted), size):
                 chosen = wanted[start : start + size]
-                yield _positions(chosen), rows[chosen]
+                yield _positions(chosen), rows[chosen[part(len(chosen))]]
 
 
 def _cut(order: Iterable[NDArray[Any]], length: int, skip: int) -> Iterator[NDArray[Any]]:
@@ -107,12 +112,15 @@ def _cut(order: Iterable[NDArray[Any]], length: int, skip: int) -> Iterator[NDAr
         yield waiting
 
 
-def _of_pool(rows: Rows, wanted: NDArray[Any], size: int) -> Iterator[tuple[Tensor, Rows]]:
-    at = np.sort(wanted)
-    held, place = rows[at], np.searchsorted(at, wanted)
-    for start in range(0, len(wanted), size):
-        here = place[start : start + size]
-        yield _positions(wanted[start : start + size]), held[here]
+def _of_pool(
+    rows: Rows, wanted: NDArray[Any], size: int, part: Callable[[int], slice]
+) -> Iterator[tuple[Tensor, Rows]]:
+    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    read = [chosen[part(len(chosen))] for chosen in batches]
+    at = np.sort(np.concatenate(read))
+    held = rows[at]
+    for chosen, here in zip(batches, read, strict=True):
+        yield _positions(chosen), held[np.searchsorted(at, here)]
 
 
 def _positions(chosen: NDArray[Any]) -> Tensor:

@@ -17,15 +17,16 @@ from recprune.encoding import Rows
 from recprune.errors import ParameterError
 from recprune.models.admission import Admission
 from recprune.models.batches import Order, batches_of, shuffled
-from recprune.models.checkpoint import Checkpoint, identity
+from recprune.models.checkpoint import identity
 from recprune.models.course import Course
 from recprune.models.device import device_of, uses_bf16
-from recprune.models.frequency import GROUPS, FrequencyPrior
+from recprune.models.frequency import GROUPS
 from recprune.models.guard import Guard
 from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
 from recprune.models.step import Extra, Step, Updates, tensors
 from recprune.models.taps import Tap
+from recprune.models.together import Alone
 from recprune.models.training import Epoch, Training
 
 __all__ = ["predict_logits", "train"]
@@ -51,6 +52,7 @@ def train(
     order: Order = shuffled,
     admission: Admission | None = None,
     after: Callable[[Step], None] | None = None,
+    together: Alone | None = None,
 ) -> list[Epoch]:
     """Train ``net`` in place and leave it at its best epoch (the state before training counts).
 
@@ -76,15 +78,23 @@ def train(
         admission: which values have rows of the table, as training goes on; ``rows`` are then in the
             codes of all values. None = each has its own.
         after: called after every step, to change the weights further.
+        together: who else trains, each with the same arguments; see :mod:`recprune.models.parallel`.
+            None = this process alone.
 
     Raises:
         TrainingError: the loss is not finite, or has exploded; the rows are named.
         ParameterError: a checkpoint, and ``extra``, ``admission`` or ``after``, whose state it cannot
-            hold.
+            hold; or one of these, and others who train along.
     """
     if checkpoint is not None and not (extra is None and admission is None and after is None):
         constraint = "None where there is an extra, an admission, or something after each step"
         raise ParameterError.of("checkpoint", "train", constraint, checkpoint)
+    if together is not None and not (extra is None and admission is None and after is None):
+        constraint = "None where there is an extra, an admission, or something after each step"
+        raise ParameterError.of("together", "train", constraint, type(together).__name__)
+    together = together or Alone()
+    together.check(lambda: identity(net, rows, objective, training, seed), objective)
+    score = together.score(score)
     batch, n = training.batch_of(len(rows)), len(rows)
     steps = math.ceil(n / batch)
     # Shared parts and means would undo exact zeros.
@@ -95,21 +105,22 @@ def train(
     with _moved(net, device):
         chances = training.unknown_rate, groups, training.unseen_rare
         if admission is None:
-            prior = FrequencyPrior(net, rows, *chances)
+            prior = together.prior(net, rows, chances)
         else:
-            prior = FrequencyPrior(net, rows, *chances, admission.sizes)
+            prior = together.prior(net, rows, chances, admission.sizes)
             prior.hold(*admission.held())
             objective = admission.reading(objective)
         guard = Guard(objective, steps, training.learning_rate)
         bf16 = uses_bf16(training.precision, device)
         rate, penalty = training.learning_rate, training.penalty
         updates = Updates(rate, penalty, steps, training.keep_zeros, bf16)
-        step = Step(net, prior, guard, updates)
+        step = together.step(net, prior, guard, updates)
         before = score() if score else None
         kept = None
         if checkpoint is not None:
             run = identity(net, rows, objective, training, seed)
-            kept = Checkpoint(Path(checkpoint), {**run, "held-out score": repr(before)})
+            run = {**run, "held-out score": repr(before)}
+            kept = together.checkpoint(Path(checkpoint), run)
         course = Course(net, step, guard, training, kept)
         if not course.resume():
             course.start(before)
@@ -121,7 +132,7 @@ def train(
                 course.begin(seed)
             text, left = f"epoch {course.epoch + 1}", steps - course.done
             for chosen, part in progress(
-                batches_of(rows, positions, batch, course.done), text, left
+                batches_of(rows, positions, batch, course.done, together.part), text, left
             ):
                 taken = course.epoch * steps + course.done
                 step.rate(training.schedule.factor(taken, training.epochs * steps))
