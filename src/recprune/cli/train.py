@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recprune.cli._launched import speaking_once
 from recprune.cli._options import Json, Output, emit, keep_bad_rows
 from recprune.cli._records import Job
 from recprune.errors import InputError
@@ -36,7 +37,7 @@ def command(
 ) -> int:
     """Fit a ranker on a table's training rows and save the artefact. Stopped and started again, it
     goes on where it was. With --dp-epsilon it starts anew, and no two trainings are alike: noise
-    comes from the operating system.
+    comes from the operating system. Started by torchrun, its processes share every batch.
     """
     from recprune.models import PrivacyBudget
     from recprune.pipeline import train_model
@@ -46,21 +47,25 @@ def command(
     if given and epsilon is None:
         raise InputError("--dp-delta, --dp-clip and --rows-per-user go with --dp-epsilon.")
     privacy = None if epsilon is None else PrivacyBudget(epsilon, **given)  # type: ignore[arg-type]
-    ready = job.ready()
-    ranker, size = train_model(ready.data, output, ready.config, privacy)
-    keep_bad_rows(ready.bad, output)
-    best = ranker.training.best_of(ranker.history)
-    spent = ranker.privacy
-    result = {
-        "model": ready.config.model,
-        "artifact": str(output),
-        "bytes": size,
-        "params": ranker.params,
-        f"{ranker.metric}_tune": best.score,
-        "epochs": len(ranker.history) - 1,
-        "best_epoch": best.epoch,
-        "fields": list(ranker.encoder.schema.names),
-        **({} if spent is None else {"privacy": spent.to_json(), "stated": spent.sentence()}),
-    }
-    emit(result, as_json)
+    with speaking_once() as group:
+        ready = job.ready()
+        ranker, size = train_model(ready.data, output, ready.config, privacy, group)
+        if group is not None and group.rank:
+            return 0
+        keep_bad_rows(ready.bad, output)
+        best = ranker.training.best_of(ranker.history)
+        spent = ranker.privacy
+        result = {
+            "model": ready.config.model,
+            "artifact": str(output),
+            "bytes": size,
+            "params": ranker.params,
+            f"{ranker.metric}_tune": best.score,
+            "epochs": len(ranker.history) - 1,
+            "best_epoch": best.epoch,
+            "fields": list(ranker.encoder.schema.names),
+            **({} if spent is None else {"privacy": spent.to_json(), "stated": spent.sentence()}),
+            **({} if group is None else {"processes": group.size}),
+        }
+        emit(result, as_json)
     return 0

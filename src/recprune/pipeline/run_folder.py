@@ -20,9 +20,10 @@ from recprune import __version__
 from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
-from recprune.errors import BudgetError, TrainingError
+from recprune.errors import BudgetError, InputError, TrainingError
 from recprune.models import PrivacyBudget, Ranker
 from recprune.models.device import device_of, uses_bf16
+from recprune.models.parallel import DataParallel, Group
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
 from recprune.report import pictures
@@ -43,7 +44,11 @@ BLOCK = 1 << 16
 
 
 def train_model(
-    data: Dataset, out: str | Path, config: RunConfig, privacy: PrivacyBudget | None = None
+    data: Dataset,
+    out: str | Path,
+    config: RunConfig,
+    privacy: PrivacyBudget | None = None,
+    group: Group | None = None,
 ) -> tuple[Ranker, int]:
     """Train a full model and write its folder, whole or not at all.
 
@@ -51,12 +56,31 @@ def train_model(
     Stopped and started again, training goes on where it was; private training (``privacy``) begins
     anew, since its noise is kept nowhere.
 
+    Args:
+        data: split.
+        out: the folder.
+        config: settings.
+        privacy: None = not private.
+        group: the processes that train together, each with the same arguments; the first alone
+            writes. None = this one alone.
+
     Returns:
-        The model, and its artefact's bytes.
+        The model, and its artefact's bytes: 0 where another process writes it.
+
+    Raises:
+        InputError: private training by several processes.
     """
+    if group is not None:
+        if privacy is not None:
+            raise InputError(
+                "Private training is for one process alone. Start it without torchrun."
+            )
+        if group.rank:
+            return fitted(config, data, Path(out), DataParallel(group)), 0
+    together = None if group is None else DataParallel(group)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
         if privacy is None:
-            model = fitted(config, data, checkpoint)
+            model = fitted(config, data, checkpoint, together)
         else:
             model = config.ranker().fit(data.train, data.tune, privacy)
         _, size = ship(folder, model, data)
@@ -66,11 +90,13 @@ def train_model(
     return model, size
 
 
-def fitted(config: RunConfig, data: Dataset, checkpoint: Path) -> Ranker:
+def fitted(
+    config: RunConfig, data: Dataset, checkpoint: Path, together: DataParallel | None = None
+) -> Ranker:
     """Return the full model, trained; from a checkpoint where its training knows such."""
     model = config.ranker()
     kept = checkpoint if model.resumable else None
-    return model.fit(data.train, data.tune, checkpoint=kept)
+    return model.fit(data.train, data.tune, checkpoint=kept, together=together)
 
 
 def write_training(folder: Path, model: Ranker, data: Dataset, config: RunConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from recprune.encoding import Rows
@@ -162,10 +163,11 @@ class _Dense(nn.Module):
         return self.finish(*read)
 
 
-def _sum(state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(state: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Sum gradients, each of which is a share of the mean already (DDP's own would be a mean)."""
     future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
-    return future.then(lambda done: done.value()[0])
+    total: torch.futures.Future[Tensor] = future.then(lambda done: done.value()[0])
+    return total
 
 
 _sum.__annotations__ = get_type_hints(_sum)  # DDP compares the types themselves, not their names

@@ -97,14 +97,13 @@ class Group:
             RunError: names what is not the same everywhere.
         """
         first = self.facts(dict(what))
-        other = [name for name in first if first[name] != what.get(name)]
-        differs = torch.tensor([len(other)])
-        self.add(differs)
-        if int(differs):
-            named = ", ".join(other) or "what another of them was given"
+        differ = torch.tensor([int(first[name] != what.get(name)) for name in first])
+        self.add(differ)
+        if differ.any():
+            named = ", ".join(name for name, n in zip(first, differ.tolist(), strict=True) if n)
             raise RunError(
-                f"The {self.size} processes are not about the same training: seen from process "
-                f"{self.rank}, {named} differ. Give all the same table, options and versions."
+                f"The {self.size} processes are not about the same training: their {named} differ. "
+                "Give all the same table, options and versions."
             )
 
 
@@ -171,5 +170,3 @@ def launched() -> Iterator[Group | None]:
         return
     with joined(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) as group:
         yield group
-
-
