@@ -56,8 +56,7 @@ def test_a_process_that_dies_ends_all_and_training_goes_on_later(
     tmp_path: Path, victim: int
 ) -> None:
     shop(300).write_csv(tmp_path / "shop.csv")
-    long = (*TRAIN, *PLAIN, "--set", "epochs=60", "--set", "patience=60")
-    long = (*long, "--set", "batch_size=16", "-o", "out")
+    long = (*TRAIN, *PLAIN, "--set", "epochs=60", "--set", "patience=60", "-o", "out")
 
     def together() -> list[subprocess.Popen[str]]:
         with socket.socket() as free:
