@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.streaming.hashes import MISSING, hashes
+from recprune.streaming.hashes import MISSING, hashed, hashes
 
 LAST = 2**64 - 1
 TEXTS = st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
@@ -40,3 +40,19 @@ def test_bits_are_even_and_nothing_collides() -> None:
         counts = np.bincount((found >> np.uint64(shift)).astype(np.int64) & 255, minlength=256)
         # Chi-square of 255 degrees: mean 255, standard deviation 22.6.
         assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 255 + 5 * 22.6
+
+
+@given(st.lists(TEXTS, max_size=4), st.integers(0, 5))
+def test_chunks_slices_and_long_texts_read_alike(chunks: list[list[str | None]], cut: int) -> None:
+    """However a column lies in memory: in pieces, from the middle, with texts in many buffers."""
+    pieces = [pl.Series(c, dtype=pl.String) for c in chunks]
+    pieces += [pl.Series(["a text of more than twelve bytes " * 3, None, "short"])]
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = whole.append(piece)
+    part = whole[cut:]
+    for series in (whole, part, part.rechunk(), part.filter(part.is_not_null()), part.reverse()):
+        texts = series.to_list()
+        found, lengths = hashed(series, 3)
+        assert found.tolist() == [slow(t, 3) for t in texts]
+        assert lengths.tolist() == [len((t or "").encode()) for t in texts]

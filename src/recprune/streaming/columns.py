@@ -13,7 +13,7 @@ from recprune.data.date_fields import moments, part_of
 from recprune.data.frames import as_text
 from recprune.lookups import Lookup
 from recprune.schema import Field
-from recprune.streaming.hashes import MISSING, hashes
+from recprune.streaming.hashes import MISSING, hashed
 from recprune.streaming.keys import Hashes, keys_of
 
 __all__ = ["Lists", "hashes_of", "hashing", "salts", "texts_of", "values_of"]
@@ -54,8 +54,7 @@ def values_of(frame: pl.DataFrame, field: Field, part: Lookup, time: str | None)
 
 def hashes_of(series: pl.Series) -> tuple[Hashes, NDArray[np.int32]]:
     """Return each text's hash and its bytes, shape (n,); an empty text is a missing one."""
-    lengths = series.str.len_bytes().fill_null(0).to_numpy().astype(np.int32)
-    found = hashes(series)
+    found, lengths = hashed(series)
     if not lengths.all():
         found[lengths == 0] = MISSING
     return found, lengths

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recprune._support import compiled
+from recprune.streaming.views import Views, views_of
 
-__all__ = ["MISSING", "byte_hashes", "hashes"]
+__all__ = ["MISSING", "byte_hashes", "hashed", "hashes"]
 
 #: What a missing text hashes to.
 MISSING = 0x9E3779B97F4A7C15
@@ -35,12 +37,24 @@ def hashes(texts: pl.Series, salt: int = 0) -> Hashes:
     >>> [hex(h) for h in hashes(pl.Series(["a", "", None])).tolist()]
     ['0x405337e338614e91', '0x0', '0x9e3779b97f4a7c15']
     """
-    joined = texts.str.join("").item() or ""
-    lengths = texts.str.len_bytes().fill_null(0).to_numpy()
-    out = _hashed(joined.encode(), lengths.astype(np.int64), salt)
-    if texts.null_count():
-        out[texts.is_null().to_numpy()] = MISSING
-    return out
+    return hashed(texts, salt)[0]
+
+
+def hashed(texts: pl.Series, salt: int = 0) -> tuple[Hashes, NDArray[np.int32]]:
+    """Return :func:`hashes` and each text's bytes, 0 of a missing one, both shape ``(n,)``.
+
+    >>> hashed(pl.Series(["a", "é", None]))[1].tolist()
+    [1, 2, 0]
+    """
+    out, lengths = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int32)
+    gone = texts.is_null().to_numpy() if texts.null_count() else np.empty(0, np.bool_)
+    start = 0
+    with views_of(texts) as chunks:
+        for views, data, starts in chunks:
+            at = slice(start, start + len(views))
+            _hash_views((views, data, starts), gone[at], np.uint64(salt), out[at], lengths[at])
+            start = at.stop
+    return out, lengths
 
 
 def byte_hashes(texts: Sequence[bytes], salt: int = 0) -> Hashes:
@@ -60,22 +74,53 @@ def _hashed(joined: bytes, lengths: NDArray[np.int64], salt: int) -> Hashes:
 
 
 @compiled
-def _hash(
-    blob: NDArray[np.uint8], lengths: NDArray[np.int64], salt: np.uint64, out: Hashes
-) -> None:
+def _mixed(h: Any, word: Any) -> Any:
+    h ^= word
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@compiled
+def _hash_one(blob: NDArray[np.uint8], start: int, size: int, salt: Any) -> Any:
+    h = salt ^ (np.uint64(size) * np.uint64(0x9E3779B97F4A7C15))
+    end = start + size
+    for at in range(start, end, 8):
+        word = np.uint64(0)
+        for byte in range(min(8, end - at)):
+            word |= np.uint64(blob[at + byte]) << np.uint64(8 * byte)
+        h = _mixed(h, word)
+    return h
+
+
+@compiled
+def _hash(blob: NDArray[np.uint8], lengths: NDArray[np.int64], salt: Any, out: Hashes) -> None:
     start = 0
     for i in range(len(lengths)):
-        end = start + lengths[i]
-        h = salt ^ (np.uint64(lengths[i]) * np.uint64(0x9E3779B97F4A7C15))
-        at = start
-        while at < end:
-            word = np.uint64(0)
-            for byte in range(min(8, end - at)):
-                word |= np.uint64(blob[at + byte]) << np.uint64(8 * byte)
-            h ^= word
-            h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-            h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-            h ^= h >> np.uint64(33)
-            at += 8
+        out[i] = _hash_one(blob, start, lengths[i], salt)
+        start += lengths[i]
+
+
+@compiled
+def _hash_views(
+    chunk: Views, gone: NDArray[np.bool_], salt: Any, out: Hashes, lengths: NDArray[np.int32]
+) -> None:
+    views, data, starts = chunk
+    for i in range(len(views)):
+        if len(gone) and gone[i]:
+            out[i], lengths[i] = MISSING, 0
+            continue
+        size = np.int64(views[i, 0])
+        lengths[i] = size
+        if size > 12:
+            start = starts[views[i, 2]] + np.int64(views[i, 3])
+            out[i] = _hash_one(data, start, size, salt)
+            continue
+        h = salt ^ (np.uint64(size) * np.uint64(0x9E3779B97F4A7C15))
+        word = np.uint64(views[i, 1]) | np.uint64(views[i, 2]) << np.uint64(32)
+        if size >= 8:
+            h = _mixed(h, word)
+            word, size = np.uint64(views[i, 3]), size - 8
+        if size:
+            h = _mixed(h, word & ((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1)))
         out[i] = h
-        start = end
