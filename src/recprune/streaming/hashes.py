@@ -82,7 +82,7 @@ def _mixed(h: Any, word: Any) -> Any:
 
 
 @compiled
-def _hash_one(blob: NDArray[np.uint8], start: int, size: int, salt: Any) -> Any:
+def _hash_one(blob: NDArray[np.uint8], start: Any, size: Any, salt: Any) -> Any:
     h = salt ^ (np.uint64(size) * np.uint64(0x9E3779B97F4A7C15))
     end = start + size
     for at in range(start, end, 8):
