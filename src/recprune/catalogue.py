@@ -125,8 +125,8 @@ class Catalogue:
         if len(set(ids)) != len(ids):
             raise DataError("Two catalogues hold one item id.")
         texts_of_either = self.texts.keys() | other.texts.keys()
-        for name, numbers in (*self.numbers.items(), *other.numbers.items()):
-            if name in texts_of_either and not np.isnan(numbers).all():  # all missing tell no kind
+        for name, given in (*self.numbers.items(), *other.numbers.items()):
+            if name in texts_of_either and not np.isnan(given).all():  # all missing tell no kind
                 raise DataError(f"Item column {name!r} holds texts and numbers.")
         n, m = len(self), len(other)
         codes = {f: np.concatenate([a, other.codes[f]]) for f, a in self.codes.items()}

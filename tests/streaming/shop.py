@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 
 import polars as pl
+from benchmarks._planted_stream import DROPPED, LABEL, events
 
 import recprune as rp
-from benchmarks._planted_stream import DROPPED, LABEL, events
 from recprune.pipeline.saving import save_model
 
 __all__ = ["DROPPED", "LABEL", "some_events", "trained"]
