@@ -16,17 +16,14 @@ from recprune.metrics import auc
 from recprune.models import (
     DLRM,
     LR,
-    CrossEntropy,
     DCNv2,
     DeepFM,
-    Penalty,
     SharedBottom,
-    Target,
     ranker_of,
 )
-from recprune.models.frequency import FrequencyPrior
 from recprune.models.layers import Hidden
-from recprune.models.step import Step, Updates
+from recprune.models.step import tensors
+from recprune.streaming.adagrad import BEGUN
 from recprune.streaming.learner import Learner
 from tests.streaming.world import COLUMNS, frame_of, label_of, reference, trained
 
@@ -43,21 +40,30 @@ BYTES = "200 kB"
 
 
 @ALL
-def test_a_step_is_the_trainers(model: type, options: dict[str, Any]) -> None:
+def test_a_step_is_torchs(model: type, options: dict[str, Any]) -> None:
+    """Of the network as training has it: Adagrad on the table, Adam on the rest."""
     given = reference(model, **options)
     frame = frame_of(300, 5)
     label = label_of(frame)
-    learner = Learner(given, bytes=BYTES, batch=100, learning_rate=1e-2)
+    learner = Learner(given, bytes=BYTES, batch=100, learning_rate=1e-3)
     learner.learn(learner.encode(frame), label)
 
     ranker = ranker_of(given)
-    rows = encode_frame(given.encoder, frame)
-    prior = FrequencyPrior(ranker.net, rows, 0.0, 0)
-    objective = CrossEntropy(Target(label))
-    step = Step(ranker.net, prior, objective, Updates(1e-2, Penalty(), horizon=1))
+    rows, net = encode_frame(given.encoder, frame), ranker.net
+    first_order = model is LR
+    table = [net.table, net.bias] if first_order else [net.table]
+    adagrad = torch.optim.Adagrad(table, lr=0.1, initial_accumulator_value=1.0, eps=0)
+    dense = [] if first_order else [torch.optim.Adam(net.dense_parameters(), 1e-3)]
     for start in range(0, 300, 100):
-        chosen = np.arange(start, start + 100)
-        step.take(rows[chosen], torch.from_numpy(chosen), torch.Generator().manual_seed(0))
+        codes, shares = tensors(rows[start : start + 100])
+        net.zero_grad()
+        own = torch.from_numpy(label[start : start + 100])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(codes, shares), own)
+        loss.backward()
+        for parameter in table:
+            parameter.grad *= 100
+        for optimiser in (adagrad, *dense):
+            optimiser.step()
     learned = learner.artifact(given)
     assert learned.encoder.sizes == given.encoder.sizes  # no value was new
     for name, expected in ranker.state.items():
@@ -69,7 +75,7 @@ def test_logits_do_not_know_the_labels_of_their_own_batch(model: type, options: 
     given, frame = reference(model, **options), frame_of(300, 6)
 
     def logits(label: np.ndarray) -> np.ndarray:
-        learner = Learner(given, bytes=BYTES, batch=100, learning_rate=1e-2)
+        learner = Learner(given, bytes=BYTES, batch=100, learning_rate=1e-3)
         return learner.learn(learner.encode(frame), label)
 
     label = label_of(frame)
@@ -81,7 +87,7 @@ def test_logits_do_not_know_the_labels_of_their_own_batch(model: type, options: 
 def test_what_is_new_is_learned() -> None:
     """Ids of which the reference knows none: a stream learns what a first model cannot."""
     given = reference(LR)
-    learner, out, labels = Learner(given, bytes=BYTES, batch=50, learning_rate=2e-2), [], []
+    learner, out, labels = Learner(given, bytes=BYTES, batch=50, learning_rate=2e-3), [], []
     for chunk in range(12):
         frame = frame_of(2_000, 20 + chunk, first=1000)
         labels.append(label_of(frame))
@@ -103,7 +109,7 @@ def test_an_admitted_value_begins_as_the_unknown_row() -> None:
     row, unknown = encoded.renewed.rows[0], learner.rows.starts[1] + UNKNOWN
     table = learner.table
     assert table.weights[row] == table.weights[unknown] != 0
-    assert table.adam.second[unknown] > 0 == table.adam.second[row]
+    assert table.optimiser.sums[unknown] > BEGUN == table.optimiser.sums[row]
 
 
 @pytest.mark.parametrize(

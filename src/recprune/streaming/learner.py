@@ -34,13 +34,14 @@ class Learner:
 
     Args:
         reference: a ranker with one label that learns by cross-entropy; it is not changed.
-        bytes: of the pool: its rows' weights and moments, and all that is kept of their values; a
+        bytes: of the pool: its rows' weights and Adagrad's sums, and all that is kept of their values; a
             number, or a text such as ``"64 MB"``. :func:`recprune.streaming.rows.row_bytes` of it
             are a row. Memory for a chunk's own arrays comes on top.
         half_life: events after which a use counts half.
         least: how often a value has to come, by the sketch's count, before it may have a row.
         batch: events a step, and between two admissions.
-        learning_rate: of the dense layers; the table's is three times that.
+        learning_rate: of the dense layers, which Adam moves; the rows' is a hundred times that, and
+            shrinks as they learn (:class:`~recprune.streaming.adagrad.RowAdagrad`).
 
     Raises:
         ParameterError: a value out of range, or fewer bytes than the reference's values need.

@@ -33,7 +33,7 @@ Ints = NDArray[np.int32]
 
 #: Bytes of a row's text, on average; longer ones are admitted while others are shorter.
 TEXT = 24
-#: Bytes of a row beside its weights and moments: key 8, uses 4, text's length 4, two places of the
+#: Bytes of a row beside its weights and Adagrad's sums: key 8, uses 4, text's length 4, two places of the
 #: table 8, eight counters of the sketch 16, coldest rows 1; its place in a step 4, field 2, text's
 #: start 8 and length 4, and the text with a quarter of it as slack.
 ROW = 8 + 4 + 4 + 8 + 16 + 1 + 4 + 2 + 8 + 4 + TEXT * 5 // 4
@@ -44,12 +44,12 @@ RESCALED = 32
 
 
 def row_bytes(width: int) -> int:
-    """Return what a row takes: ``width`` weights with both moments, and all that is kept of it.
+    """Return what a row takes: ``width`` weights, a number each beside them, and what is kept of it.
 
     >>> row_bytes(1), row_bytes(17)
-    (101, 293)
+    (97, 225)
     """
-    return 12 * width + ROW
+    return 8 * width + ROW
 
 
 @dataclass(frozen=True, eq=False)

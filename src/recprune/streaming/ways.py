@@ -12,30 +12,33 @@ from torch import Tensor
 
 from recprune._support import stream
 from recprune.encoding import Encoder
-from recprune.models.kernels import add_up, update
+from recprune.models.kernels import add_up
 from recprune.models.network import FieldNet
-from recprune.models.optimiser import LazyAdam
-from recprune.models.step import TABLE_RATE, moments_of, restore_moments, under
+from recprune.models.step import moments_of, restore_moments, under
 from recprune.streaming import kernels
+from recprune.streaming.adagrad import RowAdagrad
 
 __all__ = ["FirstOrder", "Table", "Through", "Way", "way_of"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
+#: The rate of the rows by that of the dense layers, which Adam moves: Adagrad's steps only shrink.
+ROW_RATE = 100.0
+
 
 class Table:
-    """The pool's weights, and their optimiser: that of training (:class:`LazyAdam`).
+    """The pool's weights, and their optimiser.
 
     Args:
         rows: R.
         width: W.
-        learning_rate: of the dense layers; the table's is three times that.
+        learning_rate: of the dense layers; the table's is :data:`ROW_RATE` times that.
     """
 
     def __init__(self, rows: int, width: int, learning_rate: float) -> None:
         self.weights = torch.zeros(rows, width)
-        self.adam = LazyAdam(self.weights, TABLE_RATE * learning_rate)
+        self.optimiser = RowAdagrad(self.weights, ROW_RATE * learning_rate)
         self._place = np.full(rows, -1, np.int32)
         self._shared = np.zeros((1, width), np.float32)
 
@@ -55,35 +58,21 @@ class Table:
         rows, total = np.empty(most, np.int32), np.empty((most, width), np.float32)
         given = gradient, index, np.zeros(index.shape, np.int32), shares
         found = add_up((0, slots), given, number, self._place, (rows, total, self._shared))
-        self.adam.steps += 1
-        adam = self.adam.first.numpy(), self.adam.second.numpy(), self.adam.rates()
-        update((rows, total, found), self.weights.numpy(), adam, _NO_MEAN)
+        self.optimiser.step(rows[:found], total, len(index))
 
     def renew(self, rows: Ints, unknown: Ints) -> None:
         """Let rows stand for other values from now on: each begins as its field's unknown row."""
         at = torch.from_numpy(rows)
         self.weights[at] = self.weights[torch.from_numpy(unknown)]
-        self.adam.forget(at)
+        self.optimiser.forget(at)
 
     def state(self, used: int) -> dict[str, NDArray[Any]]:
-        """Return the first ``used`` rows and their moments."""
-        state = {"weights": self.weights, **self.adam.state()}
-        return {n: (v if n == "steps" else v[:used]).numpy().copy() for n, v in state.items()}
+        """Return the first ``used`` rows, and what their optimiser knows of them."""
+        return self.optimiser.state(used)
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` gave."""
-        used = len(state["weights"])
-        for name, own in (
-            ("weights", self.weights),
-            ("first", self.adam.first),
-            ("second", self.adam.second),
-        ):
-            own[:used], own[used:] = torch.from_numpy(state[name]), 0
-        self.adam.steps = int(state["steps"])
-
-
-#: No running mean: what is served is what was learned last.
-_NO_MEAN = (np.empty((0, 0), np.float32), np.empty(0, np.int32), np.ones(1), 0, 0.0)
+        self.optimiser.restore(state)
 
 
 class Way(Protocol):
@@ -116,12 +105,12 @@ class FirstOrder:
         net: whose bias is learned.
         encoder: of the slots.
         table: the pool's weights.
-        learning_rate: of the bias.
+        learning_rate: as of dense layers; the bias is learned as a row is.
     """
 
     def __init__(self, net: FieldNet, encoder: Encoder, table: Table, learning_rate: float) -> None:
         self.table = table
-        self.bias = LazyAdam(net.bias.data.view(1, 1), learning_rate, epsilon=1e-8)
+        self.bias = RowAdagrad(net.bias.data.view(1, 1), ROW_RATE * learning_rate)
         column, number = [], []
         for field, slots, own in zip(
             encoder.schema.fields, encoder.slots, encoder.share_slots, strict=True
@@ -143,22 +132,16 @@ class FirstOrder:
         gradient = np.empty((*rows.shape, 1), np.float32)
         of_bias = kernels.residual(logits, label, shares, self.places, gradient)
         self.table.learn(gradient, rows, shares, self.number)
-        self.bias.steps += 1
-        adam = self.bias.first.numpy(), self.bias.second.numpy(), self.bias.rates()
-        touched = np.zeros(1, np.int32), np.full((1, 1), of_bias, np.float32), 1
-        update(touched, self.bias.table.numpy(), adam, _NO_MEAN)
+        self.bias.step(np.zeros(1, np.int32), np.full((1, 1), of_bias, np.float32), len(label))
         return logits
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the bias and its moments."""
-        own = {"bias": self.bias.table, **self.bias.state()}
-        return {name: tensor.numpy().copy() for name, tensor in own.items()}
+        """Return the bias, and what its optimiser knows of it."""
+        return self.bias.state(1)
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` gave."""
-        given = {name: torch.from_numpy(array) for name, array in state.items()}
-        self.bias.table.copy_(given["bias"])
-        self.bias.restore(given)
+        self.bias.restore(state)
 
 
 class Through:
@@ -178,6 +161,7 @@ class Through:
         self.upper[self.slots :] = 1
         self.number = np.full(self.slots, -1)
         self.number[net.n_single - net.n_numeric : net.n_single] = net.numeric_shares.numpy()
+        self.steps = 0
         #: Whether the network learns from other outputs than it scores with.
         self.otherwise = net.dropout > 0 or bool(net.statistics())
 
@@ -191,7 +175,7 @@ class Through:
         net, logits = self.net, None
         if self.otherwise:
             logits = self.logits(rows, shares)
-            seed = int(stream(0, "streaming", self.table.adam.steps).integers(2**62))
+            seed = int(stream(0, "streaming", self.steps).integers(2**62))
             net.draws = torch.Generator().manual_seed(seed)
         value, given, index = self._read(rows, shares)
         output = net.finish(value.requires_grad_(), given, index)
@@ -203,12 +187,14 @@ class Through:
         looked = index[:, : self.slots].contiguous().numpy()
         self.table.learn(value.grad.contiguous().numpy(), looked, shares, self.number)
         self.dense.step()
+        self.steps += 1
         return output.detach().numpy() if logits is None else logits
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the dense weights, what batch norm has seen, and Adam's moments."""
         own = {f"net.{n}": t for n, t in self._own().items()}
         own |= {f"adam.{n}": t for n, t in moments_of(self.dense).items()}
+        own["steps"] = torch.tensor(self.steps)
         return {name: tensor.detach().numpy().copy() for name, tensor in own.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -218,6 +204,7 @@ class Through:
             for name, tensor in self._own().items():
                 tensor.copy_(given[f"net.{name}"])
         restore_moments(self.dense, under("adam.", given))
+        self.steps = int(given["steps"])
 
     def _own(self) -> dict[str, Tensor]:
         tensors = {"bias": self.net.bias, **self.net.parts.state_dict(keep_vars=True)}
