@@ -100,9 +100,8 @@ def _options(query: str, text: str, *known: str) -> dict[str, list[str]]:
     given = parse_qs(query, keep_blank_values=True)
     for name in given:
         if name not in known:
-            raise InputError(
-                f"Source {text!r} has an unknown option {name!r}.{nearest(name, known)}"
-            )
+            source = text.partition("?")[0]
+            raise InputError(f"Source {source!r} has no option {name!r}.{nearest(name, known)}")
     return given
 
 
