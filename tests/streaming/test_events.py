@@ -22,6 +22,9 @@ from recprune.streaming.one_event import Poison
 from .plain import COLUMNS, Refused, plain_event
 
 READER = EventReader(COLUMNS, "clicked", id="event")
+#: Without lists, events go a shorter way.
+FLAT = {name: kind for name, kind in COLUMNS.items() if not kind.is_nested()}
+FLAT_READER = EventReader(FLAT, "clicked", id="event")
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(max_size=6) | st.sampled_from(
@@ -87,13 +90,17 @@ def broken(draw: st.DrawFn) -> bytes:
     return bytes(payload)
 
 
-def check(payloads: list[bytes]) -> tuple[Events, list[Poison]]:
+def check(
+    payloads: list[bytes], reader: EventReader = READER, columns: dict[str, Any] = COLUMNS
+) -> tuple[Events, list[Poison]]:
     """Read payloads both ways and compare all that comes out."""
-    events, poison = READER.read(payloads)
+    if reader is READER:
+        check(payloads, FLAT_READER, FLAT)
+    events, poison = reader.read(payloads)
     wanted, refused = {}, {}
     for i, payload in enumerate(payloads):
         try:
-            wanted[i] = plain_event(payload)
+            wanted[i] = plain_event(payload, columns)
         except Refused as error:
             refused[i] = str(error)
     assert {p.index: p.fault for p in poison} == refused
@@ -102,7 +109,7 @@ def check(payloads: list[bytes]) -> tuple[Events, list[Poison]]:
     assert events.label.tolist() == [e.label for e in wanted.values()]
     ids = pl.Series([e.id for e in wanted.values()], dtype=pl.String)
     assert events.ids.tolist() == hashes(ids).tolist()
-    assert events.frame.columns == list(COLUMNS)
+    assert events.frame.columns == list(columns)
     assert events.frame.to_dicts() == [e.row for e in wanted.values()]
     return events, poison
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from recprune.crypto import Pseudonymiser
 from recprune.data.erased import Erased
 from recprune.data.people import People, id_texts_of
 from recprune.errors import ParameterError
+from recprune.streaming.flat import Flat
 from recprune.streaming.hashes import byte_hashes, hashes
 from recprune.streaming.one_event import Poison, Unreadable, cells, parsed
 from recprune.streaming.screen import ALONE, CHECK, joined, screened
@@ -35,6 +36,9 @@ FEW = 16
 AMBIGUOUS = r"^(\[|\{|-0$|-?0\.0000|-?[0-9]{16,}0$)"
 #: Events after which users that were met are forgotten, so that memory is bounded.
 RENEWED = 1 << 20
+
+#: Columns, each row's place among the payloads, what is no event, and how many users' were erased.
+_Rows = tuple[pl.DataFrame, NDArray[np.int32], list[Poison], int]
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,9 @@ class EventReader:
         self._columns: dict[str, pl.DataType] = {**columns, **keys}
         self._texts = [n for n, k in self._columns.items() if k == pl.String]
         self._lists = [n for n, k in self._columns.items() if k == pl.List(pl.String)]
+        # Lists go the long way, and a line of one field could be an empty one.
+        plain = not any(k.is_nested() for k in self._columns.values()) and len(self._columns) > 1
+        self._flat = Flat(self._columns) if plain else None
         self._people = None if user is None else _Everybody(user, erased or Erased(), pseudonyms)
 
     def read(self, payloads: Sequence[bytes]) -> tuple[Events, list[Poison]]:
@@ -118,7 +125,29 @@ class EventReader:
             DataError: the list of erased users has pseudonyms, the users are none, and there is no
                 key to tell.
         """
+        frame, at, poison, erased = self._rows(payloads)
+        return self._events(frame, at, payloads, poison, erased)
+
+    def _rows(self, payloads: Sequence[bytes]) -> _Rows:
+        """Return the columns of all payloads that can be read, and the rest."""
         data, lengths = joined(payloads)
+        if self._flat is None:
+            return self._any_rows(payloads, data, lengths)
+        frame, plain = self._flat.read(data, lengths)
+        if plain.all():
+            return frame, np.arange(len(frame), dtype=np.int32), [], 0
+        others = np.flatnonzero(~plain).astype(np.int32)
+        left = [payloads[i] for i in others.tolist()]
+        more, places, poison, erased = self._any_rows(left, *joined(left))
+        at = np.concatenate((np.flatnonzero(plain).astype(np.int32), others[places]))
+        order = np.argsort(at)
+        poison = [replace(each, index=int(others[each.index])) for each in poison]
+        return pl.concat([frame, more])[order], at[order], poison, erased
+
+    def _any_rows(
+        self, payloads: Sequence[bytes], data: bytes, lengths: NDArray[np.int64]
+    ) -> _Rows:
+        """Return what :meth:`_rows` does, of payloads of any kind."""
         flags = screened(data, lengths)
         alone = np.flatnonzero(flags == ALONE)
         if alone.size:
@@ -128,12 +157,9 @@ class EventReader:
             data, lengths = joined(kept)
         frame, unread = self._blocks(data, lengths)
         alone = np.union1d(alone, [*unread, *self._ambiguous(frame, flags)]).astype(np.intp)
-        at = np.arange(len(payloads), dtype=np.int32)
-        poison: list[Poison] = []
-        erased = 0
         if alone.size:
-            frame, at, poison, erased = self._mended(frame, payloads, alone)
-        return self._events(frame, at, payloads, poison, erased)
+            return self._mended(frame, payloads, alone)
+        return frame, np.arange(len(payloads), dtype=np.int32), [], 0
 
     def _blocks(self, data: bytes, lengths: NDArray[np.int64]) -> tuple[pl.DataFrame, list[int]]:
         """Return the columns, and which rows of them are to be read one by one instead."""
@@ -178,7 +204,7 @@ class EventReader:
 
     def _mended(
         self, frame: pl.DataFrame, payloads: Sequence[bytes], alone: NDArray[np.intp]
-    ) -> tuple[pl.DataFrame, NDArray[np.int32], list[Poison], int]:
+    ) -> _Rows:
         """Return the columns with some rows read one by one, without those that are no event."""
         rows, good = [], []
         poison, users = [], []

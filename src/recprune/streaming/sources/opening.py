@@ -48,20 +48,21 @@ def open_source(text: str, patience: float = PATIENCE) -> Source:
         raise InputError(f"There is no source {scheme}://. Give a folder, or another.{known}")
     if not scheme:
         path, _, query = text.partition("?")
-        return Folder(Path(path), bool(_options(query, text, "numbered")))
-    try:
-        url = urlsplit(text)
-    except ValueError as error:
-        raise InputError(f"Source {text!r} cannot be read: {error}.") from error
-    if "@" in url.netloc:
+        return Folder(Path(path), bool(_options(query, path, "numbered")))
+    if "@" in text:
         raise InputError(
             f"A source is named without a user and password: {_VARIABLES[scheme == 'kafka']}"
         )
+    shown = text.partition("?")[0]
+    try:
+        url = urlsplit(text)
+    except ValueError as error:
+        raise InputError(f"Source {shown!r} cannot be read: {error}.") from error
     if not url.netloc:
-        raise InputError(f"Source {text!r} names no host.")
+        raise InputError(f"Source {shown!r} names no host.")
     if scheme == "kafka":
-        return _kafka(url, text, patience)
-    return _redis(url, text, patience)
+        return _kafka(url, shown, patience)
+    return _redis(url, shown, patience)
 
 
 _VARIABLES = (
@@ -100,8 +101,7 @@ def _options(query: str, text: str, *known: str) -> dict[str, list[str]]:
     given = parse_qs(query, keep_blank_values=True)
     for name in given:
         if name not in known:
-            source = text.partition("?")[0]
-            raise InputError(f"Source {source!r} has no option {name!r}.{nearest(name, known)}")
+            raise InputError(f"Source {text!r} has no option {name!r}.{nearest(name, known)}")
     return given
 
 
