@@ -113,9 +113,7 @@ class EventReader:
         self._columns: dict[str, pl.DataType] = {**columns, **keys}
         self._texts = [n for n, k in self._columns.items() if k == pl.String]
         self._lists = [n for n, k in self._columns.items() if k == pl.List(pl.String)]
-        # Lists go the long way, and a line of one field could be an empty one.
-        plain = not any(k.is_nested() for k in self._columns.values()) and len(self._columns) > 1
-        self._flat = Flat(self._columns) if plain else None
+        self._flat = Flat(self._columns)
         self._people = None if user is None else _Everybody(user, erased or Erased(), pseudonyms)
 
     def read(self, payloads: Sequence[bytes]) -> tuple[Events, list[Poison]]:
@@ -131,7 +129,7 @@ class EventReader:
     def _rows(self, payloads: Sequence[bytes]) -> _Rows:
         """Return the columns of all payloads that can be read, and the rest."""
         data, lengths = joined(payloads)
-        if self._flat is None:
+        if not self._flat.able:
             return self._any_rows(payloads, data, lengths)
         frame, plain = self._flat.read(data, lengths)
         if plain.all():

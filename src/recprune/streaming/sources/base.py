@@ -68,6 +68,20 @@ class Read:
     def __len__(self) -> int:
         return len(self.payloads)
 
+    def followed_by(self, other: Read) -> Read:
+        """Return both as one reading.
+
+        >>> one, two = Read([b"a"], ["1"]), Read([b"b", b"c"], ["2", "3"])
+        >>> both = one.followed_by(two)
+        >>> both.payloads, list(both.positions)
+        ([b'a', b'b', b'c'], ['1', '2', '3'])
+        """
+        first, n = self.positions, len(self)
+        positions = Positions(
+            n + len(other), lambda i: first[i] if i < n else other.positions[i - n]
+        )
+        return Read([*self.payloads, *other.payloads], positions, other.more)
+
 
 class Source(Protocol):
     """A log that can be read again from any position: what is read is never taken out of it.
