@@ -104,7 +104,7 @@ def test_an_admitted_value_begins_as_the_unknown_row() -> None:
     learner = Learner(reference(LR), bytes=BYTES, batch=10)
     frame = frame_of(10, 7).with_columns(pl.lit("newcomer").alias("item"))
     encoded = learner.encode(frame)
-    assert encoded.renewed.texts == ["newcomer"]
+    assert encoded.renewed.texts[2].tobytes() == b"newcomer"
     learner.learn(encoded, label_of(frame))
     row, unknown = encoded.renewed.rows[0], learner.rows.starts[1] + UNKNOWN
     table = learner.table

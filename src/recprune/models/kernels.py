@@ -134,20 +134,18 @@ def update(
         table: shape (R, W).
         adam: both moments (R, W), and :meth:`LazyAdam.rates`.
         mean: the rows' means (R, W), the step each is of (R,), what each step has kept of those
-            before it, the steps since it began, and the weight of this one; means of no row = none
-            are kept.
+            before it, the steps since it began, and the weight of this one.
     """
     rows, gradient, count = touched
     first, second, rates = adam
     means, last, kept, steps, weight = mean
     rate, epsilon, one, two, decay, cut, group = rates
     width, one_more = table.shape[1], np.float32(1)
-    share, old, averaged = np.float32(weight), np.float32(0), len(means) > 0
+    share = np.float32(weight)
     for k in range(count):
         row = rows[k]
-        if averaged:
-            old = np.float32(kept[steps - 1] / kept[last[row]])
-            last[row] = steps
+        old = np.float32(kept[steps - 1] / kept[last[row]])
+        last[row] = steps
         norm = np.float32(0)
         for d in range(width):
             g = gradient[k, d]
@@ -155,8 +153,7 @@ def update(
             s = np.float32(0.999) * second[row, d] + np.float32(0.001) * g * g
             first[row, d], second[row, d] = f, s
             w = table[row, d]
-            if averaged:
-                means[row, d] = w + (means[row, d] - w) * old
+            means[row, d] = w + (means[row, d] - w) * old
             w = w * decay - rate * (f * one) / (np.sqrt(s * two) + epsilon)
             if cut:
                 w = np.sign(w) * max(abs(w) - cut, np.float32(0))
@@ -166,5 +163,5 @@ def update(
             scale = max(one_more - group / max(np.sqrt(norm), np.float32(1e-12)), np.float32(0))
             for d in range(width):
                 table[row, d] *= scale
-        for d in range(width if averaged else 0):
+        for d in range(width):
             means[row, d] += share * (table[row, d] - means[row, d])

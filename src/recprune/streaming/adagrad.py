@@ -49,9 +49,9 @@ class RowAdagrad:
         rate, scale = np.float32(self.rate), np.float32(events)
         _descend(rows, gradient, self.table.numpy(), self.sums.numpy(), rate, scale)
 
-    def forget(self, rows: torch.Tensor) -> None:
-        """Let rows be as before their first step."""
-        self.sums[rows] = BEGUN
+    def begin(self, rows: Ints, origins: Ints) -> None:
+        """Let rows, shape (U,), begin with the weights of others, and as before their first step."""
+        _begin(rows, origins, self.table.numpy(), self.sums.numpy())
 
     def state(self, used: int) -> dict[str, NDArray[Any]]:
         """Return the first ``used`` rows' weights and sums."""
@@ -75,3 +75,11 @@ def _descend(
             g = gradient[k, d] * scale
             sums[row, d] += g * g
             table[row, d] -= rate * g / np.sqrt(sums[row, d])
+
+
+@compiled
+def _begin(rows: Ints, origins: Ints, table: Floats, sums: Floats) -> None:
+    for k in range(len(rows)):
+        for d in range(table.shape[1]):
+            table[rows[k], d] = table[origins[k], d]
+            sums[rows[k], d] = BEGUN

@@ -14,9 +14,9 @@ from recprune.data.frames import as_text
 from recprune.lookups import Lookup
 from recprune.schema import Field
 from recprune.streaming.hashes import MISSING, hashed
-from recprune.streaming.keys import Hashes, keys_of
+from recprune.streaming.keys import Hashes
 
-__all__ = ["Lists", "hashes_of", "hashing", "salts", "texts_of", "values_of"]
+__all__ = ["Lists", "keys_of", "salt_of", "valid", "values_of"]
 
 
 PLAIN = (pl.Boolean, pl.Categorical, pl.Enum)
@@ -52,12 +52,12 @@ def values_of(frame: pl.DataFrame, field: Field, part: Lookup, time: str | None)
     return series
 
 
-def hashes_of(series: pl.Series) -> tuple[Hashes, NDArray[np.int32]]:
-    """Return each text's hash and its bytes, shape (n,); an empty text is a missing one."""
-    found, lengths = hashed(series)
+def keys_of(series: pl.Series, salt: int) -> tuple[Hashes, NDArray[np.int32]]:
+    """Return each text's key and its bytes, shape (n,); an empty text is a missing one."""
+    keys, lengths = hashed(series, salt)
     if not lengths.all():
-        found[lengths == 0] = MISSING
-    return found, lengths
+        keys[lengths == 0] = MISSING ^ salt
+    return keys, lengths
 
 
 class Lists:
@@ -65,10 +65,11 @@ class Lists:
 
     Args:
         columns: G of them, each (n,).
+        salts: of their keys.
         n: events.
     """
 
-    def __init__(self, columns: Sequence[pl.Series], n: int) -> None:
+    def __init__(self, columns: Sequence[pl.Series], salts: Sequence[int], n: int) -> None:
         given = pl.element()
         lists = [c.list.eval(given.filter(given != "")) for c in columns]
         #: Elements of each list, shape (G, n).
@@ -83,8 +84,8 @@ class Lists:
         #: Each column's elements, and where they stand among all.
         self.flat = [c.explode(empty_as_null=False, keep_nulls=False) for c in lists]
         self.parts = [slice(int(at[0]), int(at[-1])) for at in self.starts]
-        found = [hashes_of(c) for c in self.flat]
-        self.hashes = np.concatenate([np.empty(0, np.uint64), *(h for h, _ in found)])
+        found = [keys_of(c, salt) for c, salt in zip(self.flat, salts, strict=True)]
+        self.keys = np.concatenate([np.empty(0, np.uint64), *(h for h, _ in found)])
         self.lengths = np.concatenate([np.empty(0, np.int32), *(size for _, size in found)])
 
     def most(self, batch: int) -> int:
@@ -95,23 +96,12 @@ class Lists:
         return int(np.add.reduceat(self.counts.sum(axis=0), blocks).max())
 
 
-def texts_of(series: pl.Series, at: NDArray[np.int64]) -> list[str | None]:
-    """Return some of the texts; an empty one is missing."""
-    return [text or None for text in series.gather(at).to_list()]
+def salt_of(field: int) -> int:
+    """Return what tells a field's keys from those of others, by its position."""
+    return (field + 1) * 0xD1B54A32D192ED03 % (1 << 64)
 
 
-def salts(fields: int) -> Hashes:
-    """Return what tells the fields' keys apart, shape (F,)."""
-    return np.arange(1, fields + 1, dtype=np.uint64) * np.uint64(0xD1B54A32D192ED03)
-
-
-def hashing(values: Sequence[tuple[int, str | None]], salt: Hashes) -> Hashes:
-    """Return the keys of some fields' values, shape (n,)."""
-    texts = pl.Series([_valid(text) for _, text in values], dtype=pl.String)
-    return keys_of(hashes_of(texts)[0], salt[[field for field, _ in values]])
-
-
-def _valid(text: str | None) -> str | None:
+def valid(text: str | None) -> str | None:
     """Return a text as Polars can hold it: without halves of surrogate pairs, which no event has."""
     if text is None:
         return None

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import compiled
-from recprune.streaming.keys import Hashes, find, key_of, remove
+from recprune.streaming.keys import Hashes, find, remove
 from recprune.streaming.sketch import Counters, add, estimate, halve
 
-__all__ = ["COUNTS", "close_up", "encode", "first_order", "residual"]
+__all__ = ["COUNTS", "close_up", "encode", "first_order", "put", "residual"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -30,22 +30,22 @@ COUNTS = USED, LIVE, COLD, AGE, RENEWED = 0, 1, 2, 3, 4
 def encode(
     columns: tuple[Hashes, Ints],
     elements: tuple[Hashes, Ints, Longs],
-    fields: tuple[Hashes, Ints, Longs],
+    fields: tuple[Ints, Longs],
     held: tuple[Hashes, Floats, Ints, Ints],
     sketch: Counters,
     cold: tuple[Ints, Floats],
     counts: Longs,
     limits: tuple[int, int, int, int, int],
-    out: tuple[Ints, Ints, Ints, Ints, Ints, Longs],
+    out: tuple[Ints, Ints, Ints, Ints, Ints, Ints, Longs],
     wanted: tuple[Hashes, Ints, Longs],
 ) -> None:
     """Look up a chunk of events, block by block; after each block, admit values and evict others.
 
     Args:
-        columns: of F fields with one value an event: hashes and bytes of the texts, each (F, n).
-        elements: of G fields with several: hashes and bytes, each (m,), and where each event's
+        columns: of F fields with one value an event: keys and bytes of the texts, each (F, n).
+        elements: of G fields with several: keys and bytes, each (m,), and where each event's
             begin, (G, n + 1).
-        fields: of all F + G: salts and unknown rows; and of the F their columns of the rows.
+        fields: of all F + G the unknown rows, and of the F their columns of the rows.
         held: of the pool's rows: keys, uses (in units of the first weight), bytes of the texts; and
             the table.
         sketch: counts of the values without a row.
@@ -53,18 +53,18 @@ def encode(
         counts: see :data:`COUNTS`.
         limits: events a block; bytes of all texts; least count of an admitted value; events after
             which a use counts half; events since uses were last scaled.
-        out: rows (n, S), rows of the elements (m,), and of each renewal row, block, field and
-            position in its column or in the elements.
+        out: rows (n, S), rows of the elements (m,), and of each renewal row, block, field, bytes of
+            the text, and position in its column or in the elements.
         wanted: room for a block's values to admit: keys, fields, positions.
     """
-    hashes, lengths = columns
+    given, lengths = columns
     more, more_lengths, starts = elements
-    salts, unknown, slots = fields
+    unknown, slots = fields
     keys, uses, sizes, table = held
     batch, room, least, half_life, now = limits
-    rows, element_rows, new_rows, new_blocks, new_fields, new_at = out
+    rows, element_rows, new_rows, new_blocks, new_fields, new_sizes, new_at = out
     want_keys, want_fields, want_at = wanted
-    single, n = hashes.shape
+    single, n = given.shape
     capacity = len(keys)
     counts[RENEWED] = 0
     block = 0
@@ -74,7 +74,7 @@ def encode(
         found = 0
         for i in range(start, stop):
             for f in range(single):
-                key = key_of(hashes[f, i], salts[f])
+                key = given[f, i]
                 row = table[find(key, keys, table)]
                 if row >= 0:
                     uses[row] += weight
@@ -86,7 +86,7 @@ def encode(
                 rows[i, slots[f]] = row
             for g in range(len(starts)):
                 for e in range(starts[g, i], starts[g, i + 1]):
-                    key = key_of(more[e], salts[single + g])
+                    key = more[e]
                     row = table[find(key, keys, table)]
                     if row >= 0:
                         uses[row] += weight
@@ -126,13 +126,48 @@ def encode(
             counts[LIVE] += size
             keys[row], uses[row], sizes[row], table[place] = key, count, size, row
             k = counts[RENEWED]
-            new_rows[k], new_blocks[k], new_fields[k], new_at[k] = row, block, f, at
+            new_rows[k], new_blocks[k], new_fields[k], new_sizes[k], new_at[k] = (
+                row,
+                block,
+                f,
+                size,
+                at,
+            )
             counts[RENEWED] += 1
         counts[AGE] += stop - start
         if counts[AGE] >= half_life:
             counts[AGE] -= half_life
             halve(sketch)
         block += 1
+
+
+@compiled
+def put(
+    rows: Ints,
+    texts: tuple[Longs, Ints, NDArray[np.uint8]],
+    held: tuple[Longs, Ints, NDArray[np.uint8]],
+    end: int,
+) -> tuple[int, int]:
+    """Append texts for rows, shape (U,), as far as there is room; return how many, and the end.
+
+    Args:
+        rows: one after the other.
+        texts: where each begins, its bytes, and all bytes.
+        held: likewise, by row.
+        end: where the bytes held end.
+    """
+    starts, sizes, data = texts
+    own_starts, own_sizes, own = held
+    for k in range(len(rows)):
+        row, size = rows[k], sizes[k]
+        own_sizes[row] = 0  # what it stood for is no longer held
+        if end + size > len(own):
+            return k, end
+        own_starts[row], own_sizes[row] = end, size
+        for i in range(size):
+            own[end + i] = data[starts[k] + i]
+        end += size
+    return len(rows), end
 
 
 @compiled

@@ -1,7 +1,7 @@
 """Which row a value has, compiled: a table of keys with open addressing.
 
-A key is 64 bits mixed of a field and the hash of a text. Two values of one key would share a row; of
-a million values that happens once in 40 million streams. Collisions of places are resolved by linear
+A key is a text's hash, salted by its field (:mod:`recprune.streaming.hashes`). Two values of one key
+would share a row; of a million values that happens once in 40 million streams. Collisions of places are resolved by linear
 probing, and a key that goes leaves no mark behind (Knuth 1998, section 6.4, algorithms L and R).
 """
 
@@ -14,33 +14,12 @@ from numpy.typing import NDArray
 
 from recprune._support import compiled
 
-__all__ = ["Hashes", "find", "home", "insert", "key_of", "keys_of", "remove"]
+__all__ = ["Hashes", "find", "home", "insert", "remove"]
 
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int32]
 
-HALF, ONE = np.uint64(32), np.uint64(1)
-A, B, C = np.uint64(30), np.uint64(27), np.uint64(31)
-FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-
-@compiled
-def key_of(value: Any, salt: Any) -> Any:
-    """Return the key of a value's hash in a field, never 0 (Steele et al. 2014, fig. 15, mixed)."""
-    x = value ^ salt
-    x = (x ^ (x >> A)) * FIRST
-    x = (x ^ (x >> B)) * SECOND
-    x = x ^ (x >> C)
-    return x if x else ONE
-
-
-@compiled
-def keys_of(values: Hashes, salts: Hashes) -> Hashes:
-    """Return the keys of hashes, shape (n,), each with its field's salt, shape (n,)."""
-    keys = np.empty(len(values), np.uint64)
-    for i in range(len(values)):
-        keys[i] = key_of(values[i], salts[i])
-    return keys
+HALF = np.uint64(32)
 
 
 @compiled

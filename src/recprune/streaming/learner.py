@@ -150,16 +150,15 @@ class Learner:
             moved = size - stay
             self.table.weights[after : after + moved] = weights[own + stay : own + size]
             after += moved
-        rows = np.arange(pool.fixed, after, dtype=np.int32)
-        fields = np.array([field for field, _ in pool.first], np.int32)
-        self.names.put(rows, fields, [text for _, text in pool.first])
+        self.names.put(pool.first.rows, pool.first.fields, pool.first.texts)
 
     def _renew(self, renewed: Renewed, block: int) -> None:
         first, last = np.searchsorted(renewed.blocks, [block, block + 1])
         if first < last:
             rows, fields = renewed.rows[first:last], renewed.fields[first:last]
             self.table.renew(rows, self.rows.starts[fields] + np.int32(UNKNOWN))
-            self.names.put(rows, fields, renewed.texts[first:last])
+            starts, sizes, data = renewed.texts
+            self.names.put(rows, fields, (starts[first:last], sizes[first:last], data))
 
 
 def _check(ranker: Ranker) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from recprune.streaming import kernels
 
-__all__ = ["Names"]
+__all__ = ["Names", "Texts"]
+
+#: Texts in UTF-8: where each begins and its bytes, each (n,), and all bytes; no bytes = missing.
+Texts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]
 
 
 class Names:
@@ -29,18 +32,16 @@ class Names:
         self._data = np.empty(room * 5 // 4, np.uint8)
         self._end = 0
 
-    def put(
-        self, rows: NDArray[np.int32], fields: NDArray[np.int32], texts: Sequence[str | None]
-    ) -> None:
-        """Let rows stand for other values, one after the other; None = missing."""
-        packed = [(text or "").encode("utf-8", "surrogatepass") for text in texts]
-        for row, field, own in zip(rows.tolist(), fields.tolist(), packed, strict=True):
-            self._size[row] = 0  # what it stood for is no longer held
-            if self._end + len(own) > len(self._data):
-                self._close_up()
-            self.field[row], self._start[row], self._size[row] = field, self._end, len(own)
-            self._data[self._end : self._end + len(own)] = np.frombuffer(own, np.uint8)
-            self._end += len(own)
+    def put(self, rows: NDArray[np.int32], fields: NDArray[np.int32], texts: Texts) -> None:
+        """Let rows stand for other values, one after the other."""
+        self.field[rows] = fields
+        held, done = (self._start, self._size, self._data), 0
+        while done < len(rows):
+            part = texts[0][done:], texts[1][done:], texts[2]
+            more, self._end = kernels.put(rows[done:], part, held, self._end)
+            done += more
+            if done < len(rows):
+                self._end = kernels.close_up(np.argsort(self._start, kind="stable"), *held)
 
     def of(self, field: int) -> tuple[NDArray[np.int64], list[str | None]]:
         """Return the rows that stand for a field's values, increasing, and these."""
@@ -65,7 +66,3 @@ class Names:
         self._start[:used] = np.cumsum(size) - size
         self._end = len(state["text"])
         self._data[: self._end] = state["text"]
-
-    def _close_up(self) -> None:
-        order = np.argsort(self._start, kind="stable")
-        self._end = kernels.close_up(order, self._start, self._size, self._data)

@@ -22,9 +22,10 @@ from recprune.encoding import Encoder
 from recprune.errors import ParameterError, RunError
 from recprune.lookups import FIRST, UNKNOWN, Vocabulary
 from recprune.streaming import kernels
-from recprune.streaming.columns import Lists, hashes_of, hashing, salts, texts_of, values_of
+from recprune.streaming.columns import Lists, keys_of, salt_of, valid, values_of
 from recprune.streaming.kernels import AGE, COLD, COUNTS, LIVE, RENEWED, USED
 from recprune.streaming.keys import insert
+from recprune.streaming.names import Texts
 from recprune.streaming.sketch import new_sketch
 
 __all__ = ["Encoded", "Pool", "Renewed", "row_bytes"]
@@ -60,13 +61,13 @@ class Renewed:
         rows: of the pool, in order, shape (U,).
         blocks: the block after which each changed hands, not decreasing, shape (U,).
         fields: position of its value's field, shape (U,).
-        texts: the values; None = missing.
+        texts: the values.
     """
 
     rows: Ints
     blocks: Ints
     fields: Ints
-    texts: list[str | None]
+    texts: Texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,8 @@ class Encoded:
 
 
 _EMPTY = np.empty(0, np.int32)
-_NONE = Renewed(_EMPTY, _EMPTY, _EMPTY, [])
+_NO_TEXTS = np.empty(0, np.int64), _EMPTY, np.empty(0, np.uint8)
+_NONE = Renewed(_EMPTY, _EMPTY, _EMPTY, _NO_TEXTS)
 
 
 class Pool:
@@ -134,12 +136,15 @@ class Pool:
         self.starts: Ints = np.cumsum([FIRST, *sizes[:-1]]).astype(np.int32)
         #: The first row that may change hands.
         self.fixed = int(self.starts[-1] + sizes[-1])
-        first = [(i, v) for i, w in enumerate(words) if w is not None for v in w.values]
-        lengths = np.array([len((v or "").encode()) for _, v in first], np.int32)
+        first = {i: w.values for i, w in enumerate(words) if w is not None}
+        packed = [
+            (v or "").encode("utf-8", "surrogatepass") for some in first.values() for v in some
+        ]
+        lengths = np.array([len(each) for each in packed], np.int32)
         #: Rows of the pool, and bytes of all texts.
         self.capacity = min(budget // row_bytes(width), np.iinfo(np.int32).max)
         self.room = self.capacity * TEXT
-        need = max(self.fixed + len(first) + 1, -(-int(lengths.sum()) // TEXT))
+        need = max(self.fixed + len(packed) + 1, -(-int(lengths.sum()) // TEXT))
         if self.capacity < need:
             raise ParameterError.of(
                 "bytes", "Learner", f"at least {need * row_bytes(width):,} for this model", budget
@@ -152,12 +157,24 @@ class Pool:
         self.cold = np.empty(0, np.int32), np.empty(0, np.float32)
         self.counts = np.zeros(len(COUNTS), np.int64)
         self.now = 0
-        self._salts = salts(len(parts))
-        #: Field and text of each value that has a row at first, from row ``fixed`` on.
-        self.first = first
-        used = self.fixed + len(first)
+        used = self.fixed + len(packed)
+        #: Row, field and text of each value that has a row at first.
+        self.first = Renewed(
+            np.arange(self.fixed, used, dtype=np.int32),
+            np.zeros(len(packed), np.int32),
+            np.repeat(list(first), [len(some) for some in first.values()]).astype(np.int32),
+            (lengths.cumsum() - lengths, lengths, np.frombuffer(b"".join(packed), np.uint8)),
+        )
         block = slice(self.fixed, used)
-        self.keys[block] = hashing(first, self._salts)
+        self.keys[block] = np.concatenate(
+            [
+                np.empty(0, np.uint64),
+                *(
+                    keys_of(pl.Series(map(valid, v), dtype=pl.String), salt_of(i))[0]
+                    for i, v in first.items()
+                ),
+            ]
+        )
         self.uses[block], self.sizes[block] = least, lengths
         self.counts[USED], self.counts[LIVE] = used, lengths.sum()
         insert((self.fixed, used), self.keys, self.table)
@@ -191,25 +208,24 @@ class Pool:
         several = [i for i in self.open if isinstance(encoder.parts[names[i]], Bag)]
         single = [i for i in self.open if i not in several]
         columns = [self._values(frame, i) for i in single]
-        hashes = np.empty((len(single), n), np.uint64), np.empty((len(single), n), np.int32)
+        keys = np.empty((len(single), n), np.uint64), np.empty((len(single), n), np.int32)
         for k, column in enumerate(columns):
-            hashes[0][k], hashes[1][k] = hashes_of(column)
-        lists = Lists([self._values(frame, i) for i in several], n)
+            keys[0][k], keys[1][k] = keys_of(column, salt_of(single[k]))
+        lists = Lists([self._values(frame, i) for i in several], [salt_of(i) for i in several], n)
         order = np.array([*single, *several], np.int64)
         fields = (
-            self._salts[order],
             self.starts[order] + np.int32(UNKNOWN),
             np.array([slots[i].start for i in single], np.int64),
         )
-        found = np.empty(len(lists.hashes), np.int32)
+        found = np.empty(len(lists.keys), np.int32)
         most = self.batch * len(single) + lists.most(self.batch)
         room = int(min(n * len(single) + len(found), self._renewable()))
-        new_rows, new_blocks, new_fields = (np.empty(room, np.int32) for _ in range(3))
-        new = new_rows, new_blocks, new_fields, np.empty(room, np.int64)
+        new_rows, blocks, new_fields, sizes = (np.empty(room, np.int32) for _ in range(4))
+        new = new_rows, blocks, new_fields, sizes, np.empty(room, np.int64)
         wanted = np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int64)
         kernels.encode(
-            hashes,
-            (lists.hashes, lists.lengths, lists.starts),
+            keys,
+            (lists.keys, lists.lengths, lists.starts),
             fields,
             (self.keys, self.uses, self.sizes, self.table),
             self.sketch,
@@ -329,13 +345,17 @@ class Pool:
         self, new: tuple[Any, ...], order: Any, sources: list[tuple[pl.Series, int]]
     ) -> Renewed:
         count = int(self.counts[RENEWED])
-        rows, blocks, fields, at = (array[:count].copy() for array in new)
-        texts = np.empty(count, object)
+        rows, blocks, fields, sizes, at = (array[:count].copy() for array in new)
+        starts, data, end = np.empty(count, np.int64), [], 0
         for k, (series, start) in enumerate(sources):
             own = np.flatnonzero(fields == k)
             if len(own):
-                texts[own] = texts_of(series, at[own] - start)
-        return Renewed(rows, blocks, order[fields].astype(np.int32), texts.tolist())
+                joined = series.gather(at[own] - start).str.join("").item() or ""
+                data.append(joined.encode())
+                starts[own] = end + np.cumsum(sizes[own]) - sizes[own]
+                end += len(data[-1])
+        texts = starts, sizes, np.frombuffer(b"".join(data), np.uint8)
+        return Renewed(rows, blocks, order[fields].astype(np.int32), texts)
 
 
 def vocabulary_of(part: Any) -> Vocabulary | None:

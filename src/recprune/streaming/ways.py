@@ -41,6 +41,8 @@ class Table:
         self.optimiser = RowAdagrad(self.weights, ROW_RATE * learning_rate)
         self._place = np.full(rows, -1, np.int32)
         self._shared = np.zeros((1, width), np.float32)
+        self._sums = np.empty(0, np.int32), np.empty((0, width), np.float32)
+        self._groups = np.zeros((0, 0), np.int32)
 
     def learn(
         self, gradient: Floats, index: NDArray[Any], shares: Floats, number: NDArray[np.int64]
@@ -55,16 +57,17 @@ class Table:
         """
         width, slots = gradient.shape[2], index.shape[1]
         most = len(index) * (slots + int((number >= 0).sum()))
-        rows, total = np.empty(most, np.int32), np.empty((most, width), np.float32)
-        given = gradient, index, np.zeros(index.shape, np.int32), shares
+        if len(self._sums[0]) < most or self._groups.shape[1] != slots:
+            self._sums = np.empty(most, np.int32), np.empty((most, width), np.float32)
+            self._groups = np.zeros((len(index), slots), np.int32)  # no row shares anything
+        rows, total = self._sums
+        given = gradient, index, self._groups, shares
         found = add_up((0, slots), given, number, self._place, (rows, total, self._shared))
         self.optimiser.step(rows[:found], total, len(index))
 
     def renew(self, rows: Ints, unknown: Ints) -> None:
         """Let rows stand for other values from now on: each begins as its field's unknown row."""
-        at = torch.from_numpy(rows)
-        self.weights[at] = self.weights[torch.from_numpy(unknown)]
-        self.optimiser.forget(at)
+        self.optimiser.begin(rows, unknown)
 
     def state(self, used: int) -> dict[str, NDArray[Any]]:
         """Return the first ``used`` rows, and what their optimiser knows of them."""
