@@ -29,13 +29,13 @@ def values_of(frame: pl.DataFrame, field: Field, part: Lookup, time: str | None)
     Texts for categories and the elements of lists, numbers as they are. A column that is absent is
     missing.
     """
-    name, kind = field.name, field.kind
-    if name in frame.columns:
+    name, kind, columns = field.name, field.kind, frame.columns
+    if name in columns:
         series = frame[name]
-    elif field.of in frame.columns:
+    elif field.of in columns:
         assert field.of is not None
         assert field.part is not None
-        now = moments(frame[time]) if time in frame.columns and time != field.of else None
+        now = moments(frame[time]) if time in columns and time != field.of else None
         series = part_of(moments(frame[field.of]), field.part, now).alias(name)
     else:
         series = pl.Series(name, [None] * len(frame))

@@ -27,6 +27,7 @@ from recprune.streaming.kernels import AGE, COLD, COUNTS, LIVE, RENEWED, USED
 from recprune.streaming.keys import insert
 from recprune.streaming.names import Texts
 from recprune.streaming.sketch import new_sketch
+from recprune.streaming.views import joined
 
 __all__ = ["Encoded", "Pool", "Renewed", "row_bytes"]
 
@@ -350,11 +351,10 @@ class Pool:
         for k, (series, start) in enumerate(sources):
             own = np.flatnonzero(fields == k)
             if len(own):
-                joined = series.gather(at[own] - start).str.join("").item() or ""
-                data.append(joined.encode())
+                data.append(joined(series[at[own] - start], sizes[own]))
                 starts[own] = end + np.cumsum(sizes[own]) - sizes[own]
                 end += len(data[-1])
-        texts = starts, sizes, np.frombuffer(b"".join(data), np.uint8)
+        texts = starts, sizes, np.concatenate([np.empty(0, np.uint8), *data])
         return Renewed(rows, blocks, order[fields].astype(np.int32), texts)
 
 
