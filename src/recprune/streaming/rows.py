@@ -164,7 +164,11 @@ class Pool:
             np.arange(self.fixed, used, dtype=np.int32),
             np.zeros(len(packed), np.int32),
             np.repeat(list(first), [len(some) for some in first.values()]).astype(np.int32),
-            (lengths.cumsum() - lengths, lengths, np.frombuffer(b"".join(packed), np.uint8)),
+            (
+                np.cumsum(lengths, dtype=np.int64) - lengths,
+                lengths,
+                np.frombuffer(b"".join(packed), np.uint8),
+            ),
         )
         block = slice(self.fixed, used)
         self.keys[block] = np.concatenate(

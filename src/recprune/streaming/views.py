@@ -124,4 +124,5 @@ def _bytes(address: int | None, size: int) -> NDArray[np.uint8]:
     if not size:
         return np.empty(0, np.uint8)
     assert address is not None
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+    memory: Any = (ctypes.c_uint8 * size).from_address(address)
+    return np.frombuffer(memory, np.uint8)
