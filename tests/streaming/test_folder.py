@@ -210,5 +210,5 @@ def test_a_file_without_lines_does_not_fill_memory(
 
 
 def test_a_mark_reads_back() -> None:
-    assert Mark.read("1#000000000001-0123456789abcdef") == Mark("1", 1, "0123456789abcdef", False)
-    assert Mark.read("1#1-0123456789abcdef") is None
+    assert Mark.read("1#000000000001-0000abcd") == Mark("1", 1, 0xABCD, False)
+    assert Mark.read("1#1-0000abcd") is None

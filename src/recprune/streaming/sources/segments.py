@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from recprune.errors import GapError
 from recprune.streaming.sources.base import MOST_BYTES
@@ -20,7 +19,7 @@ __all__ = ["Mark", "Piece", "Segment"]
 BLOCK = 1 << 20
 BLANK = (b"", b"\r")
 REPAIR = "Put the segment back as it was, or start from a new state."
-MARK = re.compile(r"(?P<name>[^#]+)#(?P<events>\d{12})-(?P<hash>[0-9a-f]{16})(?P<ended>!?)")
+MARK = re.compile(r"(?P<name>[^#]+)#(?P<events>\d{12})-(?P<crc>[0-9a-f]{8})(?P<ended>!?)")
 
 
 class Mark(NamedTuple):
@@ -29,28 +28,28 @@ class Mark(NamedTuple):
     Args:
         name: of the segment.
         events: how many of it were read.
-        hash: of their bytes.
+        crc: of their bytes: CRC-32, which tells changes that nobody meant to hide.
         ended: whether it has no more.
     """
 
     name: str
     events: int
-    hash: str
+    crc: int
     ended: bool
 
     def __str__(self) -> str:
-        return f"{self.name}#{self.events:012}-{self.hash}{'!' * self.ended}"
+        return f"{self.name}#{self.events:012}-{self.crc:08x}{'!' * self.ended}"
 
     @classmethod
     def read(cls, text: str) -> Mark | None:
         """Return the mark that a text is of; None = of none.
 
-        >>> mark = Mark("part-1", 7, "0123456789abcdef", True)
+        >>> mark = Mark("part-1", 7, 0x1234ABCD, True)
         >>> str(mark), Mark.read(str(mark)) == mark
-        ('part-1#000000000007-0123456789abcdef!', True)
+        ('part-1#000000000007-1234abcd!', True)
         """
         found = MARK.fullmatch(text)
-        return found and cls(found[1], int(found[2]), found[3], bool(found[4]))
+        return found and cls(found[1], int(found[2]), int(found[3], 16), bool(found[4]))
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,18 @@ class Piece:
         lines: their bytes.
         before: where the segment stood before them.
         after: where it stands after them.
-        digest: of the events before them.
     """
 
     lines: list[bytes]
     before: Mark
     after: Mark
-    digest: Any
 
     def position(self, index: int) -> str:
         """Return the position after one of the events."""
         if index == len(self.lines) - 1:
             return str(self.after)
-        digest = self.digest.copy()
-        digest.update(_bytes(self.lines[: index + 1]))
-        return str(Mark(self.before.name, self.before.events + index + 1, _short(digest), False))
+        crc = zlib.crc32(_bytes(self.lines[: index + 1]), self.before.crc)
+        return str(Mark(self.before.name, self.before.events + index + 1, crc, False))
 
 
 class Segment:
@@ -95,8 +91,7 @@ class Segment:
         self.events = 0
         #: Whether there are no more events.
         self.ended = False
-        self._digest = hashlib.sha1(usedforsecurity=False)
-        self._held, self._taken = b"", 0
+        self._crc, self._held, self._taken = 0, b"", 0
         try:
             self._raw: IO[bytes] = file.open("rb", buffering=0)
         except OSError as error:
@@ -114,7 +109,7 @@ class Segment:
     @property
     def mark(self) -> Mark:
         """Where it was read to."""
-        return Mark(self.name, self.events, _short(self._digest), self.ended)
+        return Mark(self.name, self.events, self._crc, self.ended)
 
     @property
     def bytes_left(self) -> float:
@@ -158,7 +153,7 @@ class Segment:
         Raises:
             GapError: the segment is cut off, damaged, or has no lines.
         """
-        before, digest = self.mark, self._digest.copy()
+        before = self.mark
         lines, size = list[bytes](), 0
         while len(lines) < most and size < most_bytes and self._fill():
             *found, rest = self._held.split(b"\n", most - len(lines))
@@ -170,14 +165,15 @@ class Segment:
             blank = min(map(len, found)) < 2 and any(line in BLANK for line in found)
             if blank:
                 found = [line for line in found if line not in BLANK]
-            self._digest.update(_bytes(found) if blank else memoryview(self._held)[:used])
+            fresh = _bytes(found) if blank else memoryview(self._held)[:used]
+            self._crc = zlib.crc32(fresh, self._crc)
             self._held = rest
             lines += found
             size += used
             self._taken += used
         self.events += len(lines)
         self.ended = not self._more()
-        return Piece(lines, before, self.mark, digest)
+        return Piece(lines, before, self.mark)
 
     def _fill(self) -> bool:
         """Hold at least a line; False = there is none."""
@@ -214,11 +210,6 @@ class Segment:
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _short(digest: Any) -> str:
-    text: str = digest.hexdigest()
-    return text[:16]
 
 
 def _bytes(lines: list[bytes]) -> bytes:
