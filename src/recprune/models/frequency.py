@@ -8,7 +8,7 @@ Both are folded into the table, and cost nothing when the model scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -103,17 +103,25 @@ class FrequencyPrior:
         self, net: FieldNet, codes: Tensor, shares: Tensor, draws: Draws
     ) -> tuple[Tensor, Tensor]:
         """Return ``codes`` (B, S) and shares with some values read as unknown."""
-        chances = uniform(codes.shape, draws).to(codes.device)
-        hidden = chances < self.unknown[codes + net.slot_offsets]
+        return self.hidden(net, codes, shares, self.unknown[codes + net.slot_offsets], draws)
+
+    def hidden(
+        self, net: FieldNet, codes: Tensor, shares: Tensor, chance: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``codes`` and shares with values read as unknown by these chances, (B, S)."""
+        hidden = uniform(codes.shape, draws).to(codes.device) < chance
         shares = shares.masked_fill(hidden[:, net.share_slots] & net.share_is_number, 0)
         return torch.where(hidden, UNKNOWN, codes), shares
 
     def share(self, net: FieldNet, codes: Tensor) -> Tensor | float:
         """Return the shared parts of ``codes`` (B, S) in the network's order, (B, S, 1 + D)."""
+        return self.shared_by(net, self.group[codes + net.slot_offsets])
+
+    def shared_by(self, net: FieldNet, group: Tensor) -> Tensor | float:
+        """Return the shared parts of these groups (B, S) in the network's order, (B, S, 1 + D)."""
         if len(self.shared) == 1:
             return 0.0
-        group = self.group[codes + net.slot_offsets][:, net.slot_order]
-        return nn.functional.embedding(group, self.shared, padding_idx=0)
+        return nn.functional.embedding(group[:, net.slot_order], self.shared, padding_idx=0)
 
     @torch.no_grad()
     def fold(self, net: FieldNet) -> None:
@@ -141,27 +149,29 @@ class FrequencyPrior:
         unknown row in the mean. The unknown row's own group starts from it.
         """
         total = torch.zeros_like(self.shared)
-        for block, base in _blocks(net):
+        for block, base in net.blocks():
             total.index_add_(0, self.group[block], net.table[block] - base)
-        size = torch.bincount(self.group, minlength=len(total)).unsqueeze(1)
-        mean = total / size.clamp(min=1)
-        mean[self.group[net.unknown_rows()]] = 0
+        size = self.everyones(torch.bincount(self.group, minlength=len(total)).unsqueeze(1))
+        mean = self.everyones(total) / size.clamp(min=1)
+        mean[self.groups_of_unknown(net)] = 0
         mean[0] = 0
         self.shared.copy_(mean)
         net.table.sub_(self.shared[self.group])
         self._spread(net, 1 / (1 - self.unknown))
 
+    def groups_of_unknown(self, net: FieldNet) -> Tensor:
+        """Return the group of each field's unknown row, shape (F,)."""
+        return self.group[net.unknown_rows()]
+
+    def everyones(self, total: Tensor) -> Tensor:
+        """Return the sum over all processes that hold rows of the table: this one's alone."""
+        return total
+
     def _spread(self, net: FieldNet, factor: Tensor) -> None:
         """Move every row to its field's unknown row plus ``factor`` times its way from it."""
-        for block, base in _blocks(net):
+        for block, base in net.blocks():
             rows = net.table[block]
             torch.lerp(base.expand_as(rows), rows, factor[block].unsqueeze(1), out=rows)
-
-
-def _blocks(net: FieldNet) -> Iterator[tuple[slice, Tensor]]:
-    """Yield each field's rows of the table, and a copy of its unknown row, shape (1, W)."""
-    for start, size in zip(net.offsets.tolist(), net.shape.sizes, strict=True):
-        yield slice(start, start + size), net.table[start + UNKNOWN].clone().unsqueeze(0)
 
 
 def count_values(sizes: Sequence[int], slots: Sequence[int], rows: Rows) -> list[NDArray[np.int64]]:

@@ -22,6 +22,9 @@ from recprune.models.taps import Tap
 
 __all__ = ["FieldNet"]
 
+#: Rows that are drawn at once where not all are kept.
+DRAWN = 1 << 16
+
 
 class FieldNet(nn.Module):
     """Logit of a row: bias + [first order] + the sum of its parts.
@@ -37,10 +40,16 @@ class FieldNet(nn.Module):
         parts: names of the parts (:data:`recprune.models.parts.PARTS`), in order.
         dropout: share of hidden activations set to zero while training.
         generator: of the initial weights.
+        held: which of the table's rows are here; None = all.
     """
 
     def __init__(
-        self, shape: Shape, parts: Sequence[str], dropout: float, generator: torch.Generator
+        self,
+        shape: Shape,
+        parts: Sequence[str],
+        dropout: float,
+        generator: torch.Generator,
+        held: slice | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.dropout = shape, dropout
@@ -95,8 +104,7 @@ class FieldNet(nn.Module):
             mask[i, first + torch.as_tensor(dims, dtype=torch.int64)] = 1
         self.register_buffer("column_mask", mask[self.order])
         self.ragged = bool((mask == 0).any())
-        field = torch.arange(len(shape.sizes)).repeat_interleave(torch.tensor(shape.sizes))
-        self.table = nn.Parameter(self.fresh_rows(field, generator))
+        self.table = nn.Parameter(self._first_rows(held, generator))
         self.bias = nn.Parameter(torch.zeros(shape.layout.shapes["bias"]))
         self.parts = nn.ModuleDict({name: PARTS[name](shape, generator) for name in parts})
 
@@ -109,6 +117,24 @@ class FieldNet(nn.Module):
             mask[self.order] = self.column_mask
             rows *= mask[field].to(rows.device)
         return rows
+
+    def _first_rows(self, held: slice | None, generator: torch.Generator) -> Tensor:
+        """Return the table's rows before training; all are drawn, a block at a time, a part kept."""
+        ends = torch.tensor(self.shape.sizes).cumsum(0)
+        if held is None:
+            field = torch.bucketize(torch.arange(self.n_rows), ends, right=True)
+            return self.fresh_rows(field, generator)
+        out = torch.empty(held.stop - held.start, self.shape.width)
+        # A remainder stays with the block before it: torch draws sixteen numbers at once.
+        count = max(self.n_rows // DRAWN, 1)
+        for start in (np.arange(count) * DRAWN).tolist():
+            stop = start + DRAWN if start + 2 * DRAWN <= self.n_rows else self.n_rows
+            rows = torch.arange(start, stop)
+            drawn = self.fresh_rows(torch.bucketize(rows, ends, right=True), generator)
+            first, last = max(start, held.start), min(stop, held.stop)
+            if first < last:
+                out[first - held.start : last - held.start] = drawn[first - start : last - start]
+        return out
 
     def index(self, codes: Tensor) -> Tensor:
         """Return table rows to gather, shape (B, S + N): every slot's, then the upper knots'."""
@@ -148,7 +174,7 @@ class FieldNet(nn.Module):
         """Return the fields' values, shape (B, F, W), of encoded rows."""
         shares = torch.from_numpy(rows.shares).to(self.table.device)
         index = self.index(torch.from_numpy(rows.codes).to(self.table.device).long())
-        return self.pool(self.look_up(self.table, index, shares), shares)
+        return self.pool(self.look_up(*self.rows_of(index), shares), shares)
 
     def head(self, value: Tensor, taps: Mapping[str, Tap] | None = None) -> Tensor:
         """Return the logits, shape (B,) or (B, T), from the fields' values, shape (B, F, W)."""
@@ -169,7 +195,7 @@ class FieldNet(nn.Module):
     ) -> Tensor:
         """Return the logits, shape (B,) or (B, T), of encoded rows: codes (B, S) and shares."""
         index = self.index(codes)
-        return self.finish(self.look_up(self.table, index, shares), shares, index, taps)
+        return self.finish(self.look_up(*self.rows_of(index), shares), shares, index, taps)
 
     def finish(
         self, value: Tensor, shares: Tensor, index: Tensor, taps: Mapping[str, Tap] | None = None
@@ -182,6 +208,15 @@ class FieldNet(nn.Module):
     def unknown_rows(self) -> Tensor:
         """Return each field's unknown row in the table, shape (F,)."""
         return self.offsets + UNKNOWN
+
+    def rows_of(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a table, and the places in it of the rows that ``index`` names."""
+        return self.table, index
+
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield each field's rows of the table, and a copy of its unknown row, shape (1, W)."""
+        for start, size in zip(self.offsets.tolist(), self.shape.sizes, strict=True):
+            yield slice(start, start + size), self.table[start + UNKNOWN].clone().unsqueeze(0)
 
     def dense_parameters(self) -> Sequence[nn.Parameter]:
         """Return every parameter but the table."""

@@ -28,6 +28,7 @@ from recprune.models.objective import CrossEntropy, Objective, Target
 from recprune.models.privacy import CUT, LEARNT_BEFORE, PrivacyBudget, PrivacySpent
 from recprune.models.private import train_privately
 from recprune.models.state import network_from_state, new_network, state_of
+from recprune.models.together import Alone
 from recprune.models.trainer import predict_logits, train
 from recprune.models.training import Epoch, Training
 from recprune.sampling import sampling_shift
@@ -100,10 +101,8 @@ class Ranker:
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's options, but for training and seed, as plain data."""
-        names = [
-            n for n in inspect.signature(type(self)).parameters if n not in ("training", "seed")
-        ]
-        values = {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        del values["training"], values["seed"]
         return {n: asdict(v) if isinstance(v, Hidden) else v for n, v in values.items()}
 
     def fit(
@@ -120,12 +119,12 @@ class Ranker:
             valid: held-out rows; None = train for all epochs.
             privacy: train differentially privately (:mod:`recprune.models.private`); None = do not.
                 What was spent is then in ``privacy``, and in the artefact.
-            options: ``checkpoint`` (not if private) and ``watch`` of :func:`recprune.models.train`.
+            options: ``checkpoint``, ``together`` (neither if private) and ``watch`` of :func:`train`.
 
         Returns:
             self.
         """
-        self.begin(train_rows)
+        self.begin(train_rows, make=(options.get("together") or Alone()).network)
         if privacy is not None:
             self.train_privately(train_rows, privacy, valid=valid, **options)
         else:
@@ -147,6 +146,7 @@ class Ranker:
         rows: Split,
         encoder: Encoder | None = None,
         kept_rows: Mapping[str, NDArray[np.int32]] | None = None,
+        make: Callable[..., FieldNet] = FieldNet,
     ) -> Ranker:
         """Draw the first weights, without training.
 
@@ -155,6 +155,7 @@ class Ranker:
             encoder: of the fields; None = that of the rows.
             kept_rows: field → rows of its table that stay, increasing; the others are cut, as by a
                 plan, before there is any. None = all stay.
+            make: of the network, as :meth:`recprune.models.together.Alone.network`.
 
         Returns:
             self.
@@ -171,7 +172,7 @@ class Ranker:
             left = {name: layout.axes[f"rows.{name}"].units for name in kept_rows}
             encoder = encoder.take(encoder.schema.names, left)
         self._encoder, self._layout, self.privacy = encoder, layout, None
-        self._net = self._drawn(draft.parts)
+        self._net = self._drawn(draft.parts, make)
         return self
 
     def redrawn(self) -> Ranker:
@@ -180,10 +181,9 @@ class Ranker:
         twin._net = twin._drawn(self.parts)
         return twin
 
-    def _drawn(self, parts: Sequence[str]) -> FieldNet:
-        seed = int(stream(self.seed, "weights").integers(2**62))
-        draws = torch.Generator().manual_seed(seed)
-        return new_network(self.encoder, self.layout, parts, draws, self.hidden.dropout)
+    def _drawn(self, parts: Sequence[str], make: Callable[..., FieldNet] = FieldNet) -> FieldNet:
+        draws = torch.Generator().manual_seed(int(stream(self.seed, "weights").integers(2**62)))
+        return new_network(self.encoder, self.layout, parts, draws, self.hidden.dropout, make)
 
     def _untaught(self) -> bool:
         """Tell whether the weights are the very ones that are drawn: no row taught them."""

@@ -7,7 +7,7 @@ order of the fields; a state has them in the schema's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recprune.axes import Layout
 from recprune.encoding import Encoder
+from recprune.errors import RunError
 from recprune.layout import State
 from recprune.models.network import FieldNet
 from recprune.models.parts import Inputs, Shape
@@ -31,6 +32,7 @@ def new_network(
     parts: Sequence[str],
     generator: torch.Generator,
     dropout: float = 0.0,
+    make: Callable[..., FieldNet] = FieldNet,
 ) -> FieldNet:
     """Return a network of this layout, cut or not, with weights drawn from ``generator``."""
     fields, axes = encoder.schema.fields, layout.axes
@@ -49,12 +51,27 @@ def new_network(
         wide=width > len(dims[0]),
         layout=layout,
     )
-    return FieldNet(shape, parts, dropout, generator)
+    return make(shape, parts, dropout, generator)
 
 
-def state_of(net: FieldNet) -> State:
-    """Return the network's weights as its layout's tensors (copies)."""
-    shapes, table = net.shape.layout.shapes, net.table.detach().cpu().numpy()
+def state_of(net: FieldNet, table: Array | None = None) -> State:
+    """Return the network's weights as its layout's tensors (copies).
+
+    Args:
+        net: the network.
+        table: of all rows; None = the network's, which must hold them all.
+
+    Raises:
+        RunError: it holds only some.
+    """
+    shapes = net.shape.layout.shapes
+    if table is None:
+        table = net.table.detach().cpu().numpy()
+    if len(table) != net.n_rows:
+        raise RunError(
+            f"This process holds {len(table):,} of the table's {net.n_rows:,} rows. Bring the model "
+            "together first: recprune.models.parallel.merged(model), in every process."
+        )
     state: dict[str, Array] = {}
     for name, block, columns in _blocks(net):
         state[name] = table[block][:, columns].copy()

@@ -82,12 +82,16 @@ class Step:
         #: The running mean of the weights, own and shared parts apart, and of batch norm's state.
         parameters = [*net.parameters(), prior.shared, *net.statistics()]
         self.mean = RunningMean(parameters, updates.horizon, net.table)
-        assert self.mean.rows is not None
-        kind = FusedTable if net.table.device.type == "cpu" else PlainTable
-        self.table: Table = kind(net, prior, self.lazy, self.mean.rows)
+        self.table = self.make_table()
         #: Where weights stay zero, a mask a parameter.
         self.zeros = [(p, p == 0) for p in net.parameters()] if updates.keep_zeros else []
         self.rate(1.0)
+
+    def make_table(self) -> Table:
+        """Return this step's way through the table."""
+        assert self.mean.rows is not None
+        kind = FusedTable if self.net.table.device.type == "cpu" else PlainTable
+        return kind(self.net, self.prior, self.lazy, self.mean.rows)
 
     def rate(self, factor: float) -> None:
         """Set the learning rates to ``factor`` times the given ones."""

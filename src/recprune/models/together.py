@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from recprune.encoding import Rows
 from recprune.models.checkpoint import Checkpoint
 from recprune.models.frequency import FrequencyPrior
 from recprune.models.guard import Guard
 from recprune.models.network import FieldNet
 from recprune.models.objective import Objective
+from recprune.models.parts import Shape
 from recprune.models.step import Step, Updates
 
 __all__ = ["Alone", "Score"]
@@ -34,6 +37,12 @@ class Alone:
     def part(self, n: int) -> slice:
         """Return this process's part of a batch of ``n`` rows."""
         return slice(0, n)
+
+    def network(
+        self, shape: Shape, parts: Sequence[str], dropout: float, generator: torch.Generator
+    ) -> FieldNet:
+        """Return a network before training."""
+        return FieldNet(shape, parts, dropout, generator)
 
     def prior(
         self,

@@ -64,10 +64,14 @@ class DataParallel(Alone):
         Raises:
             ParameterError: the network has batch norm, whose statistics are of a whole batch.
         """
+        self.refuse_batch_norm(net)
+        return DealtStep(self.group, net, prior, guard, updates)
+
+    def refuse_batch_norm(self, net: FieldNet) -> None:
+        """Refuse statistics of a whole batch, of which no process sees more than a part."""
         if net.statistics():
             constraint = "False where several processes share a batch"
             raise ParameterError.of("batch_norm", "Hidden", constraint, True)
-        return DealtStep(self.group, net, prior, guard, updates)
 
     def score(self, score: Score) -> Score:
         """Return the first process's score, which only that one computes."""
@@ -104,17 +108,16 @@ class DealtStep(Step):
         objective: Objective,
         updates: Updates,
     ) -> None:
-        super().__init__(net, prior, objective, updates)
         self.group, self.batch = group, 0
-        self.table = self.shared_table(self.table)
+        super().__init__(net, prior, objective, updates)
         self.output = torch.empty(0)
         with told():
             self.dealt = DistributedDataParallel(_Dense(net))
         self.dealt.register_comm_hook(None, _sum)
 
-    def shared_table(self, table: Table) -> Table:
-        """Return the table whose gradient is everyone's."""
-        return _SummedTable(table, self.prior, self.group)
+    def make_table(self) -> Table:
+        """Return a way through the table by everyone's gradient."""
+        return _SummedTable(super().make_table(), self.prior, self.group)
 
     def take(
         self,
