@@ -6,6 +6,7 @@ them JSON: loading runs no code. What N processes wrote, any number may read.
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import warnings
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from recprune.models.checkpoint import Checkpoint
@@ -24,6 +24,8 @@ from recprune.models.parallel.shards import Shards
 __all__ = ["ShardedCheckpoint"]
 
 FACTS = "facts.json"
+#: With readers and writers of safetensors since torch 2.8; torch does not list all of them.
+dcp: Any = importlib.import_module("torch.distributed.checkpoint")
 
 
 class ShardedCheckpoint(Checkpoint):

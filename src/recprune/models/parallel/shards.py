@@ -53,7 +53,8 @@ class Shards:
 
     def union(self, rows: Tensor) -> Tensor:
         """Return the rows that any process asks for, increasing, shape (U,)."""
-        return torch.unique(torch.cat(self.group.gathered(torch.unique(rows))))
+        everyones: Tensor = torch.unique(torch.cat(self.group.gathered(torch.unique(rows))))
+        return everyones
 
     @torch.no_grad()
     def look_up(self, own: Tensor, rows: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class Shards:
             rows: U of them.
         """
         # What torch's sharded embedding does, which fails (2.13) where a process holds no row.
-        found = own.new_zeros(len(rows), *own.shape[1:])
+        found: Tensor = own.new_zeros(len(rows), *own.shape[1:])
         here = (rows >= self.held.start) & (rows < self.held.stop)
         found[here] = own.detach()[rows[here] - self.held.start]
         self.group.add(found)
