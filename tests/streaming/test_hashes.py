@@ -56,3 +56,5 @@ def test_chunks_slices_and_long_texts_read_alike(chunks: list[list[str | None]],
         found, lengths = hashed(series, 3)
         assert found.tolist() == [slow(t, 3) for t in texts]
         assert lengths.tolist() == [len((t or "").encode()) for t in texts]
+        some = slice(cut, None, 1 + cut % 3)
+        assert hashes(series, 3, some).tolist() == found[some].tolist()

@@ -20,7 +20,7 @@ MISSING = 0x9E3779B97F4A7C15
 Hashes = NDArray[np.uint64]
 
 
-def hashes(texts: pl.Series, salt: int = 0) -> Hashes:
+def hashes(texts: pl.Series, salt: int = 0, part: slice = slice(None)) -> Hashes:
     """Return a 64-bit hash of each text's UTF-8 bytes; of a missing one :data:`MISSING`.
 
     Eight bytes at a time go through the finaliser of MurmurHash3 (Appleby 2011), a bijection:
@@ -30,29 +30,34 @@ def hashes(texts: pl.Series, salt: int = 0) -> Hashes:
     Args:
         texts: of type String, shape ``(n,)``.
         salt: another number gives other hashes, 0 ≤ salt < 2⁶⁴.
+        part: which texts, as in ``texts[part]``, without taking those out; no step below 1.
 
     Returns:
-        shape ``(n,)``.
+        shape ``(n,)``, of ``part``.
 
     >>> [hex(h) for h in hashes(pl.Series(["a", "", None])).tolist()]
     ['0x405337e338614e91', '0x0', '0x9e3779b97f4a7c15']
     """
-    return hashed(texts, salt)[0]
+    return hashed(texts, salt, part)[0]
 
 
-def hashed(texts: pl.Series, salt: int = 0) -> tuple[Hashes, NDArray[np.int32]]:
+def hashed(
+    texts: pl.Series, salt: int = 0, part: slice = slice(None)
+) -> tuple[Hashes, NDArray[np.int32]]:
     """Return :func:`hashes` and each text's bytes, 0 of a missing one, both shape ``(n,)``.
 
     >>> hashed(pl.Series(["a", "é", None]))[1].tolist()
     [1, 2, 0]
     """
-    out, lengths = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int32)
-    gone = texts.is_null().to_numpy() if texts.null_count() else np.empty(0, np.bool_)
+    out = np.empty(len(range(len(texts))[part]), np.uint64)
+    lengths = np.empty(len(out), np.int32)
+    gone = texts.is_null().to_numpy()[part] if texts.null_count() else np.empty(0, np.bool_)
     start = 0
-    with views_of(texts) as chunks:
+    with views_of(texts if part == slice(None) else texts.rechunk()) as chunks:
         for views, data, starts in chunks:
-            at = slice(start, start + len(views))
-            _hash_views((views, data, starts), gone[at], np.uint64(salt), out[at], lengths[at])
+            chosen = views[part]
+            at = slice(start, start + len(chosen))
+            _hash_views((chosen, data, starts), gone[at], np.uint64(salt), out[at], lengths[at])
             start = at.stop
     return out, lengths
 

@@ -54,7 +54,7 @@ def test_it_is_armed_again_when_all_is_well() -> None:
 def test_false_alarms_keep_the_bound() -> None:
     # At the border of what is harmless, and calibrated to the letter but for it: the ratios' means
     # are then 1 (or less), and a test has raised an alarm by event t with a chance of t / run_length.
-    n, runs, window = 3 * BLOCK, 200, BLOCK
+    n, runs, window = 2 * BLOCK, 100, BLOCK
     options = Watching(run_length=4.0 * n, window=window)
     alarms = 0
     for seed in range(runs):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recprune.metrics import auc
 from recprune.streaming.watching import Alarm, Shadows, Watching
 from recprune.streaming.watching.alarms import BLOCK
+from recprune.streaming.watching.shadow_kernels import BUCKETS, foretell
 from recprune.streaming.watching.shadows import worth
 
 from .world import Events, world
@@ -86,8 +89,27 @@ def test_false_alarms_keep_the_bound() -> None:
     alarms = run(events, shadows)
     bound = n / run_length
     assert len(alarms) <= columns * bound + 3 * np.sqrt(columns * bound * (1 - bound))
-    # The odds themselves: the ratios have a mean of 1, and prices are next to nothing.
-    assert shadows._odds.mean() < 1 + n / 50
+
+
+@given(st.floats(0.01, 0.99), st.floats(-20, 20), st.floats(0, 50), st.floats(-5, 5))
+def test_the_ratio_has_a_mean_of_one(
+    chance: float, residual: float, variance: float, shared: float
+) -> None:
+    # Of an event whose chance is known, whatever was learned before: so S can grow by luck alone.
+    mean = 0.0
+    for y in (0, 1):
+        table, sums = np.zeros((BUCKETS, 2)), np.array([shared, 2.0, 0.0, 1.0, 0.0, 1.0])
+        table[5] = residual, variance
+        event = (
+            np.array([y], np.float32),
+            np.array([chance]),
+            np.array([5 + 7 * BUCKETS], np.uint64),
+        )
+        foretell(*event, 0, 5.0, 1.0, table, sums)
+        ratio = sums[3]
+        mean += ratio * (chance if y else 1 - chance)
+        assert table[5] == pytest.approx([residual + y - chance, variance + chance * (1 - chance)])
+    assert mean == pytest.approx(1)
 
 
 def test_columns_of_any_type_are_read() -> None:

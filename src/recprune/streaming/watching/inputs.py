@@ -13,7 +13,7 @@ from recprune.metrics import population_stability
 from recprune.streaming.hashes import MISSING, hashes
 from recprune.streaming.watching.alarms import Alarm, Bells, State, under
 
-__all__ = ["InputDrift", "hashes_of"]
+__all__ = ["InputDrift", "as_texts"]
 
 #: Parts: of a text's hash, or of a number's range; one more for missing values.
 PARTS = 64
@@ -60,31 +60,31 @@ class InputDrift:
             frame: has all columns.
         """
         alarms: list[Alarm] = []
-        frame = frame.select(self.columns)
         at = 0
         while at < len(frame):
             most = self.window - self.events % self.window
             piece = frame[at : at + most]
-            self._count(piece.gather_every(SHARE, -self.events % SHARE))
+            self._count(piece, slice(-self.events % SHARE, None, SHARE))
             at += len(piece)
             self.events += len(piece)
             if self.events % self.window == 0:
                 alarms += self._look()
         return alarms
 
-    def _count(self, frame: pl.DataFrame) -> None:
-        numbers = [name for name in self.columns if frame[name].dtype.is_numeric()]
-        words = [name for name in self.columns if name not in numbers]
-        for name in numbers:
-            values = frame[name].cast(pl.Float64).to_numpy()
+    def _count(self, frame: pl.DataFrame, part: slice) -> None:
+        for i, name in enumerate(self.columns):
+            column = frame[name]
+            if not column.dtype.is_numeric():
+                hashed = hashes(as_texts(column), part=part)
+                place = (hashed >> np.uint64(58)).astype(np.int64)
+                place[hashed == MISSING] = PARTS
+                self._counts[i] += np.bincount(place, minlength=PARTS + 1)
+                continue
+            values = column.cast(pl.Float64).to_numpy()[part]
             if name in self._edges:
-                self._counts[self.columns.index(name)] += _parts(values, self._edges[name])
+                self._counts[i] += _parts(values, self._edges[name])
             else:
                 self._waiting.setdefault(name, []).append(values)
-        for name, hashed in zip(words, hashes_of(frame, words), strict=True):
-            place = (hashed >> np.uint64(58)).astype(np.int64)
-            place[hashed == MISSING] = PARTS
-            self._counts[self.columns.index(name)] += np.bincount(place, minlength=PARTS + 1)
 
     def _look(self) -> list[Alarm]:
         for name, values in self._waiting.items():
@@ -138,22 +138,8 @@ class InputDrift:
         self._waiting = {name: [values] for name, values in under("waiting", state).items()}
 
 
-def hashes_of(frame: pl.DataFrame, columns: Sequence[str]) -> NDArray[np.uint64]:
-    """Return hashes of columns' values as texts: numbers and truth values as written, lists joined.
-
-    Args:
-        frame: has the columns.
-        columns: their names.
-
-    Returns:
-        shape ``(columns, n)``.
-    """
-    # At once: of some thousand values, starting takes as long as hashing.
-    joined = pl.concat([pl.Series([], dtype=pl.String), *(_texts(frame[c]) for c in columns)])
-    return hashes(joined).reshape(len(columns), len(frame))
-
-
-def _texts(column: pl.Series) -> pl.Series:
+def as_texts(column: pl.Series) -> pl.Series:
+    """Return a column as texts: numbers and truth values as they are written, lists joined."""
     if isinstance(column.dtype, pl.List | pl.Array):
         return column.cast(pl.List(pl.String)).list.join("\x1f")
     return column if column.dtype == pl.String else column.cast(pl.String)

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.streaming.hashes import hashes
 from recprune.streaming.watching.alarms import BLOCK, Alarm, Bells, State, Watching, under
-from recprune.streaming.watching.inputs import hashes_of
-from recprune.streaming.watching.shadow_kernels import BUCKETS, EXPERTS, predict, total
+from recprune.streaming.watching.inputs import as_texts
+from recprune.streaming.watching.shadow_kernels import BUCKETS, EXPERTS, correct, foretell
 
 __all__ = ["Shadows", "worth"]
 
@@ -20,6 +21,8 @@ __all__ = ["Shadows", "worth"]
 FAST = 0.25
 #: Places in ``_base``: sums of late of events, variances, corrected logits, their squares.
 COUNT, VARIANCE, LOGIT, SQUARE = 5, 6, 7, 8
+#: Places in ``_sums``.
+ODDS, GAIN, PRODUCT = 3, 4, 5
 
 
 class Shadows:
@@ -56,10 +59,9 @@ class Shadows:
         shape = (len(self.columns), len(EXPERTS))
         self._bells = Bells(len(self.columns), options.window)
         self._base = np.array([0.0, 1.0, *[0.0] * 7])
-        self._tables = np.zeros((*shape, 2, BUCKETS))
-        self._totals = np.zeros((*shape, 2))
-        self._odds, self._product = np.ones(shape), np.ones(shape)
-        self._shared, self._gains = np.zeros(shape), np.zeros(shape)
+        self._tables = np.zeros((*shape, BUCKETS, 2))
+        self._sums = np.zeros((*shape, 6))
+        self._sums[..., [ODDS, PRODUCT]] = 1
         self._tolerance = math.inf
 
     def add(
@@ -74,31 +76,30 @@ class Shadows:
         """
         if not self.columns:
             return []
-        places = (hashes_of(frame, self.columns) & np.uint64(BUCKETS - 1)).astype(np.int64)
-        keep = math.exp(-1 / (FAST * self.options.memory))
+        values = [hashes(as_texts(frame[name])) for name in self.columns]
         alarms: list[Alarm] = []
         at = 0
         while at < len(label):
             end = min(len(label), at + BLOCK - self.events % BLOCK)
-            predict(
-                label[at:end],
-                logits[at:end],
-                places[:, at:end],
-                self._base,
-                self._tables,
-                self._totals,
-                self._shared,
-                self._odds,
-                (self._gains, self._product),
-                self.events,
-                self._tolerance,
-                keep,
-            )
+            self._foretell(label[at:end], logits[at:end], [column[at:end] for column in values])
             self.events += end - at
             at = end
             if self.events % BLOCK == 0:
                 alarms += self._end_of_block()
         return alarms
+
+    def _foretell(
+        self,
+        label: NDArray[np.float32],
+        logits: NDArray[np.float32],
+        values: Sequence[NDArray[np.uint64]],
+    ) -> None:
+        chances = np.empty(len(label))
+        correct(label, logits, self._base, math.exp(-1 / (FAST * self.options.memory)), chances)
+        price, at = math.exp(-self._tolerance), self.events % BLOCK
+        for column, tables, sums in zip(values, self._tables, self._sums, strict=True):
+            for (_, precision), table, own in zip(EXPERTS, tables, sums, strict=True):
+                foretell(label, chances, column, at, precision, price, table, own)
 
     def _end_of_block(self) -> list[Alarm]:
         event = self.events - 1
@@ -106,15 +107,17 @@ class Shadows:
         mean = self._base[LOGIT] / n
         spread = math.sqrt(max(self._base[SQUARE] / n - mean**2, 0.0))
         self._tolerance = worth(self.options.auc, spread, self._base[VARIANCE] / n)
-        gains = self._gain()
+        gains, odds = self._gain(), self._sums[..., ODDS]
         self._bells.settle(gains < self._tolerance / 2, event)
-        rung = self._bells.ring(self._odds.mean(axis=1) >= self.options.run_length, event)
-        self._odds[~self._bells.armed] = 1
+        rung = self._bells.ring(odds.mean(axis=1) >= self.options.run_length, event)
+        odds[~self._bells.armed] = 1
         found = [self._alarm(i, event, float(gains[i])) for i in rung]
-        self._base[COUNT:] *= math.exp(-BLOCK / self.options.memory)
-        self._gains *= math.exp(-BLOCK / self.options.memory)
-        self._tables *= np.exp(-BLOCK / self.options.memory / EXPERTS[:, 0])[:, None, None]
-        total(self._tables, self._totals)
+        fading = BLOCK / self.options.memory
+        self._base[COUNT:] *= math.exp(-fading)
+        self._sums[..., GAIN] *= math.exp(-fading)
+        self._tables *= np.exp(-fading / EXPERTS[:, 0])[:, None, None]
+        # Summed anew, so that rounding never adds up.
+        self._sums[..., :2] = self._tables.sum(axis=2)
         return found
 
     def _alarm(self, column: int, event: int, gain: float) -> Alarm:
@@ -123,7 +126,7 @@ class Shadows:
 
     def _gain(self) -> NDArray[np.float64]:
         """Return each column's mean gain of late in nats, of its better expert."""
-        return np.asarray(self._gains.max(axis=1) / max(self._base[COUNT], 1.0))
+        return np.asarray(self._sums[..., GAIN].max(axis=1) / max(self._base[COUNT], 1.0))
 
     def figures(self) -> dict[str, float]:
         """Return the tolerance and each column's gain of late, in nats; none at first."""
@@ -138,11 +141,7 @@ class Shadows:
             "events": np.array(self.events),
             "base": self._base.copy(),
             "tables": self._tables.copy(),
-            "totals": self._totals.copy(),
-            "shared": self._shared.copy(),
-            "odds": self._odds.copy(),
-            "product": self._product.copy(),
-            "gains": self._gains.copy(),
+            "sums": self._sums.copy(),
             "tolerance": np.array(self._tolerance),
         }
         return state | {f"bells.{key}": value for key, value in self._bells.state().items()}
@@ -151,9 +150,7 @@ class Shadows:
         """Go on from there."""
         self.events, self._tolerance = int(state["events"]), float(state["tolerance"])
         self._base, self._tables = state["base"].copy(), state["tables"].copy()
-        self._totals, self._odds = state["totals"].copy(), state["odds"].copy()
-        self._shared = state["shared"].copy()
-        self._product, self._gains = state["product"].copy(), state["gains"].copy()
+        self._sums = state["sums"].copy()
         self._bells.restore(under("bells", state))
 
 
