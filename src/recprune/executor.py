@@ -1,31 +1,32 @@
-"""Where independent parts of work run: one after the other, or in processes.
+"""Where independent parts of work run: one after the other, in processes, or on Ray.
 
-Results come in the parts' order and do not depend on the number of workers: a part's draws are
-those of its own stream, and every worker, the serial one too, computes with one thread.
+Results come in the parts' order and do not depend on the engine or the number of workers: a part's
+draws are those of its own stream, and every worker, the serial one too, computes with one thread.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from recprune._support import logger, progress, stream
-from recprune.errors import ParameterError, RunError
+from recprune import ray_engine
+from recprune._support import progress
+from recprune.errors import ParameterError
+from recprune.work import THREADS, Key, Tries, Work, run, set_environment
 
-__all__ = ["Executor"]
+__all__ = ["ENGINES", "Engine", "Executor"]
 
 P = TypeVar("P")
 R = TypeVar("R")
+
+Engine = Literal["processes", "ray"]
+ENGINES: tuple[Engine, ...] = ("processes", "ray")
 
 #: What a worker was started with.
 _shared: Any = None
@@ -36,18 +37,39 @@ class Executor:
     """How parts of work run.
 
     Args:
-        workers: processes; 1 = in this one.
-        retries: times that a part is tried again after its process died.
+        workers: parts that are worked on at once; with processes, 1 = in this one.
+        retries: times that a part is tried again after its worker died.
+        engine: ``"processes"`` of this machine, or ``"ray"``.
+        address: of Ray, always stated: ``"local"`` = an instance of our own, which ends with the
+            map, or with the ``with`` block that the executor is used in; ``"host:port"`` = a
+            cluster that runs already.
     """
 
     workers: int = 1
     retries: int = 2
+    engine: Engine = "processes"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 1), ("retries", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ParameterError.of(name, "Executor", f"an int ≥ {least}", value)
+        if self.engine not in ENGINES:
+            raise ParameterError.of("engine", "Executor", f"one of {ENGINES}", self.engine)
+        if self.engine == "ray":
+            ray_engine.check_address(self.address, "Executor")
+        elif self.address is not None:
+            raise ParameterError.of("address", "Executor", "None without Ray", self.address)
+
+    def __enter__(self) -> Executor:
+        if self.engine == "ray":
+            ray_engine.hold(str(self.address), self.workers)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.engine == "ray":
+            ray_engine.release()
 
     def map(
         self,
@@ -61,86 +83,79 @@ class Executor:
         """Return ``work(shared, part, draws)`` of every part, in the parts' order.
 
         Args:
-            work: a function at the top of a module. It may not change ``shared``.
+            work: a function at the top of a module. It may not change ``shared``: on Ray, NumPy
+                arrays in it are one memory for all workers of a machine, which nobody may write.
             parts: what to work on.
-            shared: what every part needs (arrays, a data set): sent once to each worker.
+            shared: what every part needs (arrays, a data set): sent once to each worker, on Ray
+                once to each machine.
             seed: of all draws; part ``i`` draws from the stream ``(seed, text, i)``.
             text: what the progress bar and messages call the work.
 
         Raises:
-            RunError: a part's process died more often than it may be tried again.
+            RunError: a part's worker died more often than it may be tried again; or Ray cannot be
+                started or reached.
+            MissingExtra: Ray is not installed.
 
         An exception that ``work`` raises is raised here, and what has not begun is not begun.
 
         >>> Executor().map(lambda shared, part, draws: shared * part, [1, 2, 3], shared=10)
         [10, 20, 30]
         """
-        streams = [(seed, text, number) for number in range(len(parts))]
-        if self.workers == 1 or len(parts) < 2:
-            with _one_thread():
-                each = zip(parts, streams, strict=True)
-                return [
-                    work(shared, part, stream(*key))
-                    for part, key in progress(each, text, len(parts))
-                ]
-        results: dict[int, R] = {}
-        tries = [0] * len(parts)
-        for _ in progress(
-            self._done(work, parts, streams, shared, results, tries), text, len(parts)
-        ):
-            pass
+        job = Work(work, parts, shared, seed, text)
+        with self:
+            results = dict(progress(self._done(job), text, len(parts)))
         return [results[number] for number in range(len(parts))]
 
-    def _done(
-        self,
-        work: Callable[[Any, P, np.random.Generator], R],
-        parts: Sequence[P],
-        streams: Sequence[tuple[int, str, int]],
-        shared: Any,
-        results: dict[int, R],
-        tries: list[int],
-    ) -> Iterator[int]:
-        """Yield each part's number when it is done; begin again with the rest when a process died."""
-        while left := [number for number in range(len(parts)) if number not in results]:
-            pool = ProcessPoolExecutor(
-                min(self.workers, len(left)), get_context("spawn"), _start, (shared,)
-            )
-            try:
-                with _environment_of_one_thread():
-                    running = {
-                        pool.submit(_run, work, parts[number], streams[number]): number
-                        for number in left
-                    }
-                    yield from _finished(running, results)
-            except BrokenProcessPool as error:
-                # Which part's process died is not told: all that were not done may have been it.
-                for number in left:
-                    tries[number] += number not in results
-                if max(tries) > self.retries:
-                    raise RunError(
-                        f"A worker process died {max(tries)} times while it worked on {streams[0][1]!r}, "
-                        "perhaps for want of memory. Use fewer workers."
-                    ) from error
-                logger.warning("a worker process died; what it worked on is tried again")
-            finally:
-                # Also on Ctrl-C and on a part's error: nothing new begins, nobody is left behind.
-                processes = list((getattr(pool, "_processes", None) or {}).values())
-                pool.shutdown(wait=False, cancel_futures=True)
-                if len(results) < len(parts):
-                    for process in processes:
-                        process.terminate()
+    def _done(self, job: Work) -> Iterator[tuple[int, Any]]:
+        """Yield each part's number and result as it is done."""
+        tries = Tries(job, self.retries)
+        if not job.parts:
+            return iter(())
+        if self.engine == "ray":
+            return ray_engine.done(job, self.workers, tries)
+        if self.workers == 1 or len(job.parts) == 1:
+            return ((number, job.here(number)) for number in range(len(job.parts)))
+        return _in_processes(job, self.workers, tries)
+
+
+def _in_processes(job: Work, workers: int, tries: Tries) -> Iterator[tuple[int, Any]]:
+    """Yield what is done; begin again with the rest when a process died."""
+    left = set(range(len(job.parts)))
+    while left:
+        pool = ProcessPoolExecutor(
+            min(workers, len(left)), get_context("spawn"), _start, (job.shared,)
+        )
+        try:
+            with set_environment(**dict.fromkeys(THREADS, "1")):
+                running = {
+                    pool.submit(_run, job.function, job.parts[number], job.key(number)): number
+                    for number in sorted(left)
+                }
+                for number, result in _finished(running):
+                    left.remove(number)
+                    yield number, result
+        except BrokenProcessPool as error:
+            # Which part's process died is not told: all that were not done may have been it.
+            why = "perhaps for want of memory. Use fewer workers."
+            tries.died(left, "A worker process", why, error)
+        finally:
+            # Also on Ctrl-C and on a part's error: nothing new begins, nobody is left behind.
+            processes = list((getattr(pool, "_processes", None) or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            if left:
                 for process in processes:
-                    process.join()
+                    process.terminate()
+            for process in processes:
+                process.join()
 
 
-def _finished(running: dict[Future[R], int], results: dict[int, R]) -> Iterator[int]:
-    """Yield the number of each part that is done, its result stored."""
+def _finished(running: dict[Future[Any], int]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and result of each part that is done."""
     open_ones = set(running)
     while open_ones:
         done, open_ones = wait(open_ones, return_when=FIRST_COMPLETED)
         for future in done:
-            results[running[future]] = future.result()
-            yield running[future]
+            yield running[future], future.result()
 
 
 def _start(shared: Any) -> None:
@@ -149,40 +164,5 @@ def _start(shared: Any) -> None:
     _shared = shared
 
 
-def _run(work: Callable[..., R], part: Any, key: tuple[int, str, int]) -> R:
-    with _one_thread():
-        return work(_shared, part, stream(*key))
-
-
-#: What the numeric libraries read when they are loaded.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-@contextlib.contextmanager
-def _environment_of_one_thread() -> Iterator[None]:
-    """Let processes that are started meanwhile load their libraries with one thread."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: the order of sums, and so their last bits, depend on how many."""
-    torch: Any = sys.modules.get("torch")  # only where somebody loaded it
-    threads = torch.get_num_threads() if torch else 1
-    with threadpool_limits(1):
-        if torch:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(threads)
+def _run(work: Callable[..., Any], part: Any, key: Key) -> Any:
+    return run(work, _shared, part, key)

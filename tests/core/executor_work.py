@@ -46,3 +46,16 @@ def die_always(shared: object, part: int, draws: np.random.Generator) -> int:
 def sleep_long(shared: str, part: int, draws: np.random.Generator) -> None:
     (Path(shared) / f"{os.getpid()}").touch()
     time.sleep(60)
+
+
+def slow_moments(shared: np.ndarray, part: slice, draws: np.random.Generator) -> np.ndarray:
+    time.sleep(0.05)
+    return moments(shared, part, draws)
+
+
+def memory(shared: np.ndarray, part: int, draws: np.random.Generator) -> tuple[bool, bool]:
+    return shared.flags.writeable, shared.flags.owndata
+
+
+def zeros(shared: object, part: int, draws: np.random.Generator) -> np.ndarray:
+    return np.zeros(part)

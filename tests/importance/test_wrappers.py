@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from recprune._support import stream
 from recprune.data import Dataset
 from recprune.errors import ParameterError
+from recprune.executor import Executor
 from recprune.importance import Evidence, importance, rank_fields, wrappers
 from recprune.importance.wrappers import boruta_decisions
 from recprune.metrics import auc
@@ -72,7 +73,7 @@ def test_without_its_only_field_a_ranker_guesses(data: Dataset) -> None:
 @pytest.mark.slow
 def test_processes_change_nothing(data: Dataset, model: Ranker) -> None:
     one, two = (
-        importance(model, data, "fields", "drop_and_retrain", seeds=1, workers=w).score
+        importance(model, data, "fields", "drop_and_retrain", 0, Executor(w), seeds=1).score
         for w in (1, 2)
     )
     np.testing.assert_array_equal(one, two)

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from recprune.pipeline import RunConfig
 
 __all__ = [
+    "Address",
     "Config",
     "Drop",
+    "EngineName",
     "Item",
     "Json",
     "Label",
@@ -136,7 +138,18 @@ Model = Annotated[Path, typer.Argument(help="Folder of a saved model.")]
 Part = Annotated[str, typer.Option("--part", help="Rows to use: test, or all rows of the table.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder to write.")]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes that train; the result is the same.")
+    int, typer.Option("--workers", min=1, help="Parts at once; the result is the same.")
+]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="Where parts run: processes of this machine, or ray."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Of --engine ray: local (an instance of our own), or a cluster's host:port.",
+    ),
 ]
 MasterKeyFile = Annotated[
     Path | None,

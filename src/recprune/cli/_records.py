@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recprune.cli._opening import Again, open_model, open_part
 from recprune.cli._options import (
+    Address,
     Config,
     Drop,
+    EngineName,
     Item,
     Label,
     LabelThreshold,
@@ -27,6 +29,7 @@ from recprune.cli._options import (
     TableOrSql,
     Time,
     User,
+    Workers,
     chosen_negatives,
     chosen_rows,
     read_config,
@@ -39,10 +42,44 @@ if TYPE_CHECKING:
     from recprune.data import Dataset
     from recprune.data import Split as DataSplit
     from recprune.data.bad_rows import BadRows
+    from recprune.executor import Executor
     from recprune.models import Ranker
     from recprune.pipeline import RunConfig
 
-__all__ = ["AsTrainedOn", "Job", "Ready", "Rows", "Stated", "Trained"]
+__all__ = ["AsTrainedOn", "Job", "Ready", "Rows", "Stated", "Trained", "Workplace"]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where parts of the work run that do not follow from each other."""
+
+    workers: Workers = 1
+    engine: EngineName = "processes"
+    address: Address = None
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """The options that were typed."""
+        typed = {
+            "--workers": self.workers > 1,
+            "--engine": self.engine != "processes",
+            "--address": self.address is not None,
+        }
+        return tuple(option for option, value in typed.items() if value)
+
+    def executor(self) -> Executor:
+        """Return the executor; used in a ``with`` block, it starts or joins Ray once."""
+        from recprune.executor import Executor
+
+        if self.engine == "ray" and self.address is None:
+            raise InputError(
+                "--engine ray needs --address: local (an instance of our own, for this command "
+                "alone), or the host:port of a cluster that runs."
+            )
+        if self.engine != "ray" and self.address is not None:
+            raise InputError("--address goes with --engine ray, which is not given.")
+        # A wrong word is refused by the record itself.
+        return Executor(self.workers, engine=self.engine, address=self.address)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ import typer
 from recprune.cli._options import (
     Config,
     Set,
-    Workers,
     emit,
     keep_bad_rows,
     read_config,
     typed_command,
 )
-from recprune.cli._records import Trained
+from recprune.cli._records import Trained, Workplace
 from recprune.errors import BudgetError, ParameterError, RecpruneWarning, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ VERDICT = ("outcome", "metric", "difference", "ci", "tolerance", "reasons")
 
 
 @dataclass(frozen=True)
-class ToBudget:
+class ToBudget(Workplace):
     """What a search for a budget is told."""
 
     budget: Annotated[
@@ -50,17 +49,15 @@ class ToBudget:
     ] = None
     config: Config = None
     settings: Set = None
-    workers: Workers = 1
 
     @property
     def given(self) -> tuple[str, ...]:
         """The options that were typed, but for the budget itself."""
-        typed = {"--config": self.config, "--set": self.settings, "--workers": self.workers > 1}
-        return tuple(option for option, value in typed.items() if value)
+        typed = {"--config": self.config, "--set": self.settings}
+        return (*(option for option, value in typed.items() if value), *self.moved)
 
     def prune(self, model: Path, trained: Trained, output: Path, as_json: bool) -> int:
         """Search, write the folder, and print; return the exit code."""
-        from recprune.executor import Executor
         from recprune.pipeline import prune_to_budget
         from recprune.report import summary
 
@@ -71,16 +68,17 @@ class ToBudget:
         ranker, data, bad = trained.opened(model)
         _warn_of_other_rows(model, data)
         try:
-            report = prune_to_budget(
-                ranker,
-                data,
-                output,
-                config,
-                history=_history(model),
-                name=rows.name,
-                command=typed_command(),
-                executor=Executor(self.workers),
-            )
+            with self.executor() as executor:
+                report = prune_to_budget(
+                    ranker,
+                    data,
+                    output,
+                    config,
+                    history=_history(model),
+                    name=rows.name,
+                    command=typed_command(),
+                    executor=executor,
+                )
         except BudgetError as error:
             if not as_json:
                 raise

@@ -9,7 +9,7 @@ import typer
 
 from recprune.cli._opening import open_part
 from recprune.cli._options import Json, Part, counted, emit
-from recprune.cli._records import AsTrainedOn
+from recprune.cli._records import AsTrainedOn, Workplace
 from recprune.errors import InputError, ParameterError, nearest
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def command(
         ),
     ],
     trained: AsTrainedOn,
+    workplace: Workplace,
     metric: Annotated[str, typer.Option("--metric", help=f"{', '.join(METRICS)}.")] = "auc",
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Largest drop that passes.")
@@ -56,7 +57,9 @@ def command(
 
     data = open_part(read_artifact(models[0]), trained.again(rows, bad), part)
     options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "by": by or ()}
-    found = compare(models[0], models[1:], data, seed=trained.seed or 0, **options)
+    options["seed"] = trained.seed or 0
+    with workplace.executor() as executor:
+        found = compare(models[0], models[1:], data, executor=executor, **options)
     result = {**found.to_json(), **counted(bad)}
     if output is not None:
         from recprune.report import write_comparison

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from recprune.cli._options import Json, Model, counted, emit
-from recprune.cli._records import Trained
+from recprune.cli._records import Trained, Workplace
 from recprune.errors import ParameterError
 
 
 def command(
     model: Model,
     trained: Trained,
+    workplace: Workplace,
     method: Annotated[
         str,
         typer.Option(
@@ -64,7 +65,8 @@ def command(
     # Names that cannot be are told before the work.
     FieldRanking(names, nothing, nothing, method).allowed(stay, go)
     grouped = None if groups == "none" else groups
-    ranking = rank_fields(ranker, data, method, trained.seed or 0, grouped)
+    with workplace.executor() as executor:
+        ranking = rank_fields(ranker, data, method, trained.seed or 0, grouped, executor)
     result: dict[str, Any] = {
         "method": method,
         "fields": [

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recprune.cli._options import Json, Output, Strict, Workers, emit, keep_bad_rows, typed_command
-from recprune.cli._records import Job
+from recprune.cli._options import Json, Output, Strict, emit, keep_bad_rows, typed_command
+from recprune.cli._records import Job, Workplace
 from recprune.cli._to_budget import unmet
 from recprune.errors import BudgetError
 
 
 def command(
     job: Job,
+    workplace: Workplace,
     output: Output = Path("runs/run"),
     strict: Strict = False,
-    workers: Workers = 1,
     as_json: Json = False,
 ) -> int:
     """Train, rank, prune, prove, recommend and report, on a table of your own. Stopped while it
     trains and started again, it goes on where it was.
     """
-    from recprune.executor import Executor
     from recprune.pipeline import run
     from recprune.report import summary
 
     ready = job.ready(strict=strict or None)
     try:
-        report = run(
-            ready.data,
-            output,
-            ready.config,
-            name=ready.name,
-            command=typed_command(),
-            executor=Executor(workers),
-        )
+        with workplace.executor() as executor:
+            report = run(
+                ready.data,
+                output,
+                ready.config,
+                name=ready.name,
+                command=typed_command(),
+                executor=executor,
+            )
     except BudgetError as error:
         if not as_json:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from recprune.data import Dataset, Split
 from recprune.encoding import Encoder
 from recprune.errors import ParameterError, nearest
+from recprune.executor import Executor
 from recprune.importance.evidence import Evidence
 from recprune.importance.options import check_options
 from recprune.layout import Axis
@@ -51,7 +53,8 @@ class Method:
         name: as the user types it.
         units: the units it can score.
         passes: its cost, in passes over the rows, in words.
-        score: ``score(model, rows, axis, seed, **options) -> Scores``.
+        score: ``score(model, rows, axis, seed, **options) -> Scores``; one whose work falls into
+            independent parts takes ``executor`` too.
         needs_model: whether it asks a fitted ranker; else ``model`` may be None.
         together: ``together(model, rows, axes, seed)`` → axis name → scores, where several axes cost
             no more than one (all tables, by one pass); None = axis by axis.
@@ -63,6 +66,11 @@ class Method:
     score: Callable[..., Scores] = field(repr=False)
     needs_model: bool = True
     together: Together | None = field(default=None, repr=False)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether its work falls into parts, which an executor may spread."""
+        return "executor" in inspect.signature(self.score).parameters
 
 
 METHODS: dict[str, Method] = {}
@@ -96,6 +104,7 @@ def importance(
     axis: str | Axis,
     method: str,
     seed: int = 0,
+    executor: Executor | None = None,
     **options: Any,
 ) -> Scores:
     """Score the units of one axis.
@@ -107,6 +116,8 @@ def importance(
         axis: an axis or its name, as in ``model.layout``.
         method: one of ``METHODS``.
         seed: of whatever the method draws.
+        executor: where a method's parts run, if its work falls into such
+            (:attr:`Method.in_parts`); None = one after another. The scores do not depend on it.
         options: the method's own.
 
     Raises:
@@ -127,6 +138,8 @@ def importance(
         axis = model.layout.axis(axis)
     _check_unit(chosen, axis)
     check_options(method, chosen.score, options)
+    if chosen.in_parts:
+        options["executor"] = executor
     return _checked(chosen, axis, chosen.score(model, rows, axis, seed, **options))
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data import Split
 from recprune.errors import ParameterError
+from recprune.executor import Executor
 from recprune.importance.base import METHODS, Scores, importance
 from recprune.importance.evidence import Evidence
 from recprune.importance.replaced import Replaced
@@ -33,6 +34,7 @@ def scored_jointly(
     method: str,
     seed: int,
     groups: Sequence[Group],
+    executor: Executor | None = None,
     **options: Any,
 ) -> tuple[Scores, tuple[Group, ...]]:
     """Score fields with those of a group as one.
@@ -43,6 +45,11 @@ def scored_jointly(
     other members; a representative is the member that they score highest beside the others. Within
     a standard error of the best, the cheaper member stands, then the first by name.
 
+    Args:
+        model, rows, method, seed, options: as of :func:`recprune.importance.importance`.
+        groups: of fields, each in at most one.
+        executor: where fields are scored one by one.
+
     Returns:
         The scores of all fields, a group's score at each of its members; and the groups, each with
         its representative first and the others after it, as they would follow.
@@ -52,7 +59,7 @@ def scored_jointly(
     """
     names = rows.encoder.schema.names
     if method in PERMUTATIONS and model is not None:
-        single = importance(model, rows, "fields", method, seed, **options)
+        single = importance(model, rows, "fields", method, seed, executor, **options)
         return _permuted(model, rows.held_out, seed, groups, single, options.get("repeats", 5))
     if METHODS[method].needs_model:
         able = [*PERMUTATIONS, *(m.name for m in METHODS.values() if not m.needs_model)]
@@ -60,7 +67,7 @@ def scored_jointly(
             f"Method {method!r} scores fields one by one and cannot score groups jointly. Methods "
             f"that do: {', '.join(able)}. Or rank without groups: groups=None."
         )
-    single = importance(None, rows, "fields", method, seed, **options)
+    single = importance(None, rows, "fields", method, seed, executor, **options)
     ordered = []
     for group in groups:
         at = [names.index(name) for name in group]
@@ -68,7 +75,7 @@ def scored_jointly(
         ordered.append(_ordered(rows, group, single.score[at], error))
     out = {name for group in ordered for name in group[1:]}
     left = [name for name in names if name not in out]
-    again = importance(None, _only(rows, left), "fields", method, seed, **options)
+    again = importance(None, _only(rows, left), "fields", method, seed, executor, **options)
     score, std = single.score.copy(), single.std.copy()
     place = {name: i for i, name in enumerate(left)}
     stands = {name: group[0] for group in ordered for name in group}

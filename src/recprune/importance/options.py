@@ -44,7 +44,9 @@ def check_options(name: str, score: Callable[..., Any], options: Mapping[str, An
         return
     hints = typing.get_type_hints(score)
     known = [
-        p.name for p in inspect.signature(score).parameters.values() if p.kind == p.KEYWORD_ONLY
+        p.name
+        for p in inspect.signature(score).parameters.values()
+        if p.kind == p.KEYWORD_ONLY and p.name != "executor"  # where it runs, no option
     ]
     for option, value in options.items():
         if option not in known:

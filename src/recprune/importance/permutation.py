@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import progress, stream
+from recprune._support import stream
 from recprune.data import Split
 from recprune.errors import ParameterError
+from recprune.executor import Executor
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.renewal import Renewal
@@ -17,6 +18,7 @@ from recprune.layout import Axis
 from recprune.metrics import auc
 from recprune.models import Ranker
 from recprune.scratch import on_disk
+from recprune.work import one_thread
 
 __all__ = ["HeldOut", "permutation"]
 
@@ -49,7 +51,8 @@ class HeldOut:
             weight = None if weight is None else weight[chosen]
         self.names, self.seed, self.repeats = model.encoder.schema.names, seed, repeats
         self.label, self.weight = label, weight
-        self.renewal = Renewal(model.artifact(), rows)
+        with one_thread():
+            self.renewal = Renewal(model.artifact(), rows)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -61,24 +64,46 @@ class HeldOut:
         return auc(self.label[at], score, None if self.weight is None else self.weight[at])
 
     def drops(
-        self, fields: Iterable[int], repeats: range | None = None
-    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Yield field and by how much AUC falls in each shuffle of it, shape (R,).
+        self,
+        fields: Sequence[int],
+        repeats: range | None = None,
+        executor: Executor | None = None,
+    ) -> NDArray[np.float64]:
+        """Return by how much AUC falls in each shuffle of each field, shape (fields, R).
 
         Args:
             fields: positions in the schema.
             repeats: which shuffles; None = all.
+            executor: where the fields are shuffled; None = one after another.
         """
         chosen = range(self.repeats) if repeats is None else repeats
+        # All shuffles of a field in one part: rows that draw one value in several are scored once.
+        step = self.renewal.at_once(len(chosen) * len(self))
+        parts = [(fields[i : i + step], chosen) for i in range(0, len(fields), step)]
+        found = (executor or Executor()).map(
+            _drops, parts, shared=self, seed=self.seed, text="permutation importance"
+        )
+        return np.concatenate([np.empty((0, len(chosen))), *found])
+
+    def drops_of(
+        self, fields: Iterable[int], repeats: range
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yield field and drops, shape (R,), one after another."""
 
         def orders(field: int) -> NDArray[np.int64]:
             # Counted by name, not by position: column order does not move the draws.
-            draws = (stream(self.seed, "permutation", self.names[field], r) for r in chosen)
+            draws = (stream(self.seed, "permutation", self.names[field], r) for r in repeats)
             return np.stack([draw.permutation(len(self)) for draw in draws])
 
         base = self.auc(self.renewal.logits)
         for field, scores in self.renewal.shuffled(fields, np.arange(len(self)), orders):
             yield field, np.array([base - self.auc(score) for score in scores])
+
+
+def _drops(
+    held: HeldOut, part: tuple[Sequence[int], range], _: np.random.Generator
+) -> NDArray[np.float64]:
+    return np.stack([drop for _, drop in held.drops_of(*part)])
 
 
 @method("permutation", ("field",), "repeats × fields, of all but the first layer")
@@ -90,6 +115,7 @@ def permutation(
     *,
     repeats: int = 5,
     max_rows: int = MAX_ROWS,
+    executor: Executor | None = None,
 ) -> Scores:
     """Mean fall of AUC when a field's values are shuffled (Breiman 2001, section 10).
 
@@ -101,9 +127,6 @@ def permutation(
         ParameterError: ``repeats`` below 1 or ``max_rows`` below 2.
     """
     held = HeldOut(model, rows.held_out, seed, repeats, max_rows)
-    drops = np.empty((axis.size, repeats))
-    fields = range(axis.size)
-    for field, drop in progress(held.drops(fields), "permutation importance", total=axis.size):
-        drops[field] = drop
+    drops = held.drops(range(axis.size), executor=executor)
     spread = drops.std(axis=1, ddof=1) / np.sqrt(repeats) if repeats > 1 else np.zeros(axis.size)
     return Scores(drops.mean(axis=1), spread)

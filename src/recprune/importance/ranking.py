@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recprune._support import require
 from recprune.data import Dataset, Split
 from recprune.errors import ParameterError, nearest
+from recprune.executor import Executor
 from recprune.importance.association import Groups, groups_of
 from recprune.importance.base import METHODS, importance
 from recprune.importance.evidence import Evidence
@@ -204,6 +205,7 @@ def rank_fields(
     method: str = "permutation",
     seed: int = 0,
     groups: Groups = "schema",
+    executor: Executor | None = None,
     **options: Any,
 ) -> FieldRanking:
     """Rank fields by importance.
@@ -217,6 +219,7 @@ def rank_fields(
         groups: fields to score as one and keep one of: ``"schema"`` = as the schema names them
             (``group`` of a field), ``"auto"`` = these, and fields that tell the same (see
             :func:`recprune.importance.association.association`); name → fields; None = none.
+        executor: where a method's parts run, as of :func:`recprune.importance.importance`.
         options: the method's own, such as ``repeats=``.
 
     Raises:
@@ -226,9 +229,9 @@ def rank_fields(
     rows = Evidence.of(data, model)
     found = groups_of(groups, rows, seed)
     if found and method in METHODS:
-        scores, found = scored_jointly(model, rows, method, seed, found, **options)
+        scores, found = scored_jointly(model, rows, method, seed, found, executor, **options)
     else:
-        scores = importance(model, rows, "fields", method, seed, **options)
+        scores = importance(model, rows, "fields", method, seed, executor, **options)
     names = np.array(rows.encoder.schema.names)
     # Members follow their representative, each group's in its own order.
     head = {name: group[0] for group in found for name in group}

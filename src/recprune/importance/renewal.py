@@ -91,9 +91,7 @@ class Renewal:
         waiting = list(fields)
         while waiting:
             drawn = orders(waiting[0])
-            size = 1
-            if self.kept is None:
-                size = max(1, GROUP_BYTES // (drawn.size * 24))
+            size = self.at_once(drawn.size)
             group, waiting = waiting[:size], waiting[size:]
             changes = [self._change(group[0], at, drawn)]
             changes += [self._change(field, at, orders(field)) for field in group[1:]]
@@ -106,6 +104,11 @@ class Renewal:
                 for change in changes:
                     change(part, total, self.logits[here])
             yield from ((f, change.scores) for f, change in zip(group, changes, strict=True))
+
+    def at_once(self, drawn: int) -> int:
+        """Return how many fields, of so many drawn values each, are renewed in one reading of the
+        rows: one where the sums are kept."""
+        return 1 if self.kept is not None else max(1, GROUP_BYTES // max(drawn * 24, 1))
 
     def _sums(self, rows: Ints | slice) -> F32:
         if self.kept is not None:

@@ -65,7 +65,7 @@ def drop_and_retrain(
     seed: int,
     *,
     seeds: int = 3,
-    workers: int = 1,
+    executor: Executor | None = None,
 ) -> Scores:
     """Mean fall of held-out AUC when a ranker is trained from scratch without the field.
 
@@ -80,14 +80,16 @@ def drop_and_retrain(
         axis: of fields.
         seed: of the trainings' seeds.
         seeds: trainings a field.
-        workers: processes that train; the result does not depend on how many.
+        executor: where they are trained; the result does not depend on it. None = one after another.
     """
     if seeds < 1:
         raise ParameterError.of("seeds", "drop_and_retrain", "an int ≥ 1", seeds)
     own = [int(stream(seed, "retraining", s).integers(2**31)) for s in range(seeds)]
     parts: list[tuple[int | None, int]] = [(f, s) for f in (None, *range(axis.size)) for s in own]
     shared = (model.like(), Rows(*rows.apart(seed)))
-    found = Executor(workers).map(_without, parts, shared=shared, seed=seed, text="retraining")
+    found = (executor or Executor()).map(
+        _without, parts, shared=shared, seed=seed, text="retraining"
+    )
     score = np.array(found).reshape(axis.size + 1, seeds)
     drops = score[:1] - score[1:]
     spread = drops.std(axis=1, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.zeros(axis.size)

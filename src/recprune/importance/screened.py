@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from recprune._support import require, stream
 from recprune.errors import ParameterError
+from recprune.executor import Executor
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.linearised import linearised_drops
@@ -61,6 +62,7 @@ def screened(
     keep_ratios: tuple[float, ...] = RATIOS,
     repeats: int = 5,
     max_rows: int = MAX_ROWS,
+    executor: Executor | None = None,
 ) -> Scores:
     """Permutation importance, to the precision that some keep ratios need.
 
@@ -76,6 +78,7 @@ def screened(
         keep_ratios: where the order has to be right; few are cheaper than many.
         repeats: most shuffles of each field.
         max_rows: more rows are sampled down.
+        executor: where fields are shuffled over all rows; the scores do not depend on it.
 
     Raises:
         ParameterError: a keep ratio outside (0, 1], or as ``permutation``.
@@ -101,8 +104,7 @@ def screened(
     done = 0
     while len(fields := screen.open()):
         upto = min(max(1, 2 * done), repeats) if chunks else repeats
-        for at, drop in held.drops(fields.tolist(), range(done, upto)):
-            found[at, done:upto] = drop
+        found[fields, done:upto] = held.drops(fields.tolist(), range(done, upto), executor)
         done = upto
         text = f"permutation, {len(held):,} rows × {done}"
         screen.by_shuffles(text, fields, found[fields, :done], noise[fields], repeats)

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recprune._support import progress, require, stream
+from recprune._support import require, stream
 from recprune.errors import ParameterError
+from recprune.executor import Executor
 from recprune.importance.base import METHODS, Scores, importance, method
 from recprune.importance.evidence import Evidence
 from recprune.importance.retraining import Rows
@@ -36,6 +37,7 @@ def recursive_elimination(
     *,
     by: str = "gauss_newton",
     share: float = 0.25,
+    executor: Executor | None = None,
 ) -> Scores:
     """The round in which a field is dropped: train, rank, drop a share, again (Guyon et al. 2002).
 
@@ -49,6 +51,7 @@ def recursive_elimination(
         seed: of the other method's draws.
         by: the method that ranks, one that scores fields.
         share: of the fields that are left, what a round drops, in (0, 1); at least one field.
+        executor: where the other method's parts run.
     """
     if not 0 < share < 1:
         raise ParameterError.of("share", "recursive_elimination", "a float in (0, 1)", share)
@@ -66,7 +69,8 @@ def recursive_elimination(
         asked = None
         if METHODS[by].needs_model:
             asked = part.fitted(model.like()) if stage else model
-        found = importance(asked, Evidence(part.learnt, part.judged), "fields", by, seed).score
+        evidence = Evidence(part.learnt, part.judged)
+        found = importance(asked, evidence, "fields", by, seed, executor).score
         worst = [left[i] for i in np.lexsort((np.array(left), found))][
             : max(1, int(share * len(left)))
         ]
@@ -85,6 +89,7 @@ def boruta(
     *,
     rounds: int = ROUNDS,
     trees: int = TREES,
+    executor: Executor | None = None,
 ) -> Scores:
     """Rounds in which a field beats every shadow (Kursa & Rudnicki 2010, section 2).
 
@@ -101,31 +106,43 @@ def boruta(
         seed: of the shuffles and the choice of rows.
         rounds: how many.
         trees: of each round.
+        executor: where the rounds run; the scores do not depend on it. None = one after another.
     """
     for name, value in (("rounds", rounds), ("trees", trees)):
         if value < 1:
             raise ParameterError.of(name, "boruta", "an int ≥ 1", value)
     known = TreeRows.of(rows.train, MAX_ROWS, seed)
-    names, n = rows.encoder.schema.names, len(known.label)
+    shared = (known, rows.encoder.schema.names, seed, trees)
+    found = (executor or Executor()).map(
+        _round, range(rounds), shared=shared, seed=seed, text="boruta"
+    )
     hits, gains = np.zeros(axis.size), np.zeros(axis.size)
-    for r in progress(range(rounds), "boruta"):
-        shadow = np.empty_like(known.columns)
-        for i, name in enumerate(names):
-            own = np.flatnonzero(known.owner == i)
-            order = stream(seed, "shadow", name, r).permutation(n)
-            shadow[:, own] = known.columns[np.ix_(order, own)]
-        both = replace(
-            known,
-            columns=np.concatenate([known.columns, shadow], axis=1),
-            owner=np.concatenate([known.owner, known.owner + axis.size]),
-        )
-        grown = boosted(both, int(stream(seed, "boruta", r).integers(2**31)), trees)
-        gain = np.bincount(both.owner, grown.feature_importance("gain"), minlength=2 * axis.size)
+    for gain in found:
         hits += gain[: axis.size] > gain[axis.size :].max()
         gains += gain[: axis.size]
     chance = hits / rounds
     score = hits + np.minimum(gains / max(gains.sum(), 1e-300), 0.999)
     return Scores(score, np.sqrt(rounds * chance * (1 - chance)))
+
+
+def _round(
+    shared: tuple[TreeRows, tuple[str, ...], int, int], r: int, _: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the gain of each field, then of each shadow."""
+    known, names, seed, trees = shared
+    shadow = np.empty_like(known.columns)
+    for i, name in enumerate(names):
+        own = np.flatnonzero(known.owner == i)
+        order = stream(seed, "shadow", name, r).permutation(len(known.label))
+        shadow[:, own] = known.columns[np.ix_(order, own)]
+    both = replace(
+        known,
+        columns=np.concatenate([known.columns, shadow], axis=1),
+        owner=np.concatenate([known.owner, known.owner + len(names)]),
+    )
+    grown = boosted(both, int(stream(seed, "boruta", r).integers(2**31)), trees)
+    gain = grown.feature_importance("gain")
+    return np.bincount(both.owner, gain, minlength=2 * len(names)).astype(np.float64)
 
 
 def boruta_decisions(

@@ -17,6 +17,7 @@ from recprune.encoding import Rows
 from recprune.errors import ParameterError
 from recprune.evaluation import SliceResult, TestUses, Verdict, judge_rows, slice_groups
 from recprune.evaluation.paired import Metric
+from recprune.executor import Executor
 from recprune.models import Ranker
 from recprune.models.held_out import held_out_score
 from recprune.pipeline.scoring import encoded_for, latencies, logits_in_blocks
@@ -151,6 +152,7 @@ def compare(
     tolerance: float = 0.002,
     by: Iterable[str] = (),
     seed: int = 0,
+    executor: Executor | None = None,
 ) -> Comparison:
     """Judge pruned models against the full one on the same rows, as they ship.
 
@@ -168,6 +170,7 @@ def compare(
         tolerance: largest drop that passes.
         by: further columns whose values are slices; sensitive fields are without being named.
         seed: of the resamples.
+        executor: where the resamples run; None = here. The verdicts do not depend on it.
 
     Raises:
         ParameterError: nothing to compare with, an unknown metric or column, or a tolerance out of
@@ -187,6 +190,7 @@ def compare(
         each.contender(rows, taken) for each, taken in zip((reference, *others), times, strict=True)
     ]
     options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "seed": seed}
+    options["executor"] = executor
     verdicts = [
         judge_rows(rows, reference.logits, each.logits, groups, **options) for each in others
     ]

@@ -84,8 +84,10 @@ def compare_procedures(
 
 def one_worker_on_disk(executor: Executor, data: Dataset, owner: str) -> Executor:
     """Return the executor, or refuse several workers for rows that they cannot be sent."""
-    if executor.workers > 1 and isinstance(data.train.columns, DiskFrame):
-        wanted, given = "of one worker for rows on disk", f"{executor.workers} workers"
+    elsewhere = executor.workers > 1 or executor.engine != "processes"
+    if elsewhere and isinstance(data.train.columns, DiskFrame):
+        wanted = "of one worker for rows on disk, in this process"
+        given = f"{executor.workers} workers, {executor.engine}"
         raise ParameterError.of("executor", owner, wanted, given)
     return executor
 

@@ -1,0 +1,109 @@
+"""A Ray cluster of several nodes on this machine's loopback address, each node its own processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["RayCluster", "ray_cluster"]
+
+#: Starts nodes of one CPU each by Ray's own test cluster, says where they are, waits for its stdin's
+#: end, and ends them. The address is not left where another's ray.init() would find it.
+NODES = """
+import json, os, sys
+import ray
+from ray.cluster_utils import Cluster
+ray._private.utils.write_ray_address = lambda *_: None
+cluster = Cluster(shutdown_at_exit=True)
+for number in range(int(sys.argv[2])):
+    head = {"temp_dir": sys.argv[1], "include_dashboard": False} if not number else {}
+    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", **head)
+nodes = [cluster.head_node, *(n for n in cluster.worker_nodes)]
+pids = [[p.pid for _, p in node.live_processes()] for node in nodes]
+raylets = [dict(n.live_processes())["raylet"].pid for n in nodes]
+print(json.dumps({"address": cluster.address, "processes": pids, "raylets": raylets}), flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+class RayCluster:
+    """Nodes that run.
+
+    Args:
+        address: of the cluster.
+        token: that it asks for.
+        raylets: the process of each node that starts its workers, the head's first.
+    """
+
+    def __init__(self, address: str, token: str, raylets: list[int]) -> None:
+        self.address, self.token, self.raylets = address, token, raylets
+
+    def kill(self, number: int) -> None:
+        """Kill a node's raylet by SIGKILL; its workers end by themselves."""
+        os.kill(self.raylets[number], signal.SIGKILL)
+
+
+@contextmanager
+def ray_cluster(nodes: int, **settings: str) -> Iterator[RayCluster]:
+    """Start a cluster, let this process show its token, and end it.
+
+    Args:
+        nodes: how many, of one CPU each.
+        settings: of the nodes' environment, beside a token of the cluster's own.
+    """
+    token = secrets.token_hex(32)
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    fixed = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "AUTOSCALER_METRIC_PORT": "0",
+        "RAY_agent_register_timeout_ms": "120000",
+        # Listen on loopback alone.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    with (
+        tempfile.TemporaryDirectory(prefix="rpc-", dir="/tmp", ignore_cleanup_errors=True) as name,
+        (Path(name) / "nodes.log").open("w+") as log,
+    ):
+        process = subprocess.Popen(
+            [sys.executable, "-c", NODES, name, str(nodes)],
+            env={**clean, **fixed, **own, **settings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        before = {name: os.environ.get(name) for name in own}
+        try:
+            lines = iter(process.stdout.readline, "")
+            found = next((json.loads(line) for line in lines if line.startswith("{")), None)
+            if found is None:
+                log.seek(0)
+                raise RuntimeError(f"the nodes did not start:\n{log.read()[-3000:]}")
+            os.environ |= own
+            yield RayCluster(found["address"], token, found["raylets"])
+        finally:
+            for variable, value in before.items():
+                os.environ.pop(variable, None)
+                if value is not None:
+                    os.environ[variable] = value
+            process.stdin.close()
+            process.stdout.close()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
