@@ -23,7 +23,10 @@ def some_events(n: int, seed: int = 0) -> pl.DataFrame:
 def trained(folder: Path, ranker: type[rp.Ranker] = rp.LR, n: int = 20_000) -> Path:
     """Write a model that learned from ``n`` events of another day, its catalogue included."""
     frame = some_events(n, seed=99).drop("event_id", *DROPPED)
-    data = rp.Dataset.from_frame(frame, label=LABEL, user="user_id", item="item_id")
+    ids = {name: {"kind": "categorical"} for name in ("user_id", "item_id")}
+    data = rp.Dataset.from_frame(
+        frame, label=LABEL, user="user_id", item="item_id", schema={"fields": ids}
+    )
     data = data.split(by="random")
     model = ranker(training=rp.Training(epochs=2)).fit(data.train, data.valid)
     save_model(model, data, folder)

@@ -30,6 +30,7 @@ VERBS = (
     "minimise",
     "recommend",
     "serve",
+    "stream",
     "export",
     "forget",
     "inspect",

@@ -41,6 +41,7 @@ class Publishing:
         every: events after which a candidate is frozen.
         judged: events that judge it; fewer than ``every``.
         tolerance: largest drop of the AUC against the reference that passes.
+        seed: of the verdicts' resamples.
 
     Raises:
         ParameterError: a number out of range.
@@ -49,6 +50,7 @@ class Publishing:
     every: int = 500_000
     judged: int = 100_000
     tolerance: float = 0.002
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -101,7 +103,6 @@ class Publisher:
         how: see :class:`Publishing`.
         folder: where the model that is served lies, in which the reference is put first, unless
             there is a model; None = candidates are judged and nothing is written.
-        seed: of the verdict's resamples.
 
     Raises:
         InputError: the folder holds something else.
@@ -182,7 +183,7 @@ class Publisher:
             users=rows.get("users"),
             items=rows.get("items"),
             tolerance=self.how.tolerance,
-            seed=self.seed,
+            seed=self.how.seed,
         )
 
     def state(self) -> Arrays:
