@@ -29,6 +29,15 @@ def test_one_alarm_where_the_base_rate_jumps(shift: float) -> None:
     assert np.mean(list(alarm.detail.values())) * shift > 0
 
 
+def test_getting_better_is_no_drift() -> None:
+    events = world(300_000, 5)
+    off = np.linspace(1, 0, 250_000, dtype=np.float32)
+    events.logits[:250_000] += 0.5 * off + events.logits[:250_000] * 0.6 * off
+    test = CalibrationDrift(Watching())
+    assert run(events, test) == []
+    assert all(abs(off) < HARMLESS for off in test.figures().values())
+
+
 def test_being_too_sure_all_of_a_sudden_is_a_drift() -> None:
     events = world(200_000, 2)
     events.logits[100_000:] *= 1.6
@@ -40,7 +49,9 @@ def test_being_off_from_the_start_is_none() -> None:
     events.logits = 1.5 * events.logits + np.float32(0.5)
     test = CalibrationDrift(Watching())
     assert run(events, test) == []
-    assert all(abs(shift) < HARMLESS for shift in test.figures().values())
+    figures = np.array(list(test.figures().values()))
+    assert figures == pytest.approx(test._offsets, abs=HARMLESS)
+    assert np.abs(figures).max() > 2 * HARMLESS
 
 
 def test_it_is_armed_again_when_all_is_well() -> None:

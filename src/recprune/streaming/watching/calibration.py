@@ -32,10 +32,10 @@ class CalibrationDrift:
     """Sequential tests of whether events are more or less likely than predicted.
 
     The first window says how far off the model is from the start, in log-odds, in four bands of its
-    logits: that is no drift. Then each band has tests of "at most 0.1 above (below) that" against
-    "0.2, 0.4, 0.8 above (below)": the likelihood ratio of an event,
-    p(y | z + 0.2) / p(y | z + 0.1), has a mean of at most 1 as long as the true log-odds are at most
-    z + 0.1, whatever the past, since the ratio rises with y. Their CUSUM (Page 1954, "Continuous
+    logits: neither that nor anything between that and being right is a drift. Then each band has
+    tests of "at most 0.1 above (below) that" against "0.2, 0.4, 0.8 above (below)": the likelihood
+    ratio of an event, p(y | z + 0.2) / p(y | z + 0.1), has a mean of at most 1 as long as the true
+    log-odds are at most z + 0.1, whatever the past, since the ratio rises with y. Their CUSUM (Page 1954, "Continuous
     Inspection Schemes") is an e-detector: S ← max(S, 1) · ratio, with an alarm at S ≥ run length, has
     an average run length of at least that (Shin, Ramdas & Rinaldo 2023, "E-detectors", theorem 2.4
     and its CUSUM form; Lorden 1971). Means of such S are e-detectors too, so the tests of all bands,
@@ -74,11 +74,13 @@ class CalibrationDrift:
             self.events += head
             if self.events == self.options.window:
                 self._begin()
+        usual = self._offsets
+        factors = np.exp([np.maximum(usual, 0.0), np.minimum(usual, 0.0), usual])
         alarms: list[Alarm] = []
         at = head
         while at < len(label):
             end = min(len(label), at + BLOCK - self.events % BLOCK)
-            _test(label[at:end], logits[at:end], self._edges, self._offsets, self._odds, self._late)
+            _test(label[at:end], logits[at:end], self._edges, factors, self._odds, self._late)
             self.events += end - at
             at = end
             if self.events % BLOCK == 0:
@@ -96,25 +98,25 @@ class CalibrationDrift:
     def _end_of_block(self) -> list[Alarm]:
         event = self.events - 1
         loud = np.array([self._odds.mean() >= self.options.run_length])
-        shifts = self._shifts()
-        self._bells.settle(np.array([np.abs(shifts).max() < HARMLESS]), event)
-        found = [Alarm("calibration", None, event, _named(shifts))] * len(
-            self._bells.ring(loud, event)
-        )
+        off, usual = self._off(), self._offsets
+        beyond = np.maximum(off - np.maximum(usual, 0.0), np.minimum(usual, 0.0) - off)
+        self._bells.settle(np.array([beyond.max() < HARMLESS]), event)
+        rung = self._bells.ring(loud, event)
+        found = [Alarm("calibration", None, event, _named(off)) for _ in rung]
         if not self._bells.armed[0]:
             self._odds[:] = 1
         self._late *= math.exp(-BLOCK / self.options.memory)
         return found
 
-    def _shifts(self) -> Floats:
-        """Log-odds that each band is off, of late, beyond what it was at first; one Newton step."""
-        return np.asarray(self._late[:, 0] / (self._late[:, 1] + 1))
+    def _off(self) -> Floats:
+        """Log-odds by which events are likelier than predicted, of late, by band: a Newton step."""
+        return np.asarray(self._offsets + self._late[:, 0] / (self._late[:, 1] + 1))
 
     def figures(self) -> dict[str, float]:
-        """Return each band's shift of late, in log-odds; none within the first window."""
+        """Return how far off each band is of late, in log-odds; none within the first window."""
         if self.events <= self.options.window:
             return {}
-        return {f"calibration.{name}": shift for name, shift in _named(self._shifts()).items()}
+        return {f"calibration.{name}": off for name, off in _named(self._off()).items()}
 
     def state(self) -> State:
         """Return what :meth:`restore` takes."""
@@ -148,8 +150,8 @@ def _offset(label: Floats, logits: Floats) -> float:
     return offset
 
 
-def _named(shifts: Floats) -> dict[str, float]:
-    return {f"band_{b}": float(shift) for b, shift in enumerate(shifts)}
+def _named(off: Floats) -> dict[str, float]:
+    return {f"band_{b}": float(value) for b, value in enumerate(off)}
 
 
 @compiled
@@ -157,7 +159,7 @@ def _test(
     label: NDArray[np.float32],
     logits: NDArray[np.float32],
     edges: Floats,
-    offsets: Floats,
+    factors: Floats,
     odds: Floats,
     late: Floats,
 ) -> None:
@@ -168,12 +170,14 @@ def _test(
             if z >= edge:
                 band += 1
         y = label[i] > 0.5
-        grown = np.exp(z + offsets[band])
-        chance = grown / (1 + grown)
+        plain = np.exp(z)
+        usual = plain * factors[2, band]
+        chance = usual / (1 + usual)
         late[band, 0] += y - chance
-        late[band, 1] += chance * (1 - chance)
+        # The mean slope between what is usual and being right: what is off mostly lies between.
+        late[band, 1] += (chance * (1 - chance) + plain / (1 + plain) ** 2) / 2
         for sign in range(2):
-            base = BASE[sign]
+            base, grown = BASE[sign], plain * factors[sign, band]
             for k in range(SIZES.shape[1]):
                 size = SIZES[sign, k]
                 ratio = (1 + base * grown) / (1 + size * grown) * (size / base if y else 1.0)
