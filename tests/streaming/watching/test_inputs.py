@@ -91,3 +91,10 @@ def test_a_column_that_was_all_missing_is_a_drift_when_it_is_not() -> None:
     numbers = [None] * WINDOW + [1.5] * WINDOW
     frame = pl.DataFrame({"late": pl.Series(numbers, dtype=pl.Float64)})
     assert [alarm.field for alarm in run(frame)] == ["late"]
+
+
+def test_a_field_that_is_no_column_is_left_out() -> None:
+    frame = pl.DataFrame({"there": ["a", "b"] * WINDOW})
+    drift = InputDrift(["hour", "there"], WINDOW)
+    assert drift.add(frame) == []
+    assert drift.figures() == {"psi.there": 0.0}

@@ -37,8 +37,8 @@ class CalibrationDrift:
     ratio of an event, p(y | z + 0.2) / p(y | z + 0.1), has a mean of at most 1 as long as the true
     log-odds are at most z + 0.1, whatever the past, since the ratio rises with y. Their CUSUM (Page 1954, "Continuous
     Inspection Schemes") is an e-detector: S ← max(S, 1) · ratio, with an alarm at S ≥ run length, has
-    an average run length of at least that (Shin, Ramdas & Rinaldo 2023, "E-detectors", theorem 2.4
-    and its CUSUM form; Lorden 1971). Means of such S are e-detectors too, so the tests of all bands,
+    an average run length of at least that (Shin, Ramdas & Rinaldo 2023, "E-detectors",
+    in its CUSUM form; Lorden 1971). Means of such S are e-detectors too, so the tests of all bands,
     signs and sizes are one: a single alarm, with one bound. It is looked at every 4,096 events.
 
     The bound holds for whatever drifts stay below 0.1 in each band, not for chance alone; it takes

@@ -39,7 +39,7 @@ class InputDrift:
     deviations away). What can is a wave in windows that are shorter than it: hours of the day.
 
     Args:
-        columns: to look at.
+        columns: to look at; one that the events do not have, such as a part of a date, is left out.
         window: events.
     """
 
@@ -57,7 +57,7 @@ class InputDrift:
         """Take a chunk: texts, numbers, truth values, or lists of them.
 
         Args:
-            frame: has all columns.
+            frame: the events, each chunk with the same columns.
         """
         alarms: list[Alarm] = []
         at = 0
@@ -73,6 +73,8 @@ class InputDrift:
 
     def _count(self, frame: pl.DataFrame, part: slice) -> None:
         for i, name in enumerate(self.columns):
+            if name not in frame.columns:
+                continue
             column = frame[name]
             if not column.dtype.is_numeric():
                 hashed = hashes(as_texts(column), part=part)
@@ -97,8 +99,8 @@ class InputDrift:
         if self.events == self.window:
             self._reference = self._counts
         else:
-            pairs = zip(self._counts, self._reference, strict=True)
-            self._indices = np.array([population_stability(*pair) for pair in pairs])
+            for i in np.flatnonzero(self._reference.any(axis=1)):
+                self._indices[i] = population_stability(self._counts[i], self._reference[i])
         self._counts = np.zeros_like(self._counts)
         event = self.events - 1
         chance = 2 / (self.window // SHARE) * (PARTS + 6 * math.sqrt(2 * PARTS))
@@ -112,9 +114,8 @@ class InputDrift:
         """Return each column's index in the last whole window; none before the second."""
         if self.events < 2 * self.window:
             return {}
-        return {
-            f"psi.{name}": float(psi) for name, psi in zip(self.columns, self._indices, strict=True)
-        }
+        there = np.flatnonzero(self._reference.any(axis=1))
+        return {f"psi.{self.columns[i]}": float(self._indices[i]) for i in there}
 
     def state(self) -> State:
         """Return what :meth:`restore` takes."""
