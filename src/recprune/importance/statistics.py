@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,11 +13,21 @@ from recprune.data import Split
 from recprune.importance.base import Scores, method
 from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
-from recprune.lookups import PADDING
+from recprune.lookups import PADDING, UNKNOWN
 from recprune.models import Ranker
 from recprune.models.step import tensors
 
-__all__ = ["activity", "chance", "l1_norm", "l2_norm", "norm_count", "use_counts"]
+__all__ = [
+    "activity",
+    "chance",
+    "chances_of",
+    "change_by_cut",
+    "l1_norm",
+    "l2_norm",
+    "norm_count",
+    "norms",
+    "use_counts",
+]
 
 BLOCK = 8192
 
@@ -40,8 +52,15 @@ def norm_count(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     rows with large, noisy weights outlive frequent ones.
     """
     table = model.state[_table(axis)]
-    distance = np.linalg.norm(table - table[1], axis=1).astype(np.float64)
-    return Scores.exact(distance * np.sqrt(use_counts(model, rows.train, axis)))
+    return Scores.exact(change_by_cut(table, table[UNKNOWN], use_counts(model, rows.train, axis)))
+
+
+def change_by_cut(
+    table: NDArray[np.float32], unknown: NDArray[np.float32], count: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return :func:`norm_count` of some rows (n, W), looked up so often (n,), of a table."""
+    distance = np.linalg.norm(table - unknown, axis=1).astype(np.float64)
+    return np.asarray(distance * np.sqrt(count))
 
 
 @method("activity", ("row", "neuron"), "one, forward only")
@@ -74,8 +93,13 @@ def chance(model: Ranker | None, rows: Evidence, axis: Axis, seed: int) -> Score
         return Scores.exact(
             np.array([stream(seed, "random", labels[u]).random() for u in axis.units])
         )
+    return Scores.exact(chances_of(axis, seed))
+
+
+def chances_of(axis: Axis, seed: int) -> NDArray[np.float64]:
+    """Return a draw for each unit of an axis that is not of fields."""
     draws = stream(seed, "random", axis.name).random(int(axis.units.max(initial=0)) + 1)
-    return Scores.exact(draws[axis.units])
+    return draws[axis.units]
 
 
 def use_counts(model: Ranker, split: Split, axis: Axis) -> NDArray[np.float64]:
@@ -94,9 +118,18 @@ def _norm(model: Ranker, axis: Axis, power: int) -> Scores:
     state, total = model.state, np.zeros(axis.size)
     for use in axis.uses:
         units = np.moveaxis(state[use.tensor], use.dim, 0)[use.offset : use.offset + axis.size]
-        flat = np.abs(units.reshape(axis.size, -1).astype(np.float64))
-        total += (flat**power).sum(axis=1)
+        total += _powers(units, power)
     return Scores.exact(total ** (1 / power))
+
+
+def norms(units: NDArray[np.float32], power: int) -> NDArray[np.float64]:
+    """Return the norm of each unit, shape (n,), of weights (n, …)."""
+    return np.asarray(_powers(units, power) ** (1 / power))
+
+
+def _powers(units: NDArray[np.float32], power: int) -> NDArray[np.float64]:
+    flat = units.reshape(len(units), math.prod(units.shape[1:])).astype(np.float64)
+    return np.asarray((np.abs(flat) ** power).sum(axis=1))
 
 
 def _table(axis: Axis) -> str:
