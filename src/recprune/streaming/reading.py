@@ -137,10 +137,13 @@ class Reading:
         #: Set to end after the chunk that is being read.
         self.stop = threading.Event()
         self._committed = 0
+        # The place of the partition whose turn it is: part of the state, since the order counts.
+        self._turn = 0
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that :meth:`restore` goes on from."""
         parts = {"ids": self.ids.state(), "rows": self.learner.rows.state()}
+        parts["turn"] = {"next": np.array([self._turn])}
         return {
             f"{part}/{n}": np.array(a) for part, state in parts.items() for n, a in state.items()
         }
@@ -153,24 +156,29 @@ class Reading:
             what.restore(own)
         self.positions, self.counts = dict(reached.positions), dict(reached.counts)
         self._committed = self.counts["read"]
+        self._turn = int(arrays["turn/next"][0])
 
     def __iter__(self) -> Iterator[Chunk]:
-        left = list(self.source.partitions)
-        while left and not self.stop.is_set():
-            idle = True
-            for partition in list(left):
-                read = self._read(partition)
-                if self.stop.is_set():
-                    break
-                if len(read):
-                    idle = False
-                    yield self._chunk(partition, read)
-                elif self.until_end:
-                    left.remove(partition)
-            if idle and left and not self.stop.is_set():
+        names = self.source.partitions
+        ended, idle = set[str](), 0
+        while len(ended) < len(names):
+            partition = names[self._turn]
+            read = None if partition in ended else self._read(partition)
+            if self.stop.is_set():
+                break
+            self._turn = (self._turn + 1) % len(names)
+            if read is not None and len(read):
+                idle = 0
+                yield self._chunk(partition, read)
+                continue
+            idle += 1
+            if self.until_end:
+                ended.add(partition)
+            elif idle == len(names):
                 if self.counts["read"] > self._committed:
                     yield self._nothing()
                 self.stop.wait(AGAIN)
+                idle = 0
         if self.counts["read"] > self._committed:
             yield self._nothing()
 
