@@ -21,7 +21,7 @@ from recprune.layout import State
 from recprune.models.network import FieldNet
 from recprune.models.parts import Inputs, Shape
 
-__all__ = ["located", "network_from_state", "new_network", "state_of"]
+__all__ = ["dense_state_of", "located", "network_from_state", "new_network", "state_of"]
 
 Array = NDArray[np.float32]
 
@@ -64,7 +64,6 @@ def state_of(net: FieldNet, table: Array | None = None) -> State:
     Raises:
         RunError: it holds only some.
     """
-    shapes = net.shape.layout.shapes
     if table is None:
         table = net.table.detach().cpu().numpy()
     if len(table) != net.n_rows:
@@ -75,6 +74,12 @@ def state_of(net: FieldNet, table: Array | None = None) -> State:
     state: dict[str, Array] = {}
     for name, block, columns in _blocks(net):
         state[name] = table[block][:, columns].copy()
+    return {**state, **dense_state_of(net)}
+
+
+def dense_state_of(net: FieldNet) -> State:
+    """Return all of a network's state but its table."""
+    shapes, state = net.shape.layout.shapes, dict[str, Array]()
     for name, tensor, spans in _tensors(net):
         if name not in shapes:
             continue  # without inputs, it is nothing

@@ -116,6 +116,11 @@ class EventReader:
         self._flat = Flat(self._columns)
         self._people = None if user is None else _Everybody(user, erased or Erased(), pseudonyms)
 
+    @property
+    def private(self) -> bool:
+        """Whether users are renamed or left out, so that payloads are not to be kept."""
+        return self._people is not None and not self._people.idle
+
     def read(self, payloads: Sequence[bytes]) -> tuple[Events, list[Poison]]:
         """Return the events of payloads, and the payloads that are none, both in order.
 
@@ -277,12 +282,12 @@ class _Everybody:
 
     def __init__(self, user: str, erased: Erased, pseudonyms: Pseudonymiser | None) -> None:
         self._given = user, pseudonyms, erased
-        self._idle = not len(erased) and pseudonyms is None
+        self.idle = not len(erased) and pseudonyms is None
         self._people, self._seen = People(*self._given), 0
 
     def apply(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.intp] | None]:
         """See :meth:`recprune.data.people.People.apply`."""
-        if self._idle:
+        if self.idle:
             return frame, None
         self._seen += len(frame)
         if self._seen > RENEWED:
@@ -291,7 +296,7 @@ class _Everybody:
 
     def gone(self, users: pl.Series) -> list[bool]:
         """Tell who was erased."""
-        if self._idle:
+        if self.idle:
             return [False] * len(users)
         gone: list[bool] = self._people.gone(id_texts_of(users), count=False).to_list()
         return gone

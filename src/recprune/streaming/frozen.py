@@ -16,7 +16,7 @@ from recprune.encoding import Encoder
 from recprune.layout import Plan, regrown
 from recprune.lookups import FIRST, UNKNOWN, Lookup, Vocabulary
 from recprune.models.network import FieldNet
-from recprune.models.state import located, state_of
+from recprune.models.state import dense_state_of, located
 from recprune.quantisation import ENCODINGS, Stored
 from recprune.streaming.names import Names
 from recprune.streaming.rows import Pool, vocabulary_of
@@ -44,7 +44,7 @@ def freeze(
         weights: of the rows, shape (R, W).
     """
     old, places = reference.encoder, located(net)
-    state, parts, sizes = dict(state_of(net)), dict(old.parts), dict[str, int]()
+    state, parts, sizes = dict(dense_state_of(net)), dict(old.parts), dict[str, int]()
     for i, name in enumerate(old.schema.names):
         start = int(pool.starts[i])
         rows: NDArray[Any] = np.arange(start, start + pool.fixed_rows(i))

@@ -52,6 +52,8 @@ class Newcomers:
             (catalogue.numbers, pl.Float64()),
         ):
             self.columns = {**dict.fromkeys(names, kind), **self.columns}
+        # Of tensors in a file, the order is any.
+        self.columns = dict(sorted(self.columns.items()))
         self._known = np.sort(hashes(pl.Series(catalogue.ids, dtype=pl.String)))
         self._frames = [pl.DataFrame(schema=self.columns)]
 

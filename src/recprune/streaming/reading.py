@@ -198,10 +198,10 @@ class Reading:
     def _chunk(self, partition: str, read: Read) -> Chunk:
         events, poison = self.reader.read(read.payloads)
         before = self.counts["read"]
+        # Where users have other names, or are to be forgotten, no text with their ids is kept.
+        kept = 0 if self.reader.private else PAYLOAD
         dead = tuple(
-            DeadLetter(
-                partition, read.positions[p.index], p.reason, read.payloads[p.index][:PAYLOAD]
-            )
+            DeadLetter(partition, read.positions[p.index], p.reason, read.payloads[p.index][:kept])
             for p in poison
         )
         new = self.ids.add(events.ids)
