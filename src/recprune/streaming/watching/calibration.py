@@ -35,11 +35,12 @@ class CalibrationDrift:
     logits: neither that nor anything between that and being right is a drift. Then each band has
     tests of "at most 0.1 above (below) that" against "0.2, 0.4, 0.8 above (below)": the likelihood
     ratio of an event, p(y | z + 0.2) / p(y | z + 0.1), has a mean of at most 1 as long as the true
-    log-odds are at most z + 0.1, whatever the past, since the ratio rises with y. Their CUSUM (Page 1954, "Continuous
-    Inspection Schemes") is an e-detector: S ← max(S, 1) · ratio, with an alarm at S ≥ run length, has
-    an average run length of at least that (Shin, Ramdas & Rinaldo 2023, "E-detectors",
-    in its CUSUM form; Lorden 1971). Means of such S are e-detectors too, so the tests of all bands,
-    signs and sizes are one: a single alarm, with one bound. It is looked at every 4,096 events.
+    log-odds are at most z + 0.1, whatever the past, since the ratio rises with y. Their CUSUM (Page
+    1954, "Continuous Inspection Schemes") is an e-detector: S ← max(S, 1) · ratio, with an alarm at
+    S ≥ run length, has an average run length of at least that (Lorden 1971, "Procedures for Reacting
+    to a Change in Distribution"; Shin, Ramdas & Rinaldo 2023, "E-detectors"). Means of such S are
+    e-detectors too, so the tests of all bands, signs and sizes are one: a single alarm, with one
+    bound. It is looked at every 4,096 events.
 
     The bound holds for whatever drifts stay below 0.1 in each band, not for chance alone; it takes
     the first window's offsets as known (their error is about 0.025 for 50,000 events of which a

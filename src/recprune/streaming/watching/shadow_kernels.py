@@ -15,7 +15,7 @@ BUCKETS = 1024
 LAST = np.uint64(BUCKETS - 1)
 #: For each expert: how many memories it remembers, and the precision of its prior (1 / variance of
 #: a value's effect in log-odds).
-EXPERTS = np.array([[1.0, 5.0], [5.0, 50.0]])
+EXPERTS = np.array([[1.0, 5.0], [5.0, 20.0]])
 #: Evidence beyond is not counted; effects and logits beyond are cut.
 HUGE, MOST_EFFECT, MOST_LOGIT = 1e200, 3.0, 15.0
 #: Events after which the product of likelihood ratios becomes a sum of logarithms.
