@@ -9,7 +9,7 @@ import typer
 
 from recprune.cli._launched import speaking_once
 from recprune.cli._options import Json, Output, emit, keep_bad_rows
-from recprune.cli._records import Job
+from recprune.cli._records import Job, Workplace
 from recprune.errors import InputError
 
 Epsilon = Annotated[
@@ -28,6 +28,7 @@ RowsPerUser = Annotated[
 
 def command(
     job: Job,
+    workplace: Workplace,
     output: Output = Path("runs/full"),
     epsilon: Epsilon = None,
     delta: Delta = None,
@@ -37,7 +38,8 @@ def command(
 ) -> int:
     """Fit a ranker on a table's training rows and save the artefact. Stopped and started again, it
     goes on where it was. With --dp-epsilon it starts anew, and no two trainings are alike: noise
-    comes from the operating system. Started by torchrun, its processes share every batch.
+    comes from the operating system. Several --workers, or processes started
+    by torchrun, share every batch.
     """
     from recprune.models import PrivacyBudget
     from recprune.pipeline import train_model
@@ -49,7 +51,8 @@ def command(
     privacy = None if epsilon is None else PrivacyBudget(epsilon, **given)  # type: ignore[arg-type]
     with speaking_once() as group:
         ready = job.ready()
-        ranker, size = train_model(ready.data, output, ready.config, privacy, group)
+        with workplace.executor() as executor:
+            ranker, size = train_model(ready.data, output, ready.config, privacy, group, executor)
         if group is not None and group.rank:
             return 0
         keep_bad_rows(ready.bad, output)
@@ -65,7 +68,7 @@ def command(
             "best_epoch": best.epoch,
             "fields": list(ranker.encoder.schema.names),
             **({} if spent is None else {"privacy": spent.to_json(), "stated": spent.sentence()}),
-            **({} if group is None else {"processes": group.size}),
+            "processes": workplace.workers if group is None else group.size,
         }
         emit(result, as_json)
     return 0

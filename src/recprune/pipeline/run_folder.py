@@ -21,9 +21,10 @@ from recprune._support import fingerprint, logger
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
 from recprune.errors import BudgetError, InputError, TrainingError
+from recprune.executor import Executor
 from recprune.models import PrivacyBudget, Ranker
 from recprune.models.device import device_of, uses_bf16
-from recprune.models.parallel import DataParallel, Group
+from recprune.models.parallel import DataParallel, Group, fit_together
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.saving import ship
 from recprune.report import pictures
@@ -49,6 +50,7 @@ def train_model(
     config: RunConfig,
     privacy: PrivacyBudget | None = None,
     group: Group | None = None,
+    executor: Executor | None = None,
 ) -> tuple[Ranker, int]:
     """Train a full model and write its folder, whole or not at all.
 
@@ -63,12 +65,13 @@ def train_model(
         privacy: None = not private.
         group: the processes that train together, each with the same arguments; the first alone
             writes. None = this one alone.
+        executor: whose workers train together, if there are several.
 
     Returns:
         The model, and its artefact's bytes: 0 where another process writes it.
 
     Raises:
-        InputError: private training by several processes.
+        InputError: private training by several processes, or workers beside a group.
     """
     if group is not None:
         if privacy is not None:
@@ -79,7 +82,9 @@ def train_model(
             return fitted(config, data, Path(out), DataParallel(group)), 0
     together = None if group is None else DataParallel(group)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        if privacy is None:
+        if executor is not None and executor.workers > 1:
+            model = fit_together(config.ranker(), data.train, data.tune, executor, checkpoint)
+        elif privacy is None:
             model = fitted(config, data, checkpoint, together)
         else:
             model = config.ranker().fit(data.train, data.tune, privacy)

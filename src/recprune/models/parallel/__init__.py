@@ -11,6 +11,16 @@ keeps them.
 
 from recprune.models.parallel.data import DataParallel
 from recprune.models.parallel.group import Group, joined, launched
+from recprune.models.parallel.launch import fit_together
 from recprune.models.parallel.rows import RowSharded, ShardedNet, merged
 
-__all__ = ["DataParallel", "Group", "RowSharded", "ShardedNet", "joined", "launched", "merged"]
+__all__ = [
+    "DataParallel",
+    "Group",
+    "RowSharded",
+    "ShardedNet",
+    "fit_together",
+    "joined",
+    "launched",
+    "merged",
+]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 
 from recprune.errors import ParameterError, RunError
 
@@ -132,7 +133,9 @@ def _of_the_group(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def joined(rank: int, size: int, where: str = "env://") -> Iterator[Group]:
+def joined(
+    rank: int, size: int, where: str = "env://", store: Store | None = None
+) -> Iterator[Group]:
     """Join the processes that train together, and leave them at the end.
 
     By gloo on the processor, by NCCL on CUDA devices, of which the process takes the one that
@@ -143,6 +146,7 @@ def joined(rank: int, size: int, where: str = "env://") -> Iterator[Group]:
         size: how many there are.
         where: how they meet: a URL of torch.distributed, as ``file:///a/new/file`` (on one host) or
             ``tcp://host:port``; ``env://`` = as ``torchrun`` says.
+        store: where they meet, if there is a store already.
 
     Raises:
         ParameterError: no such rank.
@@ -155,7 +159,8 @@ def joined(rank: int, size: int, where: str = "env://") -> Iterator[Group]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
         backend = "cpu:gloo,cuda:nccl"
     with told():
-        dist.init_process_group(backend, where, PATIENCE, size, rank)
+        url = where if store is None else None
+        dist.init_process_group(backend, url, PATIENCE, size, rank, store)
     try:
         yield Group(rank, size)
     finally:
