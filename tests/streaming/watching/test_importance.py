@@ -107,5 +107,16 @@ def test_what_cannot_be_looked_at_is_left_out() -> None:
     assert rolling.add(np.ones(8 * BLOCK, np.float32), None, None) == []
     ((_, rows),) = chunks(1, [1.0, 0.3, 0.0], 0)
     ones = np.ones(4 * BLOCK, np.float32)
-    assert rolling.add(ones, rows, lambda r: r.values[:, 0].astype(np.float32)) == []
+
+    def score(some: Rows) -> NDArray[np.float32]:
+        return some.values[:, 0].astype(np.float32)
+
+    few = np.arange(100)
+    label = (few % 3 == 0).astype(np.float32)
+    assert rolling.add(ones, rows, score) == []
+    assert rolling.add(label, rows[few], score) == []
     assert rolling.figures() == {}
+    # It was put off, not left out.
+    many = np.arange(300)
+    assert rolling.add((many % 3 == 0).astype(np.float32), rows[many], score) == []
+    assert rolling.looks == 1

@@ -47,6 +47,13 @@ def test_auc_is_exact_where_logits_lie_apart(rows: list[tuple[bool, int]]) -> No
         assert "auc" not in figures
 
 
+def test_the_largest_logits_lie_at_the_ends() -> None:
+    watch = Prequential(BLOCK)
+    watch.add(np.array([0, 1, 0, 1], np.float32), np.array([-1e30, 1e30, 0, 20], np.float32))
+    assert watch.figures()["auc"] == 1
+    assert watch.figures()["log_loss"] == pytest.approx(math.log(2) / 4)
+
+
 def test_of_late_is_a_mean_whose_weights_fade_block_by_block() -> None:
     n, memory = 5 * BLOCK, 2 * BLOCK
     events = world(n, 1)

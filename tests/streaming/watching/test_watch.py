@@ -71,6 +71,26 @@ def test_neither_chunks_nor_stops_matter(ends: list[int], stop: int) -> None:
     assert second.figures() == whole.figures()
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from([0.0, 1.0, 0.5, 0.001]),
+    st.sampled_from([0.0, -1e30, 1e30, 40.0]),
+    st.sampled_from([0.0, 1.0, 1e30]),
+    st.integers(0, 9),
+)
+def test_no_events_break_it(rate: float, middle: float, spread: float, seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    n = 4 * BLOCK
+    logits = np.float32(middle) + np.float32(spread) * draws.normal(0, 1, n).astype(np.float32)
+    label = (draws.random(n) < rate).astype(np.float32)
+    frame = pl.DataFrame({"used": [None] * n, "d0": label.astype(str), "d1": ["one"] * n})
+    watch = Watch(["used"], ["d0", "d1"], OPTIONS)
+    alarms = watch.add(frame, label, logits)
+    assert np.isfinite(list(watch.figures().values())).all()
+    assert all(np.isfinite(array).all() for array in watch.state().values())
+    assert {a.field for a in alarms if a.kind == "shadow"} <= {"d0"}
+
+
 def test_importances_and_users_go_on_where_they_stopped() -> None:
     draws = np.random.default_rng(5)
     values = draws.normal(0, 1, (N, 3))

@@ -18,6 +18,8 @@ __all__ = ["Encoded", "RollingImportance", "Score"]
 
 #: Rows of a look, and looks that say what is usual.
 ROWS, FIRST = 1_000, 5
+#: A chunk of fewer events is not looked at: the next one is.
+FEWEST = 200
 #: Looks over which the means of late fade by e.
 MEMORY = 5.0
 FALLEN, RISEN = 0, 1
@@ -39,7 +41,8 @@ Score = Callable[[Any], NDArray[np.float32]]
 class RollingImportance:
     """Permutation importance on a sample of the stream: how far AUC falls when a field is shuffled.
 
-    Every ``options.every`` events, 1,000 events of the chunk at hand are scored, and again with each
+    Every ``options.every`` events, 1,000 events of the chunk at hand (of the next one with both
+    labels and 200 events, if it is small) are scored, and again with each
     field's values shuffled among them (:func:`recprune.importance.permutation`'s definition, one
     shuffle). DeLong's error of the paired difference comes along. The chunk has just been learned,
     once; all fields and all looks alike.
@@ -61,6 +64,8 @@ class RollingImportance:
         self.fields, self.options = tuple(fields), options
         n = len(self.fields)
         self.events, self.looks = 0, 0
+        #: From which event on the next chunk is looked at.
+        self._due = options.every
         self._bells = Bells(2 * n, options.every)
         self._usual = np.zeros(n)
         #: Weighted sums of late: of weights, falls, and falls' variances.
@@ -77,19 +82,20 @@ class RollingImportance:
             encoded: the chunk as ``score`` takes it; None = this chunk cannot be looked at.
             score: returns logits without learning, shape ``(n,)``.
         """
-        due = self.events // self.options.every + 1
         self.events += len(label)
-        if encoded is None or score is None or self.events // self.options.every < due:
+        if encoded is None or score is None or self.events < self._due or len(label) < FEWEST:
             return []
-        draws = stream(self.options.seed, "rolling importance", due)
+        number = self.looks + 1
+        draws = stream(self.options.seed, "rolling importance", number)
         chosen = np.sort(draws.permutation(len(label))[:ROWS])
         sample, truth = encoded[chosen], label[chosen]
         if not 0 < truth.sum() < len(truth):
             return []
+        self._due = (self.events // self.options.every + 1) * self.options.every
         base = score(sample)
         falls, errors = np.empty(len(self.fields)), np.empty(len(self.fields))
         for i, field in enumerate(self.fields):
-            order = stream(self.options.seed, "shuffle", field, due).permutation(len(chosen))
+            order = stream(self.options.seed, "shuffle", field, number).permutation(len(chosen))
             shuffled = score(sample.shuffled(field, order))
             falls[i] = auc(truth, base) - auc(truth, shuffled)
             errors[i] = clustered_delong(truth, shuffled, base)[1]
@@ -141,6 +147,7 @@ class RollingImportance:
         state: State = {
             "events": np.array(self.events),
             "looks": np.array(self.looks),
+            "due": np.array(self._due),
             "usual": self._usual.copy(),
             "late": self._late.copy(),
             "odds": self._odds.copy(),
@@ -150,6 +157,7 @@ class RollingImportance:
     def restore(self, state: State) -> None:
         """Go on from there."""
         self.events, self.looks = int(state["events"]), int(state["looks"])
+        self._due = int(state["due"])
         self._usual, self._late = state["usual"].copy(), state["late"].copy()
         self._odds = state["odds"].copy()
         self._bells.restore(under("bells", state))

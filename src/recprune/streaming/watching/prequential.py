@@ -136,7 +136,7 @@ def _add(
         tail = np.exp(-abs(z))
         chance = (1.0 if z >= 0 else tail) / (1.0 + tail)
         loss = max(z, 0.0) - z * y + np.log1p(tail)
-        place = min(max(int((z - LEAST) / WIDTH), 0), BINS - 1)
+        place = min(int((min(max(z, LEAST), -LEAST) - LEAST) / WIDTH), BINS - 1)
         counts[y, place] += 1
         late[y, place] += 1
         for row in range(2):
