@@ -192,7 +192,8 @@ class Reading:
         while not read.more and len(read) < most and time.monotonic() < ends:
             if self.stop.wait(AGAIN):
                 break
-            read = self.source.read(partition, after, most)
+            later = self.source.read(partition, read.positions[-1], most - len(read))
+            read = read.followed_by(later)
         return read
 
     def _chunk(self, partition: str, read: Read) -> Chunk:
