@@ -46,7 +46,9 @@ class Stream:
         reached = self.folder / "reached"
 
         def at_commit(running: Any) -> None:
-            reached.write_text(str(running.counts["read"]))
+            fresh = reached.with_suffix(".new")
+            fresh.write_text(str(running.counts["read"]))
+            fresh.replace(reached)
 
         state, published = self.folder / "state", self.folder / "published"
         with open_stream(
@@ -104,7 +106,7 @@ class Stream:
     def reached(self) -> int:
         """Events that its last commit had read, or the one before."""
         try:
-            return int((self.folder / "reached").read_text() or 0)
+            return int((self.folder / "reached").read_text())
         except FileNotFoundError:
             return 0
 
