@@ -280,7 +280,7 @@ def test_an_error_of_the_source_leaves_the_last_commit(model: Path, tmp_path: Pa
     events = write(tmp_path / "e", payloads)
     with opened(events, model, tmp_path) as running:
         running.at_commit = lambda _: (events / "p0" / "00007500.jsonl").unlink(missing_ok=True)
-        with pytest.raises(rp.errors.RunError, match="00007500|p0"):
+        with pytest.raises(rp.errors.RunError, match=r"00007500|p0"):
             running.run()
         saved = running.state.saved()
     assert saved is not None
