@@ -24,6 +24,7 @@ from recprune.erasure.records import Forgotten, Removed
 from recprune.erasure.remains import what_remains
 from recprune.erasure.scan import traces
 from recprune.erasure.stores import delete_stores, is_store
+from recprune.erasure.streams import clean_stream, streams_in
 from recprune.errors import InputError
 from recprune.folders import clear_leftovers, folder_written_whole, is_ours, state_folder
 
@@ -52,8 +53,8 @@ def forget(
     First the list of erased users gets the hashes of the id and of its pseudonyms. Then checkpoints
     and trial stores of theirs are deleted, and every folder is written again without them: rows and
     texts of data, the entry in ``users.rp``, the vocabulary entry and the table's row of artefacts
-    (the id is read as unknown from then on; all other weights are what they were), and reports and
-    tables in the folder. A folder is replaced as a whole: killed at any moment and called again, it
+    (the id is read as unknown from then on; all other weights are what they were), states of streams,
+    and reports and tables in the folder. A folder is replaced as a whole: killed at any moment and called again, it
     comes to the same. Sealed folders are sealed anew, under a new data key. Who reads a folder that is
     open already reads on, or gets an error.
 
@@ -92,6 +93,8 @@ def _forgotten(
         if there or is_store(root):
             removed += delete_stores(root)
     for root in roots:
+        for state in streams_in(root):
+            removed += clean_stream(state, names)
         for folder in _folders(root):
             removed += _renewed(folder, names, master)
     left = [root for root in roots if root.exists()]

@@ -13,6 +13,7 @@ from recprune.crypto import is_pseudonym, read_key
 from recprune.data.columns import ABOUT, TEXTS, ColumnStore
 from recprune.envelope import in_memory, unseal
 from recprune.erasure.names import Names
+from recprune.erasure.streams import STATE_FILES, hidden_users, is_stream
 from recprune.errors import InputError
 from recprune.folders import SEALED
 from recprune.lookups import Vocabulary
@@ -20,7 +21,7 @@ from recprune.users import Users
 
 __all__ = ["Kind", "check_names", "kind_of", "opened", "own_files", "sealed"]
 
-Kind = Literal["columns", "users", "artifact"]
+Kind = Literal["columns", "users", "artifact", "stream"]
 #: Kind → its manifest, and the format that it states.
 MANIFESTS: dict[Kind, tuple[str, str]] = {
     "columns": (ABOUT, "recprune data"),
@@ -57,6 +58,8 @@ def opened(folder: Path, master: bytes | None) -> Iterator[Path]:
 
 def kind_of(folder: Path) -> Kind | None:
     """Return what a folder's manifest says it is; None = none of ours, or no folder."""
+    if is_stream(folder):
+        return "stream"
     for kind, (manifest, form) in MANIFESTS.items():
         try:
             about = json.loads((folder / manifest).read_bytes())
@@ -76,6 +79,8 @@ def own_files(folder: Path) -> set[str]:
             return {"users.json", "users.safetensors"}
         case "artifact":
             return {CONFIG, *json.loads((folder / CONFIG).read_bytes()).get("sha256", ())}
+        case "stream":
+            return set(STATE_FILES)
     return set()
 
 
@@ -103,6 +108,9 @@ def check_names(folder: Path, names: Names) -> None:
             values = part.values if isinstance(part, Vocabulary) else ()
             known = next((v for v in values if v is not None), "")
             if is_pseudonym(known) and not names.pseudonyms:
+                raise _hidden(folder)
+        case "stream":
+            if hidden_users(folder) and not names.pseudonyms:
                 raise _hidden(folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from recprune.artifact import CONFIG
 from recprune.erasure.names import Names
 from recprune.erasure.stores import stores_of
+from recprune.erasure.streams import streams_in
 from recprune.folders import is_ours
 
 __all__ = ["what_remains"]
@@ -37,6 +38,12 @@ def what_remains(paths: Sequence[Path], names: Names) -> Iterator[str]:
         yield (
             "Rows are split anew once some are gone: train these models again before they are judged "
             "on that table, or rows that they learnt from would test them."
+        )
+    if streams := [str(state) for path in paths for state in streams_in(path)]:
+        yield (
+            f"What streams learnt from the user's events in weights that all share ({', '.join(streams)}); "
+            "hashes of their events' ids, and of their values in counts that fade. Begin them anew to be "
+            "rid of it."
         )
     if stores := [str(store) for path in paths for store in stores_of(path)]:
         yield (

@@ -30,6 +30,7 @@ from recprune.erasure.files import TEXTS, in_frame, in_json, read_frame
 from recprune.erasure.kinds import kind_of, opened, own_files, sealed
 from recprune.erasure.names import Names
 from recprune.erasure.records import Trace
+from recprune.erasure.streams import of_stream
 from recprune.errors import RecpruneError
 from recprune.users import Users
 
@@ -87,6 +88,8 @@ def _of_place(path: Path, names: Names) -> Found:
                 return _of_columns(path, names)
             case "users":
                 return _of_users(path, names)
+            case "stream":
+                return of_stream(path, names)
         return _of_artifact(path, names)
     except (RecpruneError, OSError, ValueError):  # damaged, or of another program: as it lies there
         found: Found = Counter()

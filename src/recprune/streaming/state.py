@@ -106,14 +106,15 @@ class StreamState:
 
     Args:
         folder: made if it is not there; its owner alone may read it.
-        settings: what the state depends on, as plain data: a stream goes on with the same alone.
+        settings: what the state depends on, as plain data: a stream goes on with the same alone;
+            None = as it was begun.
 
     Raises:
         InputError: another process has it open, it is of other settings or another format, or no
             state at all.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any] | None) -> None:
         private_folder(folder)
         self.folder, self._pages = folder, dict[str, list[bytes]]()
         self._lock = (folder / "lock").open("w")
@@ -126,7 +127,8 @@ class StreamState:
             ) from None
         try:
             self._file = _opened(folder / FILE)
-            about = self._check(json.loads(json.dumps(dict(settings))))
+            given = None if settings is None else json.loads(json.dumps(dict(settings)))
+            about = self._check(given)
             #: Of all arrays of the last commit; empty = there was none.
             self.hash: str = about.get("hash", "")
         except BaseException:
@@ -219,6 +221,25 @@ class StreamState:
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found]
 
+    def replace(self, arrays: Arrays) -> None:
+        """Put arrays in the place of those of the last commit, whose positions and counts stay."""
+        saved = self.saved()
+        assert saved is not None
+        self.commit(Commit(saved.positions, arrays, saved.counts))
+
+    def remove_dead_letters(self, places: Sequence[tuple[str, str]]) -> None:
+        """Forget dead letters, by partition and position."""
+        with self._transaction() as file:
+            file.executemany(
+                "delete from dead_letters where partition = ? and position = ?", places
+            )
+
+    def scrub(self) -> None:
+        """Leave nothing of what was removed in the file, nor in the log beside it."""
+        self._file.execute("pragma wal_checkpoint(truncate)")
+        self._file.execute("vacuum")
+        self._file.execute("pragma wal_checkpoint(truncate)")
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._file.execute("begin immediate")
@@ -233,7 +254,7 @@ class StreamState:
     def _check(self, settings: Any) -> dict[str, str]:
         try:
             about = dict(self._file.execute("select key, value from about"))
-            if not about:
+            if not about and settings is not None:
                 with self._transaction() as file:
                     given = {"format": str(FORMAT), "settings": json.dumps(settings)}
                     file.executemany("insert into about values (?, ?)", given.items())
@@ -246,6 +267,8 @@ class StreamState:
                 f"version writes {FORMAT}. Begin anew with another --state."
             )
         before = json.loads(about["settings"])
+        if settings is None:
+            settings = before
         changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         if changed:
             what = "; ".join(
