@@ -114,7 +114,7 @@ def check(
     return events, poison
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.lists(st.one_of(spelt(sound), spelt(sound), spelt(unsound), broken()), max_size=40))
 def test_a_block_is_read_as_each_of_its_events(payloads: list[bytes]) -> None:
     check(payloads)

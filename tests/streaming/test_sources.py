@@ -186,9 +186,11 @@ def test_a_broker_that_stays_away_is_told(feed: New, broker: KafkaMock | RedisSe
     try:
         with pytest.raises(RunError, match=r"has been away for .* reading goes on where it ended"):
             open_source(to.text, patience=0.5).read(partition, None, 10)
+        assert source.waiting(partition, None) is None
     finally:
         broker.start()
     assert drained(source, partition, None, 100) == payloads(10)
+    assert source.waiting(partition, None) == 10
     source.close()
 
 

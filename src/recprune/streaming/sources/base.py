@@ -108,7 +108,10 @@ class Source(Protocol):
         """
 
     def waiting(self, partition: str, after: str | None) -> int | None:
-        """Return how many events are there after a position, or nearly; None = it cannot be told."""
+        """Return how many events are there after a position, or nearly; None = it cannot be told now.
+
+        It does not wait for a broker that is away.
+        """
 
     def close(self) -> None:
         """Let go of connections and files."""

@@ -119,8 +119,12 @@ class Kafka:
 
     def waiting(self, partition: str, after: str | None) -> int | None:
         """See :class:`recprune.streaming.sources.base.Source`."""
-        low, high = self._marks(partition, self._cursor(partition).consumer)
-        return high - (low if after is None else _offset(after) + 1)
+        consumer, place = self._cursor(partition).consumer, self._place(partition)
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=self._request)
+        except self._kafka.KafkaException:
+            return None
+        return max(0, int(high) - (int(low) if after is None else _offset(after) + 1))
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -84,6 +84,7 @@ class RedisStreams:
         patience: float = PATIENCE,
     ) -> None:
         self._redis = require("redis", "stream")
+        self._away = self._redis.ConnectionError, self._redis.TimeoutError
         given = {"socket_timeout": 30, "socket_connect_timeout": 10, **(settings or {})}
         try:
             self._client = self._redis.Redis.from_url(address, retry=_never(), **given)
@@ -127,10 +128,16 @@ class RedisStreams:
 
     def waiting(self, partition: str, after: str | None) -> int | None:
         """See :class:`recprune.streaming.sources.base.Source`."""
-        about, _ = self._entries(partition, None, 1)
-        if after is None or about is None:
-            return 0 if about is None else int(about["length"])
-        return max(0, int(about["entries-added"]) - _Place.read(after).entries)
+        place = None if after is None else _Place.read(after)
+        try:
+            about, _ = self._both(partition, "-", 1)
+        except self._away:
+            return None
+        if isinstance(about, Exception):
+            return 0
+        if place is None:
+            return int(about["length"])
+        return max(0, int(about["entries-added"]) - place.entries)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -141,10 +148,7 @@ class RedisStreams:
     ) -> tuple[_About | None, list[_Entry]]:
         """Return what a stream says of itself, None if there is none, and the entries that come next."""
         start = "-" if after is None else f"({after.time}-{after.count}"
-        about, entries = self._patience.call(
-            lambda: self._both(stream, start, most),
-            (self._redis.ConnectionError, self._redis.TimeoutError),
-        )
+        about, entries = self._patience.call(lambda: self._both(stream, start, most), self._away)
         error = next((a for a in (entries, about) if isinstance(a, Exception)), None)
         if error is not None and "no such key" not in str(error):
             raise InputError(f"Stream {stream!r} of {self._patience.what} cannot be read: {error}.")
