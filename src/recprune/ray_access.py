@@ -32,6 +32,7 @@ __all__ = [
     "check_address",
     "has_token",
     "is_loopback",
+    "known",
     "loopback_alone",
     "new_token",
     "own_machine",
@@ -117,6 +118,24 @@ def reach(address: str) -> None:
         raise RunError(
             f"No Ray cluster answers at {address!r}: {error.strerror or error}. Start one with "
             "'ray start --head', name the address that it prints, and see that its port is open."
+        ) from error
+
+
+def known(address: str) -> None:
+    """Ask a cluster who it is, with our token if there is one: Ray itself tries for 20 seconds where
+    it is refused, and does not say why.
+
+    Raises:
+        RunError: it refuses us.
+    """
+    raylet = require("ray._raylet", "distributed")
+    try:
+        raylet.GcsClient(address=address)
+    except Exception as error:
+        raise RunError(
+            f"The Ray cluster at {address!r} refuses our token, or that we have none. Set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's own. Ray says: "
+            f"{' '.join(str(error).split())[:200]}"
         ) from error
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import os
 import pickle
 import platform
@@ -30,7 +31,7 @@ from recprune.errors import RunError
 from recprune.ray_access import LOCAL, check_address, ray_module
 from recprune.work import THREADS, Key, Tries, Work, run, set_environment
 
-__all__ = ["about", "check_address", "done", "hold", "release"]
+__all__ = ["about", "check_address", "done", "hold", "nodes", "release"]
 
 
 @dataclass
@@ -102,6 +103,7 @@ def _local(workers: int) -> Iterator[None]:
         folder = stack.enter_context(ray_access.temporary_folder())
         stack.callback(ray_access.read_anew)
         stack.callback(ray.shutdown, wait_for_processes=True)
+        stack.enter_context(_told_to_log())
         with (
             set_environment(**settings),
             ray_access.authenticated(ray_access.new_token()),
@@ -146,16 +148,19 @@ def _attached(address: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(ray_access.read_anew)
         stack.callback(ray.shutdown)
-        try:
-            with (
-                set_environment(RAY_ADDRESS=None),
-                ray_access.authenticated(),
-                ray_access.own_machine(address),
-                _signals_kept(),
-            ):
+        stack.enter_context(_told_to_log())
+        with (
+            set_environment(RAY_ADDRESS=None),
+            ray_access.authenticated(),
+            ray_access.own_machine(address),
+            _signals_kept(),
+        ):
+            ray_access.known(address)
+            try:
                 ray.init(address=address, log_to_driver=False, logging_level="error")
-        except Exception as error:
-            raise RunError(_refused(address, error)) from error
+            except Exception as error:
+                raise RunError(_refused(address, error)) from error
+        nodes()
         yield
 
 
@@ -168,17 +173,28 @@ def _alone(ray: Any) -> None:
 
 
 def _refused(address: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "authenticat" in f"{type(error).__name__} {text}".lower():
-        return (
-            f"The Ray cluster at {address!r} refuses our token. Set RAY_AUTH_MODE=token and "
-            f"RAY_AUTH_TOKEN to the cluster's own. Ray says: {text[:300]}"
-        )
     return (
         f"Ray at {address!r} cannot be used from here. Its Ray and Python have to be ours "
         f"(Ray {ray_module().__version__}, Python {platform.python_version()}), and this machine one "
-        f"of its nodes (ray start --address={address}). Ray says: {text[:300]}"
+        f"of its nodes (ray start --address={address}). Ray says: "
+        f"{' '.join(str(error).split())[:300]}"
     )
+
+
+@contextlib.contextmanager
+def _told_to_log() -> Iterator[None]:
+    """Let what Ray says of dead workers and nodes go to the log: it prints it where results go."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    before = worker.print_to_stdstream
+
+    def log(data: dict[str, Any], *_: Any, **__: Any) -> None:
+        logger.debug("Ray: %s", " ".join(data.get("lines", ())))
+
+    worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 @contextlib.contextmanager
@@ -265,6 +281,46 @@ def _part(
         _shared = ("", None)  # what came before may go
         _shared = (key, ray_module().get(shared[0]))
     return pickle.dumps(run(function, _shared[1], part, draws), protocol=5)
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Return the nodes of the cluster that is held, each asked for its versions.
+
+    Raises:
+        RunError: one has other code than this process.
+    """
+    ray = ray_module()
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    task = ray.remote(num_cpus=0, max_retries=0)(_part)
+    found = [node for node in ray.nodes() if node["Alive"]]
+    shared = ray.put(None)
+    asked = [
+        task.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
+            about(), shared.hex(), [shared], _versions, None, (0, "nodes", 0)
+        )
+        for node in found
+    ]
+    told = []
+    for node, answer in zip(found, asked, strict=True):
+        host = node["NodeManagerAddress"]
+        try:
+            versions = pickle.loads(ray.get(answer))
+        except ray.exceptions.RayError as error:
+            raise _caused(error, f"Node {host} of the Ray cluster cannot work") from error
+        told.append({"address": host, "cpus": node["Resources"].get("CPU", 0.0), **versions})
+    return told
+
+
+def _versions(shared: None, part: None, draws: np.random.Generator) -> dict[str, str]:
+    return about()
+
+
+def _caused(error: Exception, what: str) -> RunError:
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, RunError):
+        return cause
+    last = str(error).strip().splitlines()[-1]
+    return RunError(f"{what}: {last[:300]} Install recprune there as it is here.")
 
 
 @functools.cache

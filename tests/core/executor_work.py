@@ -48,14 +48,26 @@ def sleep_long(shared: str, part: int, draws: np.random.Generator) -> None:
     time.sleep(60)
 
 
-def slow_moments(shared: np.ndarray, part: slice, draws: np.random.Generator) -> np.ndarray:
-    time.sleep(0.05)
-    return moments(shared, part, draws)
-
-
 def memory(shared: np.ndarray, part: int, draws: np.random.Generator) -> tuple[bool, bool]:
     return shared.flags.writeable, shared.flags.owndata
 
 
 def zeros(shared: object, part: int, draws: np.random.Generator) -> np.ndarray:
     return np.zeros(part)
+
+
+def whose(shared: object, part: int, draws: np.random.Generator) -> str:
+    """Return the node of Ray that this is worked on."""
+    import ray
+
+    time.sleep(0.1)
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def marked_moments(
+    shared: tuple[np.ndarray, str], part: slice, draws: np.random.Generator
+) -> np.ndarray:
+    (data, folder), start = shared, part.start
+    (Path(folder) / f"{start}").touch()
+    time.sleep(0.05)
+    return moments(data, part, draws)

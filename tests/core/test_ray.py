@@ -78,9 +78,12 @@ def test_an_error_in_a_part_is_the_callers(two: Executor) -> None:
     assert two.map(work.fail_at_three, []) == []
 
 
-def test_a_part_whose_worker_died_is_tried_again(two: Executor, tmp_path: Path) -> None:
+def test_a_part_whose_worker_died_is_tried_again(
+    two: Executor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert two.map(work.die_once, range(5), shared=str(tmp_path)) == [0, 1, 4, 9, 16]
     assert (tmp_path / "2").exists()
+    assert not capfd.readouterr().out, "results alone go to stdout"
 
 
 def test_a_part_that_always_kills_its_worker_ends_the_work(two: Executor) -> None:

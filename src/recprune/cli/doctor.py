@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from recprune._support import kernel_cache, require
-from recprune.cli._options import Json, emit
+from recprune.cli._doctor_ray import of_ray
+from recprune.cli._options import Address, EngineName, Json, emit
+from recprune.errors import InputError, ParameterError
 
 #: Distribution → the extra that installs it; "" = always installed.
 PARTS = {
@@ -38,11 +40,17 @@ def command(
         Path | None,
         typer.Option(help="Measure how fast models answer here, and write it to this JSON file."),
     ] = None,
+    engine: EngineName = "processes",
+    address: Address = None,
     as_json: Json = False,
 ) -> int:
-    """Check Python, the installed parts, cores, memory and disk; exit 1 if something is missing."""
+    """Check Python, the installed parts, cores, memory and disk, and with --engine ray whether Ray
+    can be started or joined; exit 1 if something is missing.
+    """
     from recprune import __version__
 
+    if address is not None and engine != "ray":
+        raise InputError("--address goes with --engine ray, which is not given.")
     versions: dict[str, str | None] = {}
     for name in PARTS:
         try:
@@ -70,6 +78,12 @@ def command(
                 "compiled kernels cannot be kept, and every process compiles them again: "
                 "set NUMBA_CACHE_DIR to a folder that can be written"
             )
+    ray = {}
+    if engine == "ray":
+        ray, found = of_ray(address)
+        problems += found
+    elif engine != "processes":
+        raise ParameterError.of("--engine", "recprune doctor", "processes or ray", engine)
     result: dict[str, Any] = {
         "recprune": __version__,
         "python": platform.python_version(),
@@ -80,6 +94,7 @@ def command(
         "versions": versions,
         "kernel_cache": kernels,
         **_host_profile(profile),
+        **ray,
         "problems": problems,
     }
     emit(result, as_json)

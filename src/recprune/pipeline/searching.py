@@ -177,7 +177,7 @@ class _Work:
         self.short = replace(self.tuning, training=replace(full.training, patience=1)).short()
         groups = None if config.groups == "none" else config.groups
         self.ranking = rank_fields(
-            self.reference, data.tune, config.importance, config.seed, groups
+            self.reference, data.tune, config.importance, config.seed, groups, means.executor
         )
         self.reference_logits = _logits(self.reference, data.gate)
         self.groups = slice_groups(data.gate, data.train, chosen_attributes(data))

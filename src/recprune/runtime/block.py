@@ -76,6 +76,13 @@ class FieldBlock:
         row_bytes = 4 * (self.offsets.size * self.width + 2 * self.sums)
         self.rows_at_once = min(max(BLOCK_BYTES // max(row_bytes, 1), FEWEST_ROWS), MOST_ROWS)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Buffers of a thread stay where they are.
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
+
     def check(self, rows: Rows) -> None:
         """Refuse rows that another encoder made, as far as their shapes and codes tell.
 

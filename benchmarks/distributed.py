@@ -1,0 +1,113 @@
+"""Importance over 39 fields on every engine: one process, two, Ray here, and a Ray cluster.
+
+The planted table of ``benchmarks.importance_speed``: DeepFM, 39 fields of graded importance, five
+shuffles each, a field a part. Every worker computes with one thread.
+
+- ``bit_identical``: 1 if the scores and errors of all engines have the same bytes: one process, two
+  processes, Ray local, a cluster of three nodes on loopback, and that cluster with one node (its
+  raylet and its workers) killed by SIGKILL in the middle, which must have cost a worker.
+- ``ray_over_processes``: seconds of Ray local ÷ seconds of two processes, both of two workers; less
+  is better. Processes start anew for each map, and that counts; Ray is started once, apart, and
+  ``detail`` says in how many seconds.
+
+Three nodes on a machine of two cores are no faster than two workers: they show that nothing changes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+
+from benchmarks._common import Claim, alternate, main, one_thread
+from benchmarks._ray_cluster import RayCluster, ray_cluster
+from benchmarks.importance_speed import REPEATS, ROWS, World, world
+from recprune.executor import Executor
+from recprune.importance import importance
+
+QUICK_ROWS = 20_000
+HIDDEN = (128, 64)
+WORKERS, NODES = 2, 3
+
+
+def measure(quick: bool) -> list[Claim]:
+    """Return the claims."""
+    made = world(QUICK_ROWS if quick else ROWS, HIDDEN)
+    found: dict[str, bytes] = {}
+
+    def scored(name: str, executor: Executor) -> Callable[[], None]:
+        def work() -> None:
+            found[name] = _scores(made, executor)
+
+        return work
+
+    start = time.perf_counter()
+    with Executor(WORKERS, engine="ray", address="local") as ray:
+        started = time.perf_counter() - start
+        timing = alternate(
+            {
+                "one process": scored("one process", Executor()),
+                "processes": scored("processes", Executor(WORKERS)),
+                "ray local": scored("ray local", ray),
+            },
+            repeats=5,
+        )
+    start = time.perf_counter()
+    with ray_cluster(NODES) as cluster:
+        cluster_started = time.perf_counter() - start
+        with Executor(NODES, engine="ray", address=cluster.address) as there:
+            joined = time.perf_counter() - start - cluster_started
+            scored("cluster, first", there)()
+            whole = _timed(scored("cluster", there))
+            killer = _killer(cluster, whole / 2)
+            broken = _timed(scored("cluster, a node killed", there))
+            killer.join()
+    same = len(set(found.values())) == 1
+    seconds = {
+        "ray_local_start_s": started,
+        "cluster_start_s": cluster_started,
+        "cluster_join_s": joined,
+        "cluster_s": whole,
+        "cluster_a_node_killed_s": broken,
+    }
+    detail = {
+        "rows": len(made.held),
+        "fields": len(made.model.encoder.sizes),
+        "repeats": REPEATS,
+        "workers": WORKERS,
+        "nodes": NODES,
+        **timing.detail(),
+        **{name: round(value, 3) for name, value in seconds.items()},
+    }
+    engines = sorted(found)
+    peer = f"ray {version('ray')}"
+    return [
+        Claim("bit_identical", float(same), "of 1", peer, {"engines": engines}),
+        Claim("ray_over_processes", timing.ratio("ray local", "processes"), "ratio", peer, detail),
+    ]
+
+
+def _scores(made: World, executor: Executor) -> bytes:
+    found = importance(made.model, made.held, "fields", "permutation", 0, executor, repeats=REPEATS)
+    return np.stack([found.score, found.std]).tobytes()
+
+
+def _timed(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _killer(cluster: RayCluster, after: float) -> threading.Timer:
+    """Kill the last node after so many seconds."""
+    timer = threading.Timer(after, cluster.kill, (NODES - 1,))
+    timer.start()
+    return timer
+
+
+if __name__ == "__main__":
+    one_thread("distributed")
+    main("distributed", measure)
