@@ -78,7 +78,7 @@ def command(
                 "compiled kernels cannot be kept, and every process compiles them again: "
                 "set NUMBA_CACHE_DIR to a folder that can be written"
             )
-    ray = {}
+    ray: dict[str, Any] = {}
     if engine == "ray":
         ray, found = of_ray(address)
         problems += found
