@@ -33,8 +33,8 @@ def freeze(
     those of the reference, and so are the encodings, but a table that was stored by runs of rows
     has the finest of theirs throughout. The catalogue has the reference's items in the new codes:
     a value of an item that the catalogue keeps no text of (lists, and columns left out of it) can
-    only be one that the reference knew, and items that the stream brought are not in it, since
-    events do not say what all their columns are. A statement of privacy does not hold any more.
+    only be one that the reference knew. Items that the stream brought are added by
+    :class:`recprune.streaming.newcomers.Newcomers`. A statement of privacy does not hold any more.
 
     Args:
         reference: that the learner began with.

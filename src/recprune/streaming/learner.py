@@ -20,7 +20,7 @@ from recprune.models.ranker import Ranker
 from recprune.streaming.frozen import freeze
 from recprune.streaming.names import Names
 from recprune.streaming.rows import Encoded, Pool, Renewed
-from recprune.streaming.ways import Table, way_of
+from recprune.streaming.ways import way_of
 
 __all__ = ["Learner"]
 
@@ -40,8 +40,9 @@ class Learner:
         half_life: events after which a use counts half.
         least: how often a value has to come, by the sketch's count, before it may have a row.
         batch: events a step, and between two admissions.
-        learning_rate: of the dense layers, which Adam moves; the rows' is a hundred times that, and
-            shrinks as they learn (:class:`~recprune.streaming.adagrad.RowAdagrad`).
+        learning_rate: of the dense layers, which Adam moves; the rows' is fifty times that, of a
+            model of first-order weights alone two hundred times, and shrinks as they learn
+            (:class:`~recprune.streaming.adagrad.RowAdagrad`).
 
     Raises:
         ParameterError: a value out of range, or fewer bytes than the reference's values need.
@@ -69,12 +70,12 @@ class Learner:
         width = net.shape.width
         self.rows = Pool(encoder, byte_count(bytes, "Learner"), width, half_life, least, batch)
         self.batch = batch
-        self.table = Table(self.rows.capacity, width, learning_rate)
+        self.way = way_of(net, encoder, self.rows.capacity, learning_rate)
+        self.table = self.way.table
         self.names = Names(self.rows.capacity, self.rows.room)
         self._fill(net.table.detach(), net.offsets.tolist())
         net.table = torch.nn.Parameter(torch.empty(0, width))
         self.net = net
-        self.way = way_of(net, encoder, self.table, learning_rate)
         #: Events learned from.
         self.events = 0
 

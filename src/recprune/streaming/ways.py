@@ -24,7 +24,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 #: The rate of the rows by that of the dense layers, which Adam moves: Adagrad's steps only shrink.
-ROW_RATE = 100.0
+#: Weights that are only added up bear larger steps than embeddings, beside which layers learn too.
+FIRST_ORDER_RATE, ROW_RATE = 200.0, 50.0
 
 
 class Table:
@@ -33,12 +34,12 @@ class Table:
     Args:
         rows: R.
         width: W.
-        learning_rate: of the dense layers; the table's is :data:`ROW_RATE` times that.
+        rate: of Adagrad.
     """
 
-    def __init__(self, rows: int, width: int, learning_rate: float) -> None:
+    def __init__(self, rows: int, width: int, rate: float) -> None:
         self.weights = torch.zeros(rows, width)
-        self.optimiser = RowAdagrad(self.weights, ROW_RATE * learning_rate)
+        self.optimiser = RowAdagrad(self.weights, rate)
         self._place = np.full(rows, -1, np.int32)
         self._shared = np.zeros((1, width), np.float32)
         self._sums = np.empty(0, np.int32), np.empty((0, width), np.float32)
@@ -81,6 +82,8 @@ class Table:
 class Way(Protocol):
     """Scores and learns from rows of the pool, shape (B, S), and shares, shape (B, …)."""
 
+    table: Table
+
     def logits(self, rows: Ints, shares: Floats) -> Floats:
         """Return the logits, shape (B,)."""
 
@@ -94,11 +97,19 @@ class Way(Protocol):
         """Go on from what :meth:`state` gave."""
 
 
-def way_of(net: FieldNet, encoder: Encoder, table: Table, learning_rate: float) -> Way:
-    """Return the quicker way of those that a network has."""
+def way_of(net: FieldNet, encoder: Encoder, rows: int, learning_rate: float) -> Way:
+    """Return the quicker way of those that a network has, with a table of so many rows.
+
+    Args:
+        net: its dense weights are learned; its own table is not read.
+        encoder: of the slots.
+        rows: R.
+        learning_rate: of the dense layers.
+    """
+    width = net.shape.width
     if net.shape.wide and not net.shape.dim and not len(net.parts):
-        return FirstOrder(net, encoder, table, learning_rate)
-    return Through(net, table, learning_rate)
+        return FirstOrder(net, encoder, Table(rows, width, FIRST_ORDER_RATE * learning_rate))
+    return Through(net, Table(rows, width, ROW_RATE * learning_rate), learning_rate)
 
 
 class FirstOrder:
@@ -107,13 +118,12 @@ class FirstOrder:
     Args:
         net: whose bias is learned.
         encoder: of the slots.
-        table: the pool's weights.
-        learning_rate: as of dense layers; the bias is learned as a row is.
+        table: the pool's weights; the bias is learned as a row is.
     """
 
-    def __init__(self, net: FieldNet, encoder: Encoder, table: Table, learning_rate: float) -> None:
+    def __init__(self, net: FieldNet, encoder: Encoder, table: Table) -> None:
         self.table = table
-        self.bias = RowAdagrad(net.bias.data.view(1, 1), ROW_RATE * learning_rate)
+        self.bias = RowAdagrad(net.bias.data.view(1, 1), table.optimiser.rate)
         column, number = [], []
         for field, slots, own in zip(
             encoder.schema.fields, encoder.slots, encoder.share_slots, strict=True
