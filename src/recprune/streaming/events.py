@@ -160,9 +160,11 @@ class EventReader:
             data, lengths = joined(kept)
         frame, unread = self._blocks(data, lengths)
         alone = np.union1d(alone, [*unread, *self._ambiguous(frame, flags)]).astype(np.intp)
+        at, poison, erased = np.arange(len(payloads), dtype=np.int32), list[Poison](), 0
         if alone.size:
-            return self._mended(frame, payloads, alone)
-        return frame, np.arange(len(payloads), dtype=np.int32), [], 0
+            frame, at, poison, erased = self._mended(frame, payloads, alone)
+        filled = (pl.when(pl.col(n) != "").then(pl.col(n)) for n in self._texts)
+        return frame.with_columns(filled), at, poison, erased
 
     def _blocks(self, data: bytes, lengths: NDArray[np.int64]) -> tuple[pl.DataFrame, list[int]]:
         """Return the columns, and which rows of them are to be read one by one instead."""
@@ -243,9 +245,6 @@ class EventReader:
             if places is not None:
                 erased += len(at) - len(places)
                 at = at[places]
-        empty = [n for n in self._texts if (frame[n] == "").any()]
-        if empty:
-            frame = frame.with_columns(pl.when(pl.col(n) != "").then(pl.col(n)) for n in empty)
         label = frame[self._label]
         one = ((label == "1") | (label == "true")).fill_null(False)
         bad = ~(one | (label == "0") | (label == "false")).fill_null(False)
