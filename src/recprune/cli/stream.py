@@ -119,11 +119,11 @@ def command(
         str, typer.Option("--bytes", help="Memory of the rows of all fields, as 64MB.")
     ] = "64MB",
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", help="Of the dense layers; rows take three times.")
+        float, typer.Option("--learning-rate", help="Of the dense layers; rows take 50 times.")
     ] = 1e-3,
     half_life: Annotated[
         int, typer.Option("--half-life", help="Events after which a use of a row counts half.")
-    ] = 1_000_000,
+    ] = 200_000,
     seed: Annotated[int, typer.Option("--seed", help="Of everything drawn.")] = 0,
     master_key_file: MasterKeyFile = None,
     as_json: Json = False,

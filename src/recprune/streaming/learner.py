@@ -54,7 +54,7 @@ class Learner:
         reference: Artifact,
         *,
         bytes: int | str,
-        half_life: int = 1_000_000,
+        half_life: int = 200_000,
         least: int = 2,
         batch: int = 1024,
         learning_rate: float = 1e-3,
