@@ -31,7 +31,7 @@ __all__ = ["EventReader", "Events"]
 #: What a column may hold.
 READ = (pl.String(), pl.Float64(), pl.List(pl.String()), pl.List(pl.Float64()))
 #: A block that cannot be read is halved down to so many events, which are read one by one.
-FEW = 16
+FEW = 64
 #: Texts that Polars also makes of a list, an object, or a number that the house spells otherwise.
 AMBIGUOUS = r"^(\[|\{|-0$|-?0\.0000|-?[0-9]{16,}0$)"
 #: Events after which users that were met are forgotten, so that memory is bounded.
