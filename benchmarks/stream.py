@@ -38,7 +38,7 @@ from recprune.streaming import Learning, Pace, StreamSettings, open_stream
 
 SEGMENT, REPEATS = 50_000, 5
 #: Bytes with room for all, and for a tenth of the ids that come.
-PLENTY = 1_000_000_000
+PLENTY = 100_000_000
 
 
 def measure(quick: bool) -> list[Claim]:
