@@ -9,6 +9,7 @@ shuffles each, a field a part. Every worker computes with one thread.
 - ``ray_over_processes``: seconds of Ray local ÷ seconds of two processes, both of two workers; less
   is better. Processes start anew for each map, and that counts; Ray is started once, apart, and
   ``detail`` says in how many seconds.
+- ``sharded_max_difference``: see ``benchmarks._sharded``.
 
 Three nodes on a machine of two cores are no faster than two workers: they show that nothing changes.
 """
@@ -24,6 +25,7 @@ import numpy as np
 
 from benchmarks._common import Claim, alternate, main, one_thread
 from benchmarks._ray_cluster import RayCluster, ray_cluster
+from benchmarks._sharded import sharded
 from benchmarks.importance_speed import REPEATS, ROWS, World, world
 from recprune.executor import Executor
 from recprune.importance import importance
@@ -87,6 +89,7 @@ def measure(quick: bool) -> list[Claim]:
     return [
         Claim("bit_identical", float(same), "of 1", peer, {"engines": engines}),
         Claim("ray_over_processes", timing.ratio("ray local", "processes"), "ratio", peer, detail),
+        sharded(quick),
     ]
 
 
