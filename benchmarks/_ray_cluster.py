@@ -12,8 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 __all__ = ["RayCluster", "ray_cluster"]
+
+STARTS = 3
 
 #: Starts nodes of one CPU each by Ray's own test cluster, says where they are, waits for its stdin's
 #: end, and ends them. The address is not left where another's ray.init() would find it.
@@ -85,28 +88,11 @@ def ray_cluster(nodes: int, **settings: str) -> Iterator[RayCluster]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    with (
-        tempfile.TemporaryDirectory(prefix="rpc-", dir="/tmp", ignore_cleanup_errors=True) as name,
-        (Path(name) / "nodes.log").open("w+") as log,
-    ):
-        process = subprocess.Popen(
-            [sys.executable, "-c", NODES, name, str(nodes)],
-            env={**clean, **fixed, **own, **settings},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        before = {name: os.environ.get(name) for name in own}
+    environment = {**clean, **fixed, **own, **settings}
+    before = {name: os.environ.get(name) for name in own}
+    with tempfile.TemporaryDirectory(prefix="rpc-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        process, found = _started(Path(name), nodes, environment)
         try:
-            lines = iter(process.stdout.readline, "")
-            found = next((json.loads(line) for line in lines if line.startswith("{")), None)
-            if found is None:
-                log.seek(0)
-                raise RuntimeError(f"the nodes did not start:\n{log.read()[-3000:]}")
             os.environ |= own
             yield RayCluster(found["address"], token, found["raylets"])
         finally:
@@ -114,10 +100,44 @@ def ray_cluster(nodes: int, **settings: str) -> Iterator[RayCluster]:
                 os.environ.pop(variable, None)
                 if value is not None:
                     os.environ[variable] = value
-            process.stdin.close()
-            process.stdout.close()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _end(process)
+
+
+def _started(
+    folder: Path, nodes: int, environment: dict[str, str]
+) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    """Return the process that holds the nodes, and where they are; Ray gives a node half a minute to
+    start, too little where all cores are busy: then once more."""
+    for attempt in range(STARTS):
+        place = folder / str(attempt)
+        place.mkdir()
+        with (place / "nodes.log").open("w+") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", NODES, str(place), str(nodes)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+            assert process.stdout is not None
+            for line in iter(process.stdout.readline, ""):
+                if line.startswith("{"):
+                    return process, json.loads(line)
+            _end(process)
+            log.seek(0)
+            said = log.read()[-3000:]
+    raise RuntimeError(f"the nodes did not start:\n{said}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

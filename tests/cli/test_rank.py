@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from recprune.cli.main import app
 from recprune.data import Dataset
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 from recprune.models import DeepFM, Training
 from tests.planted import planted_frame
 
@@ -86,3 +86,20 @@ def test_what_decided_each_field_is_told(saved: tuple[Path, Path]) -> None:
 def test_bad_usage_is_told(arguments: list[str], message: str, saved: tuple[Path, Path]) -> None:
     with pytest.raises(ParameterError, match=re.escape(message)):
         rank(saved, *arguments)
+
+
+def test_where_parts_run_is_stated_whole(saved: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="--engine ray needs --address: local"):
+        rank(saved, "--engine", "ray")
+    with pytest.raises(InputError, match="--address goes with --engine ray"):
+        rank(saved, "--address", "local")
+    with pytest.raises(ParameterError, match="'engine' parameter of Executor must be one of"):
+        rank(saved, "--engine", "dask")
+
+
+@pytest.mark.slow
+def test_ray_ranks_as_one_process(saved: tuple[Path, Path]) -> None:
+    """And says nothing on stdout but the result."""
+    pytest.importorskip("ray")
+    here = rank(saved, "--keep", "3")
+    assert rank(saved, "--keep", "3", "--engine", "ray", "--address", "local") == here

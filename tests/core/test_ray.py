@@ -158,7 +158,9 @@ def test_nodes_with_other_code_are_refused() -> None:
         ray_engine._part(other, "", [], work.fail_at_three, 1, (0, "parts", 0))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_whoever_is_stopped_leaves_nobody_behind(tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C, and an end by SIGTERM."""
     script = (
