@@ -132,6 +132,17 @@ def test_a_state_of_other_arguments_is_refused() -> None:
         pool_of(least=3).restore(pool_of().state())
 
 
+def test_a_chunk_of_many_half_lives_is_counted_or_refused() -> None:
+    pool = pool_of(half_life=1_000)
+    for _ in range(2):
+        pool.encode(frame_of(np.arange(64_000) % 50))
+    uses = pool.uses[pool.fixed : pool.used]
+    assert np.isfinite(uses).all()
+    assert uses.max() > 0
+    with pytest.raises(ParameterError, match="at least 1001 for 64,001 events"):
+        pool.encode(frame_of(np.arange(64_001)))
+
+
 def test_too_few_bytes_are_refused_with_the_least_that_do() -> None:
     values = tuple(f"v{i}" for i in range(100))
     need = FIRST + 2 * FIRST + 102 + 1

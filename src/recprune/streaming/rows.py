@@ -43,6 +43,8 @@ ROW = 8 + 4 + 4 + 8 + 16 + 1 + 4 + 2 + 8 + 4 + TEXT * 5 // 4
 COLDEST, FEWEST = 16, 1024
 #: Half-lives after which uses are scaled down: by a power of two, so that nothing is rounded.
 RESCALED = 32
+#: Most of them in a chunk: the weight of a use has to be a number still.
+MOST_HALVINGS = 64
 
 
 def row_bytes(width: int) -> int:
@@ -203,8 +205,12 @@ class Pool:
 
         Raises:
             DataError: a numeric column holds text.
+            ParameterError: more events at once than the half-life bears.
         """
         encoder, n = self.encoder, len(frame)
+        if n > MOST_HALVINGS * self.half_life:
+            least = f"at least {-(-n // MOST_HALVINGS)} for {n:,} events at once"
+            raise ParameterError.of("half_life", "Learner", least, self.half_life)
         names, slots = encoder.schema.names, encoder.slots
         rows = np.empty((n, slots[-1].stop), np.int32)
         shares = np.empty((n, encoder.share_slots[-1].stop), np.float32)
