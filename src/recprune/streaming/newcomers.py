@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from recprune.artifact import Artifact
 from recprune.catalogue import Catalogue
-from recprune.schema import Kind
+from recprune.streaming.forms import TYPES
 from recprune.streaming.hashes import hashes
 from recprune.streaming.labelled import Labelled
 
-__all__ = ["TYPES", "Newcomers"]
-
-#: How the columns of each kind of field are read.
-TYPES: Mapping[Kind, pl.DataType] = {
-    "categorical": pl.String(),
-    "numeric": pl.Float64(),
-    "sequence": pl.List(pl.String()),
-    "dense": pl.List(pl.Float64()),
-}
+__all__ = ["Newcomers"]
 
 
 class Newcomers:
@@ -65,7 +57,8 @@ class Newcomers:
         known = self._known.take(at, mode="clip") == events.items
         if known.all():
             return
-        new = events.frame.select(list(self.columns)).filter(~known).drop_nulls(self.item)
+        columns = [pl.col(name).cast(kind) for name, kind in self.columns.items()]
+        new = events.frame.select(columns).filter(~known).drop_nulls(self.item)
         self._frames.append(self._latest(new))
         if sum(map(len, self._frames)) > 2 * self.most:
             self.frame()

@@ -16,8 +16,9 @@ from recprune.data.erased import Erased
 from recprune.envelope import folder_reader
 from recprune.errors import InputError, ParameterError
 from recprune.streaming.events import EventReader
+from recprune.streaming.forms import Forms
 from recprune.streaming.learner import Learner
-from recprune.streaming.newcomers import TYPES, Newcomers
+from recprune.streaming.newcomers import Newcomers
 from recprune.streaming.publishing import Publisher, Publishing
 from recprune.streaming.reading import Pace, Reading
 from recprune.streaming.running import Running
@@ -155,16 +156,13 @@ def _reader(
     settings: StreamSettings, reference: Artifact, shadows: tuple[str, ...], people: People
 ) -> EventReader:
     schema = reference.encoder.schema
-    columns: dict[str, pl.DataType] = {}
-    for each in schema.fields:
-        if each.of is None:
-            columns[each.name] = TYPES[each.kind]
-        else:
-            columns[each.of] = pl.String()
+    columns = Forms(reference.encoder).columns
     for name in (*shadows, schema.item, schema.time):
         if name is not None:
             columns.setdefault(name, pl.String())
-    columns = {**Newcomers(reference).columns, **columns}
+    derived = {field.name for field in schema.fields if field.of is not None}
+    listed = Newcomers(reference).columns
+    columns = {**{n: kind for n, kind in listed.items() if n not in derived}, **columns}
     return EventReader(
         columns,
         schema.label,

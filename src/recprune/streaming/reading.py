@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
 from recprune.streaming.events import EventReader, Events
+from recprune.streaming.forms import Forms
 from recprune.streaming.hashes import hashes
 from recprune.streaming.labelled import Labelled
 from recprune.streaming.learner import Learner
+from recprune.streaming.one_event import Poison
 from recprune.streaming.remembered import RememberedIds
 from recprune.streaming.rows import Encoded
 from recprune.streaming.sources import Read, Source
@@ -131,6 +133,7 @@ class Reading:
     ) -> None:
         self.source, self.reader, self.learner = source, reader, learner
         self.pace, self.until_end = pace, until_end
+        self.forms = Forms(learner.rows.encoder)
         self.ids = RememberedIds(pace.remember)
         self.positions: dict[str, str] = {}
         self.counts = dict.fromkeys(("read", "counted", "dead", "repeated", "erased"), 0)
@@ -197,7 +200,7 @@ class Reading:
         return read
 
     def _chunk(self, partition: str, read: Read) -> Chunk:
-        events, poison = self.reader.read(read.payloads)
+        events, poison = self._read_as_events(read)
         before = self.counts["read"]
         # Where users have other names, or are to be forgotten, no text with their ids is kept.
         kept = 0 if self.reader.private else PAYLOAD
@@ -216,7 +219,7 @@ class Reading:
         self.counts["counted"] += len(events)
         self.counts["erased"] += events.erased
         labelled = self._labelled(events) if len(events) else None
-        encoded = self.learner.encode(events.frame) if len(events) else None
+        encoded = None if labelled is None else self.learner.encode(labelled.frame)
         due = self.counts["read"] // self.pace.commit > before // self.pace.commit
         return replace(
             self._here(self._snapshot() if due else None),
@@ -225,8 +228,20 @@ class Reading:
             encoded=encoded,
         )
 
+    def _read_as_events(self, read: Read) -> tuple[Events, list[Poison]]:
+        """Return the events that the fields can be made of, and what is none, in order."""
+        events, poison = self.reader.read(read.payloads)
+        fit = np.ones(len(events), np.bool_)
+        for reason, wrong in self.forms.unfit(events.frame):
+            unfit = wrong.to_numpy() & fit
+            poison += [Poison(int(i), "type", reason) for i in events.at[unfit]]
+            fit &= ~unfit
+        if fit.all():
+            return events, poison
+        return _only(events, fit), sorted(poison, key=lambda each: each.index)
+
     def _labelled(self, events: Events) -> Labelled:
-        frame, schema = events.frame, self.learner.rows.encoder.schema
+        frame, schema = self.forms.fields(events.frame), self.learner.rows.encoder.schema
         users, items = (
             None if name is None else hashes(frame[name]) for name in (schema.user, schema.item)
         )
