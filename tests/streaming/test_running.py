@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ import recprune as rp
 from recprune.artifact import read_artifact
 from recprune.crypto import Pseudonymiser
 from recprune.data.erased import Erased
+from recprune.envelope import folder_reader, seal
 from recprune.errors import InputError, ParameterError
 from recprune.metrics import auc
 from recprune.streaming import (
@@ -251,6 +254,69 @@ def test_without_an_end_it_waits_for_more_and_commits_meanwhile(
     running.stop()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_an_error_while_it_waits_for_more_ends_it(
+    endless: tuple[Running, Path, threading.Thread],
+) -> None:
+    """Reading has nothing to hand over then, and would wait for ever; as on a disk that is full."""
+    running, events, thread = endless
+    until(lambda: running.counts["read"] == 2_000 and running.flow.commits)
+    with warnings_of_threads() as raised:
+        running.at_commit = full_disk
+        (events / "p0" / "99999999.jsonl").write_bytes(lines(some_events(2_001))[-1] + b"\n")
+        thread.join(20)
+    assert not thread.is_alive()
+    assert [type(error) for error in raised] == [OSError]
+
+
+def full_disk(_: Running) -> None:
+    raise OSError("No space left on device")
+
+
+@contextlib.contextmanager
+def warnings_of_threads() -> Iterator[list[BaseException | None]]:
+    before, raised = threading.excepthook, list[BaseException | None]()
+    threading.excepthook = lambda about: raised.append(about.exc_value)
+    try:
+        yield raised
+    finally:
+        threading.excepthook = before
+
+
+@pytest.mark.parametrize("what", ["m", "", "s"])
+def test_it_does_not_publish_over_its_model_or_its_state(
+    what: str, events: Path, model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "run" / "m")
+    with pytest.raises(InputError, match="Choose another -o"):
+        open_stream(str(events), tmp_path / "run" / "m", tmp_path / "run" / "s", tmp_path / "run" / what)  # fmt: skip
+    read_artifact(tmp_path / "run" / "m")
+
+
+def test_a_sealed_model_is_followed_by_sealed_ones(
+    events: Path, model: Path, whole: Summary, tmp_path: Path
+) -> None:
+    key = bytes(range(32))
+    seal(model, tmp_path / "m", key)
+    summary = ran(events, tmp_path / "m", tmp_path, master=key)
+    assert any(p.published for p in summary.publications)
+    assert summary.hash == whole.hash
+    with pytest.raises(InputError, match="sealed"):
+        read_artifact(folder_reader(tmp_path / "served"))
+    assert "stream" in read_artifact(folder_reader(tmp_path / "served", master=key)).meta
+    assert not list((tmp_path / "served").glob("*.safetensors"))
+
+
+def test_a_lost_folder_gets_the_model_that_was_served(
+    events: Path, model: Path, tmp_path: Path
+) -> None:
+    summary = ran(events, model, tmp_path)
+    assert any(p.published for p in summary.publications)
+    before = (tmp_path / "served" / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "served")
+    ran(events, model, tmp_path)
+    assert (tmp_path / "served" / "model.safetensors").read_bytes() == before
 
 
 def test_another_model_or_setting_is_refused(

@@ -194,3 +194,22 @@ def test_its_owner_alone_reads_it(tmp_path: Path) -> None:
         state.commit(Commit({}, {"x": np.arange(10)}, {}))
         for file in (tmp_path / "s", tmp_path / "s" / "stream.sqlite"):
             assert not stat.S_IMODE(os.stat(file).st_mode) & 0o077, file
+
+
+def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "s" / "lock").mkdir(parents=True)
+    with pytest.raises(InputError, match="lock' cannot be opened"):
+        StreamState(tmp_path / "s", SETTINGS)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_a_file_that_the_disk_damaged_is_refused(part: float, tmp_path: Path) -> None:
+    with StreamState(tmp_path / "s", SETTINGS) as state:
+        state.commit(Commit({}, {"x": np.random.default_rng(0).random(100_000)}, {}))
+    file = tmp_path / "s" / "stream.sqlite"
+    data = bytearray(file.read_bytes())
+    at = int(len(data) * part)
+    data[at : at + 9_000] = b"\x55" * 9_000
+    file.write_bytes(data)
+    with StreamState(tmp_path / "s", SETTINGS) as state, pytest.raises(InputError, match="damaged"):
+        state.saved()

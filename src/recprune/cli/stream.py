@@ -168,13 +168,20 @@ def command(
 
 @contextlib.contextmanager
 def _ended_by_signals(running: Running) -> Iterator[None]:
-    """Let Ctrl-C and a service manager's stop end the stream after a last commit."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: running.stop()) for number in numbers]
+    """Let Ctrl-C and a service manager's stop end the stream after a last commit; a second one, at once."""
+    before: dict[int, Any] = {}
+
+    def stop(number: int, _: object) -> None:
+        running.stop()
+        signal.signal(number, before[number])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.getsignal(number)
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
@@ -206,9 +213,10 @@ class _Shown:
         if self.status is not None:
             flow, figures = running.flow, running.watch.figures()
             waiting = "" if flow.lag is None else f", {flow.lag:,} waiting"
+            known = "auc" in figures  # not before both labels came
+            auc = f"; AUC {figures['auc']:.4f} before learning from each" if known else ""
             self.status.update(
-                f"{running.counts['counted']:,} events, {flow.rate:,.0f} a second{waiting}; "
-                f"AUC {figures['auc']:.4f} before learning from each"
+                f"{running.counts['counted']:,} events, {flow.rate:,.0f} a second{waiting}{auc}"
             )
 
     def end(self) -> None:

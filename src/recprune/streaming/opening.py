@@ -13,7 +13,8 @@ import polars as pl
 from recprune.artifact import CONFIG, Artifact, read_artifact
 from recprune.crypto import Pseudonymiser
 from recprune.data.erased import Erased
-from recprune.envelope import folder_reader
+from recprune.envelope import folder_reader, is_sealed
+from recprune.envelope.keys import master_of
 from recprune.errors import InputError, ParameterError
 from recprune.streaming.events import EventReader
 from recprune.streaming.forms import Forms
@@ -103,7 +104,7 @@ def open_stream(
         model: folder of the artefact that it begins with, which is the reference of all that are
             published.
         state: folder of what it has come to; what is there is gone on from.
-        publish: folder of the model that is served; None = none is written.
+        publish: folder of the model that is served, sealed if ``model`` is; None = none is written.
         settings: see :class:`StreamSettings`.
         people: who is left out, and how users are named.
         until_end: whether to end where the source has no more, instead of waiting for more.
@@ -112,28 +113,47 @@ def open_stream(
 
     Raises:
         ArtifactError: the model is not sound.
-        InputError: the state is another stream's, or open elsewhere; the source cannot be read.
+        InputError: the state is another stream's, or open elsewhere; the source cannot be read; or
+            ``publish`` is the folder of the model or of the state, or around one.
         ParameterError: a shadow that is a field of the model, or has another role.
     """
     settings, people = settings or StreamSettings(), people or People()
+    if publish is not None:
+        _apart(Path(publish), Path(model), Path(state))
     read = folder_reader(model, master=master)
     reference = read_artifact(read)
     files = {name: read(name) for name in json.loads(read(CONFIG))["sha256"]}
     shadows = _shadows(settings, reference)
     opened = open_source(source) if isinstance(source, str) else source
-    lasting = StreamState(Path(state), _lasting(settings, reference, shadows, opened))
+    try:
+        lasting = StreamState(Path(state), _lasting(settings, reference, shadows, opened))
+    except BaseException:
+        opened.close()
+        raise
     try:
         learner = Learner(reference, **asdict(settings.learning))
         reader = _reader(settings, reference, shadows, people)
         reading = Reading(opened, reader, learner, settings.pace, until_end)
         watch = Watch(reference.encoder.schema.names, shadows, settings.watching)
         folder = None if publish is None else Path(publish)
-        publisher = Publisher(files, settings.publishing, folder)
+        key = master_of(Path(model), master) if is_sealed(model) else None
+        publisher = Publisher(files, settings.publishing, folder, key)
         return Running(reading, learner, watch, publisher, lasting, at_commit)
     except BaseException:
         lasting.close()
         opened.close()
         raise
+
+
+def _apart(publish: Path, model: Path, state: Path) -> None:
+    """Refuse to write over what the stream begins with or goes on from."""
+    out = publish.resolve()
+    for path, what in ((model, "the model that it begins with"), (state, "its state")):
+        if path.resolve().is_relative_to(out):
+            raise InputError(
+                f"A stream would publish over {what}: {str(path)!r} is, or lies in, "
+                f"{str(publish)!r}. Choose another -o."
+            )
 
 
 def _shadows(settings: StreamSettings, reference: Artifact) -> tuple[str, ...]:

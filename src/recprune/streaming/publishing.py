@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.artifact import Artifact, read_artifact, write_artifact
+from recprune.artifact import CONFIG, Artifact, read_artifact, write_artifact
 from recprune.data.encode import encode_frame
+from recprune.envelope import holds, seal
 from recprune.errors import InputError, ParameterError
 from recprune.evaluation import Verdict, verdict
 from recprune.evaluation.noninferiority import Outcome
@@ -103,6 +104,7 @@ class Publisher:
         how: see :class:`Publishing`.
         folder: where the model that is served lies, in which the reference is put first, unless
             there is a model; None = candidates are judged and nothing is written.
+        master: the key under which models are sealed there; None = they are plain.
 
     Raises:
         InputError: the folder holds something else.
@@ -113,16 +115,17 @@ class Publisher:
         reference: Mapping[str, bytes],
         how: Publishing,
         folder: Path | None = None,
-        seed: int = 0,
+        master: bytes | None = None,
     ) -> None:
-        self.how, self.folder, self.seed = how, folder, seed
+        self.how, self.folder, self._master = how, folder, master
         self._reference = _Scored(reference)
         self._served: _Scored | None = None
         self._candidate: _Scored | None = None
         self._frozen = 0
         self._rows: list[Arrays] = []
-        if folder is not None and not (folder / "config.json").exists():
-            _put(folder, reference)
+        self._first = folder is not None and not holds(folder, CONFIG)
+        if self._first:
+            self._put(reference)
 
     @property
     def reference(self) -> Artifact:
@@ -168,8 +171,7 @@ class Publisher:
         made = Publication(self._frozen, event, passed, against, served)
         if passed:
             self._served = self._candidate
-            if self.folder is not None:
-                _put(self.folder, self._served.files)
+            self._put(self._served.files)
         self._candidate, self._rows = None, []
         return made
 
@@ -220,6 +222,18 @@ class Publisher:
         )
         self._rows = [rows] if rows else []
         self._frozen = int(state["frozen"])
+        if self._first and self._served is not None:
+            self._put(self._served.files)  # the folder is another than before, or was lost
+
+    def _put(self, files: Mapping[str, bytes]) -> None:
+        if self.folder is None:
+            return
+        if self._master is not None:
+            seal(files, self.folder, self._master)
+            return
+        with folder_written_whole(self.folder) as partial:
+            for name, data in files.items():
+                (partial / name).write_bytes(data)
 
 
 class _Scored:
@@ -245,9 +259,3 @@ def files_of(artifact: Artifact) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         write_artifact(Path(folder), artifact, __version__)
         return {f.name: f.read_bytes() for f in sorted(Path(folder).iterdir())}
-
-
-def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    with folder_written_whole(folder) as partial:
-        for name, data in files.items():
-            (partial / name).write_bytes(data)

@@ -146,12 +146,16 @@ class Running:
         """
         began, ahead = time.perf_counter(), Ahead(self.reading, DEPTH)
         for chunk in ahead:
-            self._learn(chunk)
-            self.flow.seconds = max(time.perf_counter() - began, 1e-9)
-            self.flow.source_waited = ahead.source_waited / self.flow.seconds
-            self.flow.learner_waited = ahead.taker_waited / self.flow.seconds
-            if chunk.commit is not None:
-                self._commit(chunk)
+            try:
+                self._learn(chunk)
+                self.flow.seconds = max(time.perf_counter() - began, 1e-9)
+                self.flow.source_waited = ahead.source_waited / self.flow.seconds
+                self.flow.learner_waited = ahead.taker_waited / self.flow.seconds
+                if chunk.commit is not None:
+                    self._commit(chunk)
+            except BaseException:
+                self.stop()  # else reading may wait for more, and we for it
+                raise
         return Summary(
             self.counts,
             self.watch.figures(),

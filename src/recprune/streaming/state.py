@@ -117,7 +117,10 @@ class StreamState:
     def __init__(self, folder: Path, settings: Mapping[str, Any] | None) -> None:
         private_folder(folder)
         self.folder, self._pages = folder, dict[str, list[bytes]]()
-        self._lock = (folder / "lock").open("w")
+        try:
+            self._lock = (folder / "lock").open("w")
+        except OSError as error:
+            raise _unopened(folder / "lock", error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -152,6 +155,12 @@ class StreamState:
         Raises:
             InputError: pages are missing or damaged.
         """
+        try:
+            return self._saved()
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise self._damaged() from error
+
+    def _saved(self) -> Saved | None:
         about = dict(self._file.execute("select key, value from about"))
         if "hash" not in about:
             return None
@@ -163,10 +172,7 @@ class StreamState:
             pages = [bytes(data) for (data,) in rows]
             self._pages[name] = [_hash(page) for page in pages]
             whole = np.frombuffer(bytearray(b"".join(pages)), np.dtype(dtype))
-            try:
-                arrays[name] = whole.reshape(json.loads(shape))
-            except ValueError:
-                raise self._damaged() from None
+            arrays[name] = whole.reshape(json.loads(shape))
         self.hash = state_hash(arrays)
         if self.hash != about["hash"]:
             raise self._damaged()
@@ -340,6 +346,11 @@ def _opened(path: Path) -> sqlite3.Connection:
             file.executescript(f"begin; {TABLES} commit;")
         return file
     except (sqlite3.Error, OSError) as error:
-        raise InputError(
-            f"{str(path)!r} cannot be opened as the state of a stream: {error}. Name another --state."
-        ) from error
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: Path, error: Exception) -> InputError:
+    why = getattr(error, "strerror", None) or error
+    return InputError(
+        f"{str(path)!r} cannot be opened as the state of a stream: {why}. Name another --state."
+    )
