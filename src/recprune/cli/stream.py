@@ -181,8 +181,8 @@ def _ended_by_signals(running: Running) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for known, handler in before.items():
+            signal.signal(known, handler)
 
 
 def _people(users: Users) -> People:
