@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune._support import compiled
+from recprune.streaming.lines import Lines
 from recprune.streaming.one_event import DEEPEST, LARGEST
 
 __all__ = ["ALONE", "CHECK", "joined", "screened"]
@@ -32,6 +33,8 @@ def screened(data: bytes, lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def joined(payloads: Sequence[bytes]) -> tuple[bytes, NDArray[np.int64]]:
     """Return payloads with a line feed between two, and the length of each, shape ``(n,)``."""
+    if isinstance(payloads, Lines):
+        return payloads.data[:-1], payloads.lengths
     return b"\n".join(payloads), np.fromiter(map(len, payloads), np.int64, len(payloads))
 
 

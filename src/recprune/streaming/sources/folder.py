@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from recprune.errors import GapError, InputError
+from recprune.streaming.lines import Lines
 from recprune.streaming.sources.base import MOST_BYTES, Positions, Read
 from recprune.streaming.sources.segments import REPAIR, Mark, Piece, Segment
 
@@ -86,11 +87,11 @@ class _Log:
             piece = self._segment.take(most - n, MOST_BYTES - size)
             if piece.lines:
                 pieces.append(piece)
-                n, size = n + len(piece.lines), size + sum(map(len, piece.lines))
+                n, size = n + len(piece.lines), size + len(piece.lines.data)
             self._mean = self._segment.mean or self._mean
         if pieces:
             self._after = str(pieces[-1].after)
-        payloads = [line for piece in pieces for line in piece.lines]
+        payloads = Lines.joined([piece.lines for piece in pieces] or [Lines.of([])])
         return Read(payloads, _positions(pieces, n), n < most and size >= MOST_BYTES)
 
     def waiting(self, after: str | None) -> int | None:

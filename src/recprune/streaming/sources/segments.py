@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
+
 from recprune.errors import GapError
+from recprune.streaming.lines import Lines
 from recprune.streaming.sources.base import MOST_BYTES
 
 __all__ = ["Mark", "Piece", "Segment"]
@@ -57,12 +60,12 @@ class Piece:
     """Events that stand one after the other in a segment.
 
     Args:
-        lines: their bytes.
+        lines: theirs.
         before: where the segment stood before them.
         after: where it stands after them.
     """
 
-    lines: list[bytes]
+    lines: Lines
     before: Mark
     after: Mark
 
@@ -70,7 +73,7 @@ class Piece:
         """Return the position after one of the events."""
         if index == len(self.lines) - 1:
             return str(self.after)
-        crc = zlib.crc32(_bytes(self.lines[: index + 1]), self.before.crc)
+        crc = zlib.crc32(self.lines.until(index + 1).data, self.before.crc)
         return str(Mark(self.before.name, self.before.events + index + 1, crc, False))
 
 
@@ -154,26 +157,23 @@ class Segment:
             GapError: the segment is cut off, damaged, or has no lines.
         """
         before = self.mark
-        lines, size = list[bytes](), 0
-        while len(lines) < most and size < most_bytes and self._fill():
-            *found, rest = self._held.split(b"\n", most - len(lines))
-            used = len(self._held) - len(rest)
-            if size + used > most_bytes:
-                found = found[: _reach(found, most_bytes - size)]
-                used = sum(map(len, found)) + len(found)
-                rest = self._held[used:]
-            blank = min(map(len, found)) < 2 and any(line in BLANK for line in found)
-            if blank:
-                found = [line for line in found if line not in BLANK]
-            fresh = _bytes(found) if blank else memoryview(self._held)[:used]
-            self._crc = zlib.crc32(fresh, self._crc)
-            self._held = rest
-            lines += found
+        parts, n, size = list[Lines](), 0, 0
+        while n < most and size < most_bytes and self._fill():
+            found = Lines.first(self._held, most - n)
+            if size + len(found.data) > most_bytes:
+                found = found.until(int(np.searchsorted(found.ends, most_bytes - size - 1)) + 1)
+            used = len(found.data)
+            self._held = self._held[used:]
+            if int(found.lengths.min()) < 2 and any(line in BLANK for line in found):
+                found = Lines.of(line for line in found if line not in BLANK)
+            self._crc = zlib.crc32(found.data, self._crc)
+            parts.append(found)
+            n += len(found)
             size += used
             self._taken += used
-        self.events += len(lines)
+        self.events += n
         self.ended = not self._more()
-        return Piece(lines, before, self.mark)
+        return Piece(Lines.joined(parts or [Lines.of([])]), before, self.mark)
 
     def _fill(self) -> bool:
         """Hold at least a line; False = there is none."""
@@ -210,17 +210,3 @@ class Segment:
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _bytes(lines: list[bytes]) -> bytes:
-    return b"\n".join(lines) + b"\n" * bool(lines)
-
-
-def _reach(lines: list[bytes], most_bytes: int) -> int:
-    """Return how many lines reach so many bytes."""
-    size = 0
-    for count, line in enumerate(lines, 1):
-        size += len(line) + 1
-        if size >= most_bytes:
-            return count
-    return len(lines)
