@@ -16,13 +16,15 @@ from recprune.layout import state_hash
 from recprune.models import CrossEntropy, Penalty, Target
 from recprune.models.guard import Guard
 from recprune.models.network import DRAWN, FieldNet
-from recprune.models.parallel import RowSharded, joined, merged
+from recprune.models.parallel import Group, RowSharded, joined, merged
 from recprune.models.parallel.shards import Shards
 from recprune.models.step import Updates
 from tests.models.parallel.test_data import stopping
 from tests.models.parallel.world import difference, in_processes, ranker, table
 
 NAMES = ("LR", "DeepFM", "DCNv2")
+#: Rows of tables of which some of three processes hold none.
+FEW = (1, 4, 5, 7)
 
 
 def train_sharded(shared: Any, rank: int, draws: object) -> dict[str, Any]:
@@ -77,6 +79,20 @@ def go_on(shared: Any, rank: int, draws: object) -> Any:
             whole = merged(model)
             out[name] = whole and whole.state
             out[f"{name} rows"] = len(model.net.table)
+        out["lookups"] = lookups(group)
+    return out
+
+
+def lookups(group: Group) -> list[Any]:
+    """Rows of tables of few rows: some processes hold none."""
+    out = []
+    for rows in FEW:
+        shards = Shards(group, rows)
+        whole = torch.arange(rows * 2.0).reshape(rows, 2)
+        asked = shards.union(torch.tensor([min(group.rank * 2, rows - 1)] * 3))
+        found = shards.look_up(whole[shards.held], asked)
+        together = [b.copy() for _, b in shards.blocks(whole[shards.held])]
+        out.append((asked.tolist(), found.tolist(), together))
     return out
 
 
@@ -134,6 +150,13 @@ def test_what_two_kept_any_number_loads(done: list[Any], folder: Path, size: int
     assert difference(found[0]["stopped"], expected) < 1e-6
     rows = [each["whole rows"] for each in found]
     assert max(rows) == -(-sum(rows) // size)
+    for each in found:
+        for few, (asked, read, _) in zip(FEW, each["lookups"], strict=True):
+            whole = np.arange(few * 2.0).reshape(few, 2)
+            assert asked == sorted({min(2 * rank, few - 1) for rank in range(size)})
+            np.testing.assert_array_equal(read, whole[asked])
+    for few, (_, _, blocks) in zip(FEW, found[0]["lookups"], strict=True):
+        np.testing.assert_array_equal(np.concatenate(blocks).ravel(), np.arange(few * 2.0))
 
 
 def test_what_is_kept_is_safetensors_and_json(done: list[Any], folder: Path) -> None:
@@ -141,32 +164,6 @@ def test_what_is_kept_is_safetensors_and_json(done: list[Any], folder: Path) -> 
     assert {f.suffix for f in files} == {".safetensors", ".json"}
     assert len([f for f in files if f.suffix == ".safetensors"]) == 2
     assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["model", "stopped", "whole"]
-
-
-def lookups(shared: Any, rank: int, draws: object) -> Any:
-    """Rows of tables of few rows: some processes hold none."""
-    size, where = shared
-    out = []
-    with joined(rank, size, where) as group:
-        for rows in (1, 4, 5, 7):
-            shards = Shards(group, rows)
-            whole = torch.arange(rows * 2.0).reshape(rows, 2)
-            asked = shards.union(torch.tensor([min(rank * 2, rows - 1)] * 3))
-            found = shards.look_up(whole[shards.held], asked)
-            together = [b.copy() for _, b in shards.blocks(whole[shards.held])]
-            out.append((asked.tolist(), found.tolist(), together))
-    return out
-
-
-def test_rows_are_found_wherever_they_lie(tmp_path: Path) -> None:
-    seen = in_processes(lookups, 3, tmp_path)
-    for each in seen:
-        for rows, (asked, found, _) in zip((1, 4, 5, 7), each, strict=True):
-            whole = np.arange(rows * 2.0).reshape(rows, 2)
-            assert asked == sorted({min(2 * rank, rows - 1) for rank in range(3)})
-            np.testing.assert_array_equal(found, whole[asked])
-    for rows, (_, _, blocks) in zip((1, 4, 5, 7), seen[0], strict=True):
-        np.testing.assert_array_equal(np.concatenate(blocks).ravel(), np.arange(rows * 2.0))
 
 
 @pytest.mark.parametrize("sizes", [(3, 5), (DRAWN + 7, 9), (3 * DRAWN - 1, 12)])
