@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recprune.crypto import ErasureKey, Pseudonymiser
 from recprune.data.erased import Erased
 from recprune.errors import DataError, ParameterError
-from recprune.streaming.events import EventReader, Events
+from recprune.streaming.events import ANY, EventReader, Events
 from recprune.streaming.hashes import byte_hashes, hashes
 from recprune.streaming.one_event import Poison
 
@@ -273,3 +273,30 @@ def test_many_poison_events_cost_no_more_than_their_number() -> None:
     events, poison = READER.read(payloads)
     assert len(events) == len(poison) == 5_000
     assert np.array_equal(events.at, np.arange(0, 10_000, 2))
+
+
+def test_a_column_of_any_kind_takes_lists_as_their_json() -> None:
+    """What a pruned list or vector is watched by; in a column of texts it would be no event."""
+    values: list[Any] = [
+        ["a", "é"],
+        [1.5, None],
+        {"k": [1]},
+        "[",
+        "x",
+        7.0,
+        True,
+        None,
+        "",
+        [],
+        '["a"]',
+    ]
+    payloads = [json.dumps({"clicked": 1, "any": v, "n": i}).encode() for i, v in enumerate(values)]
+    reader = EventReader({"any": ANY, "n": pl.Float64()}, "clicked")
+    whole, poison = reader.read(payloads)
+    assert not poison
+    assert whole.frame["any"].to_list() == [
+        *(json.dumps(v) for v in values[:3]), "[", "x", "7", "true", None, None, "[]", '["a"]'
+    ]  # fmt: skip
+    for i, payload in enumerate(payloads):
+        alone, _ = reader.read([payload])
+        assert alone.frame.equals(whole.frame[i : i + 1])

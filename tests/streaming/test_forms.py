@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from recprune.catalogue import Catalogue
 from recprune.dates import DAY, date_part
 from recprune.errors import DataError
 from recprune.pipeline.saving import save_model
+from recprune.pruning import cut
 from recprune.streaming import Learning, Pace, Publishing, Running, StreamSettings, open_stream
 from recprune.streaming.forms import moments
 
@@ -68,11 +70,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(model: Path, place: Path, payloads: list[bytes]) -> Running:
+def opened(
+    model: Path, place: Path, payloads: list[bytes], settings: StreamSettings = SETTINGS
+) -> Running:
     (place / "e").mkdir()
     (place / "e" / "1.jsonl").write_bytes(b"\n".join(payloads) + b"\n")
     return open_stream(
-        str(place / "e"), model, place / "state", place / "served", SETTINGS, until_end=True
+        str(place / "e"), model, place / "state", place / "served", settings, until_end=True
     )
 
 
@@ -125,6 +129,29 @@ def test_a_date_or_vector_that_cannot_be_read_is_a_dead_letter(model: Path, tmp_
     assert [row["payload"] for row in dead] == [payloads[at] for at in sorted(wrong)]
     for row, name in zip(dead, ("'when'", "'vector'", "'released'"), strict=True):
         assert name in row["reason"]
+
+
+def test_pruned_columns_are_watched_whatever_their_kind(tmp_path: Path) -> None:
+    """Lists, vectors, a part of a date, and an item's number that the catalogue keeps to filter by."""
+    price = pl.col("item").str.slice(1).cast(pl.Float64) / 4
+    frame = frame_with_dates(3_000, 1).with_columns(price=price).drop("released", "kinds")
+    data = rp.Dataset.from_frame(frame, label="y", user="user", item="item").split(by="random")
+    full = rp.LR(training=rp.Training(epochs=1)).fit(data.train, data.valid)
+    small = cut(full, data.train, {"fields": ["item", "colour", "when.weekday"]})
+    save_model(small, data, tmp_path / "m")
+    saved = read_artifact(tmp_path / "m")
+    assert "price" in Catalogue.from_tensors(saved.encoder, saved.catalogue).numbers
+    events = frame_with_dates(5_000, 2, first=40).with_columns(price=price)
+    with opened(
+        tmp_path / "m", tmp_path, lines(events), replace(SETTINGS, shadows=None)
+    ) as running:
+        summary = running.run()
+        listed = running.newcomers.frame()
+    assert summary.counts["counted"] == 5_000, "a list where the model reads none is no poison"
+    assert {"tags", "vector", "when.hour"} < set(running.watch.shadows.columns)
+    gain = {name: summary.figures[f"shadow.{name}"] for name in running.watch.shadows.columns}
+    assert gain["when.hour"] == max(gain.values()) > summary.figures["shadow_tolerance"]
+    assert listed["price"].to_list() == [float(i[1:]) / 4 for i in listed["item"]]
 
 
 dates = st.datetimes().map(str) | st.dates().map(str) | st.floats().map(str)

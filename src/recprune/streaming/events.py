@@ -26,10 +26,12 @@ from recprune.streaming.one_event import Poison, Unreadable, cells, parsed
 from recprune.streaming.screen import ALONE, CHECK, joined, screened
 from recprune.texts import text
 
-__all__ = ["EventReader", "Events"]
+__all__ = ["ANY", "EventReader", "Events"]
 
+#: A column of values of any kind, taken as texts: a list or an object as its JSON.
+ANY = pl.Object()
 #: What a column may hold.
-READ = (pl.String(), pl.Float64(), pl.List(pl.String()), pl.List(pl.Float64()))
+READ = (pl.String(), pl.Float64(), pl.List(pl.String()), pl.List(pl.Float64()), ANY)
 #: A block that cannot be read is halved down to so many events, which are read one by one.
 FEW = 64
 #: Texts that Polars also makes of a list, an object, or a number that the house spells otherwise.
@@ -68,7 +70,8 @@ class EventReader:
     """Reads payloads as events.
 
     Args:
-        columns: name → type of each that is wanted: String, Float64, or a list of either.
+        columns: name → type of each that is wanted: String, Float64, a list of either, or
+            :data:`ANY`.
         label: the key of 0 and 1, or false and true.
         id: the key that tells events apart, a text or a number; None = the payload's bytes do.
         user: the key of the user; None = there is none.
@@ -98,6 +101,8 @@ class EventReader:
             if kind not in READ:
                 wanted = f"String, Float64 or a list of either for {name!r}"
                 raise ParameterError.of("columns", "EventReader", wanted, kind)
+        self._loose = frozenset(name for name, kind in columns.items() if kind == ANY)
+        columns = {n: pl.String() if n in self._loose else kind for n, kind in columns.items()}
         if label in columns or label in (id, user):
             raise ParameterError.of("label", "EventReader", "a key of its own", label)
         for role, key in (("id", id), ("user", user)):
@@ -218,7 +223,7 @@ class EventReader:
             try:
                 event = parsed(payloads[i])
                 user = event.get(self._user) if self._user is not None else None
-                rows.append(cells(event, self._columns))
+                rows.append(cells(event, self._columns, self._loose))
                 good.append(i)
             except Unreadable as error:
                 poison.append(Poison(i, error.fault, error.reason))

@@ -7,17 +7,20 @@ is told by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import polars as pl
 
 from recprune.bags import Components
 from recprune.bags import Sequence as Bag
-from recprune.dates import DAY, date_part
+from recprune.data.date_fields import part_of
+from recprune.dates import DATE_PARTS, DAY, DatePart, date_part
 from recprune.encoding import Encoder
 from recprune.errors import DataError
 from recprune.schema import Field, Kind
 from recprune.streaming.columns import values_of
+from recprune.streaming.events import ANY
 
 __all__ = ["TYPES", "Forms", "moments"]
 
@@ -39,9 +42,11 @@ class Forms:
 
     Args:
         encoder: of the model.
+        shadows: columns beside, of any kind. One that is called as a part of a date is (``"when.hour"``
+            of ``"when"``) is made of that date, where the events do not have it.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, shadows: Sequence[str] = ()) -> None:
         self._encoder, schema = encoder, encoder.schema
         #: Columns that are read, and how: a list as one text where the model's data had them so.
         self.columns: dict[str, pl.DataType] = {}
@@ -52,6 +57,11 @@ class Forms:
                 self.columns[each.of] = pl.String()
             else:
                 self.columns[each.name] = pl.String() if split else TYPES[each.kind]
+        self._shadows = {
+            n: d for n in shadows if (d := n.rpartition("."))[2] in DATE_PARTS and d[0]
+        }
+        self.columns |= {name: ANY for name in shadows if name not in self.columns}
+        self.columns |= {d[0]: ANY for d in self._shadows.values() if d[0] not in self.columns}
         ages = [f for f in schema.fields if f.part == "age" and f.of != schema.time]
         self._dates = {f.of for f in schema.fields if f.of is not None}
         self._dates |= {schema.time} if ages and schema.time else set()
@@ -77,7 +87,15 @@ class Forms:
         for name in self._dates & set(frame.columns):
             known[name] = moments(frame[name]).cast(pl.Datetime("us"))
         dated = frame.with_columns(known.values())
-        return frame.with_columns([self._values(dated, f) for f in self._encoder.schema.fields])
+        made = [self._values(dated, f) for f in self._encoder.schema.fields]
+        return frame.with_columns(made, *self._derived(frame))
+
+    def _derived(self, frame: pl.DataFrame) -> Iterator[pl.Series]:
+        time = self._encoder.schema.time
+        for name, (date, _, part) in self._shadows.items():
+            now = moments(frame[time]) if time in frame.columns and time != date else None
+            made = part_of(moments(frame[date]), cast(DatePart, part), now).cast(pl.String)
+            yield frame[name].fill_null(made)
 
     def _values(self, frame: pl.DataFrame, field: Field) -> pl.Series:
         part = self._encoder.parts[field.name]

@@ -57,7 +57,7 @@ class Newcomers:
         known = self._known.take(at, mode="clip") == events.items
         if known.all():
             return
-        columns = [pl.col(name).cast(kind) for name, kind in self.columns.items()]
+        columns = [pl.col(name).cast(kind, strict=False) for name, kind in self.columns.items()]
         new = events.frame.select(columns).filter(~known).drop_nulls(self.item)
         self._frames.append(self._latest(new))
         if sum(map(len, self._frames)) > 2 * self.most:

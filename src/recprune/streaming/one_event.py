@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,12 +90,17 @@ def parsed(payload: bytes) -> dict[str, Any]:
     return value
 
 
-def cells(event: Mapping[str, Any], columns: Mapping[str, pl.DataType]) -> dict[str, Any]:
+def cells(
+    event: Mapping[str, Any],
+    columns: Mapping[str, pl.DataType],
+    loose: Collection[str] = (),
+) -> dict[str, Any]:
     """Return an event's values by column; None where there is none.
 
     Args:
         event: as :func:`parsed`.
         columns: String, Float64, or lists of them.
+        loose: columns of type String that may hold a list or an object: its JSON is the text.
 
     Raises:
         Unreadable: a value is of another kind than its column.
@@ -103,12 +108,16 @@ def cells(event: Mapping[str, Any], columns: Mapping[str, pl.DataType]) -> dict[
     >>> cells({"price": 3, "city": 7.0}, {"price": pl.Float64(), "city": pl.String()})
     {'price': 3.0, 'city': '7'}
     """
-    return {name: _cell(name, event.get(name), kind) for name, kind in columns.items()}
+    return {
+        name: _cell(name, event.get(name), kind, name in loose) for name, kind in columns.items()
+    }
 
 
-def _cell(name: str, value: Any, kind: pl.DataType) -> Any:
+def _cell(name: str, value: Any, kind: pl.DataType, loose: bool) -> Any:
     if value is None:
         return None
+    if loose and isinstance(value, list | dict):
+        return json.dumps(value)
     inner = getattr(kind, "inner", None)
     if inner is None:
         return _scalar(name, value, kind)

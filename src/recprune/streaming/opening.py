@@ -133,7 +133,7 @@ def open_stream(
     try:
         learner = Learner(reference, **asdict(settings.learning))
         reader = _reader(settings, reference, shadows, people)
-        reading = Reading(opened, reader, learner, settings.pace, until_end)
+        reading = Reading(opened, reader, learner, settings.pace, until_end, shadows)
         watch = Watch(reference.encoder.schema.names, shadows, settings.watching)
         folder = None if publish is None else Path(publish)
         key = master_of(Path(model), master) if is_sealed(model) else None
@@ -176,10 +176,10 @@ def _reader(
     settings: StreamSettings, reference: Artifact, shadows: tuple[str, ...], people: People
 ) -> EventReader:
     schema = reference.encoder.schema
-    columns = Forms(reference.encoder).columns
-    for name in (*shadows, schema.item, schema.time):
+    columns = Forms(reference.encoder, shadows).columns
+    for name in (schema.item, schema.time):
         if name is not None:
-            columns.setdefault(name, pl.String())
+            columns[name] = pl.String()
     derived = {field.name for field in schema.fields if field.of is not None}
     listed = Newcomers(reference).columns
     columns = {**{n: kind for n, kind in listed.items() if n not in derived}, **columns}

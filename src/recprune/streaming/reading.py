@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,6 +121,7 @@ class Reading:
         learner: whose reading side encodes, and is changed.
         pace: how events are taken.
         until_end: whether to end where the source has no more; else it waits for more.
+        shadows: columns that the model does not read.
     """
 
     def __init__(
@@ -130,10 +131,11 @@ class Reading:
         learner: Learner,
         pace: Pace,
         until_end: bool,
+        shadows: Sequence[str] = (),
     ) -> None:
         self.source, self.reader, self.learner = source, reader, learner
         self.pace, self.until_end = pace, until_end
-        self.forms = Forms(learner.rows.encoder)
+        self.forms = Forms(learner.rows.encoder, shadows)
         self.ids = RememberedIds(pace.remember)
         self.positions: dict[str, str] = {}
         self.counts = dict.fromkeys(("read", "counted", "dead", "repeated", "erased"), 0)
