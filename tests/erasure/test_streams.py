@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from recprune.streaming import (
     StreamSettings,
     open_stream,
 )
+from recprune.streaming.forgetting import contents_of
 from tests.streaming.shop import some_events, trained
 from tests.streaming.test_running import lines, write
 
@@ -155,3 +157,19 @@ def test_nothing_is_changed_where_there_is_nothing(log: Path, shop: Path) -> Non
     before = ran(log, shop)
     forget("somebody-0815", [shop], key=KEY, list_file=shop / "list.txt")
     assert ran(log, shop) == before
+
+
+def test_items_with_strange_letters_stay_whole(shop: Path, tmp_path: Path) -> None:
+    """U+2028 and U+0085 end a line for Python, and none for JSON."""
+    strange = [f"odd{letter}item" for letter in "\u2028\u0085\x0b\x1c"]
+    frame = some_events(400).with_columns(
+        pl.Series("item_id", [strange[i % 4] for i in range(400)]),
+    )
+    events = write(tmp_path / "odd", lines(frame))
+    ran(events, shop)
+    with opened(events, shop) as running:
+        assert set(running.newcomers.frame()["item_id"]) == set(strange)
+        saved = running.state.saved()
+    assert saved is not None
+    found = [json.loads(line)["item_id"] for line in contents_of(saved.arrays).items]
+    assert set(found) == set(strange)

@@ -54,7 +54,8 @@ def contents_of(arrays: Mapping[str, NDArray[Any]]) -> Contents:
         texts = [data[end - n : end].decode("utf-8", "surrogatepass") for end, n in spans]
         values[name] = rows, texts
     items = arrays["newcomers/items"].tobytes().decode("utf-8", "surrogatepass")
-    return Contents(values, models, items.splitlines())
+    # Not by splitlines: to it, U+2028 and its like end a line, and JSON holds them as they are.
+    return Contents(values, models, [line for line in items.split("\n") if line])
 
 
 def without_rows(arrays: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> Arrays:
