@@ -244,7 +244,9 @@ def done(job: Work, workers: int, tries: Tries) -> Iterator[tuple[int, Any]]:
                 result = pickle.loads(ray.get(ready))
             except errors.RayTaskError as error:
                 if not isinstance(error.cause, lost):
-                    raise error.cause if isinstance(error.cause, Exception) else error from None
+                    if isinstance(error.cause, Exception):
+                        raise error.cause from error  # which tells where, in the worker
+                    raise
                 tries.died([number], "A worker of Ray", WHY, error)
                 waiting.appendleft(number)
             except lost as error:
