@@ -20,7 +20,15 @@ from recprune.dates import DAY, date_part
 from recprune.errors import DataError
 from recprune.pipeline.saving import save_model
 from recprune.pruning import cut
-from recprune.streaming import Learning, Pace, Publishing, Running, StreamSettings, open_stream
+from recprune.streaming import (
+    Learning,
+    Pace,
+    Publishing,
+    Running,
+    StreamSettings,
+    Watching,
+    open_stream,
+)
 from recprune.streaming.forms import moments
 
 from .world import frame_of
@@ -116,6 +124,22 @@ def test_candidates_are_judged_by_dates_lists_and_vectors_too(model: Path, tmp_p
         month = int(by_item[item]["released"][5:7])
         code = part.lookup([month])[0]  # type: ignore[union-attr]
         assert catalogue.codes["released.month"][catalogue.index[item], 0] == code
+
+
+def test_time_that_goes_on_is_no_drift_of_inputs(model: Path, tmp_path: Path) -> None:
+    """Every hour of March, then one of May: the labels' hours are learned, and nobody is woken."""
+    watching = Watching(window=4_096)
+    later = frame_with_dates(9_000, 4).with_columns(
+        pl.when(pl.int_range(9_000) < 4_096)
+        .then("when")
+        .otherwise(pl.lit("2026-05-02 13:30:00"))
+        .alias("when")
+    )
+    with opened(model, tmp_path, lines(later), replace(SETTINGS, watching=watching)) as running:
+        summary = running.run()
+        assert "when.hour" in running.watch.importance.fields
+    assert "psi.colour" in summary.figures
+    assert [a for a in summary.alarms if a.kind == "input"] == []
 
 
 def test_a_date_or_vector_that_cannot_be_read_is_a_dead_letter(model: Path, tmp_path: Path) -> None:

@@ -134,7 +134,9 @@ def open_stream(
         learner = Learner(reference, **asdict(settings.learning))
         reader = _reader(settings, reference, shadows, people)
         reading = Reading(opened, reader, learner, settings.pace, until_end, shadows)
-        watch = Watch(reference.encoder.schema.names, shadows, settings.watching)
+        schema = reference.encoder.schema
+        dated = [field.name for field in schema.fields if field.of is not None]
+        watch = Watch(schema.names, shadows, settings.watching, dated)
         folder = None if publish is None else Path(publish)
         key = master_of(Path(model), master) if is_sealed(model) else None
         publisher = Publisher(files, settings.publishing, folder, key)

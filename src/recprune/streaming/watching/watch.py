@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import polars as pl
@@ -35,6 +35,7 @@ class Watch:
         fields: columns that the model reads, in the order of its schema.
         dropped: columns of the events that it does not read.
         options: how closely to watch.
+        dated: fields that are parts of dates: they move as time does, which is no drift of inputs.
 
     Raises:
         ParameterError: a column is in both.
@@ -48,7 +49,11 @@ class Watch:
     """
 
     def __init__(
-        self, fields: Sequence[str], dropped: Sequence[str], options: Watching | None = None
+        self,
+        fields: Sequence[str],
+        dropped: Sequence[str],
+        options: Watching | None = None,
+        dated: Collection[str] = (),
     ) -> None:
         twice = sorted(set(fields) & set(dropped))
         if twice:
@@ -57,7 +62,7 @@ class Watch:
             )
         self.options = options or Watching()
         self.prequential = Prequential(self.options.memory)
-        self.inputs = InputDrift(fields, self.options.window)
+        self.inputs = InputDrift([f for f in fields if f not in dated], self.options.window)
         self.calibration = CalibrationDrift(self.options)
         self.importance = RollingImportance(fields, self.options)
         self.shadows = Shadows(dropped, self.options)
