@@ -18,7 +18,8 @@ class Labelled:
     Args:
         frame: raw columns.
         label: 0 or 1, shape ``(n,)``.
-        users, items: a hash of each event's user and item, shape ``(n,)``; None = there are none.
+        users, items: a hash of each event's user and item, shape ``(n,)``; of an event without one,
+            a hash of the event; None = there are none.
     """
 
     frame: pl.DataFrame

@@ -9,6 +9,7 @@ tolerance. A candidate that is shown to be worse than the model served now is no
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,12 +88,12 @@ class Publication:
         return "INCONCLUSIVE" if self.against_reference is None else self.against_reference.outcome
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary."""
+        """Return a JSON-able dictionary; None = a bound that is infinite, for which JSON has no word."""
         verdicts = {"reference": self.against_reference, "served": self.against_served}
         return {
             "frozen": self.frozen,
             "published": self.published,
-            **{name: None if each is None else each.to_json() for name, each in verdicts.items()},
+            **{n: None if v is None else _finite(v.to_json()) for n, v in verdicts.items()},
         }
 
 
@@ -259,3 +260,11 @@ def files_of(artifact: Artifact) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         write_artifact(Path(folder), artifact, __version__)
         return {f.name: f.read_bytes() for f in sorted(Path(folder).iterdir())}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

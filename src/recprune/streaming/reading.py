@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recprune.errors import ParameterError
@@ -245,7 +246,8 @@ class Reading:
     def _labelled(self, events: Events) -> Labelled:
         frame, schema = self.forms.fields(events.frame), self.learner.rows.encoder.schema
         users, items = (
-            None if name is None else hashes(frame[name]) for name in (schema.user, schema.item)
+            None if name is None else _owners(frame[name], events.ids)
+            for name in (schema.user, schema.item)
         )
         return Labelled(frame, events.label, users, items)
 
@@ -260,6 +262,12 @@ class Reading:
         waiting = [self.source.waiting(p, self.positions.get(p)) for p in self.source.partitions]
         known = [n for n in waiting if n is not None]
         return Snapshot(self.state(), sum(known) if len(known) == len(waiting) else None)
+
+
+def _owners(texts: pl.Series, ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of each text, shape (n,); where it is missing, of the event: nobody's but its own."""
+    gone = texts.is_null().to_numpy()
+    return np.where(gone, ids, hashes(texts)) if gone.any() else hashes(texts)
 
 
 def _only(events: Events, mask: NDArray[np.bool_]) -> Events:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recprune._support import logger
 from recprune.streaming.ahead import Ahead
+from recprune.streaming.labelled import Labelled
 from recprune.streaming.learner import Learner
 from recprune.streaming.newcomers import Newcomers
 from recprune.streaming.publishing import Publication, Publisher
@@ -25,6 +26,8 @@ Arrays = dict[str, NDArray[Any]]
 
 #: Chunks that may be ready to be learned from.
 DEPTH = 4
+#: Events of a chunk whose columns are looked at once, whether they are there.
+ENOUGH = 100
 
 
 @dataclass
@@ -90,8 +93,9 @@ class Summary:
 
 @dataclass(eq=False)
 class _Since:
-    """What has happened since the last commit."""
+    """What has happened since the last commit, before which so many events were read."""
 
+    read: int = 0
     dead: list[DeadLetter] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     publications: list[Publication] = field(default_factory=list)
@@ -124,7 +128,7 @@ class Running:
         self.alarms: list[Alarm] = []
         self.publications: list[Publication] = []
         self.newcomers = Newcomers(publisher.reference)
-        self._since = _Since()
+        self._since, self._columns_seen = _Since(), False
         self._restore()
 
     def __enter__(self) -> Running:
@@ -171,6 +175,7 @@ class Running:
         if chunk.events is None or chunk.encoded is None:
             return
         events, count = chunk.events, self.counts["counted"]
+        self._look_for_columns(events)
         judged = self.publisher.add(events, count)
         if judged is not None:
             self._published(judged)
@@ -196,6 +201,19 @@ class Running:
             self.publisher.freeze(self.newcomers.listed(frozen), count)
         self.flow.events += len(events)
 
+    def _look_for_columns(self, events: Labelled) -> None:
+        """Warn of columns that no event has: nothing would fail, the model would only be worse."""
+        if self._columns_seen or len(events) < ENOUGH:
+            return
+        self._columns_seen, frame = True, events.frame
+        fields = self.publisher.reference.encoder.schema.fields
+        gone = {f.of or f.name for f in fields if frame[f.name].null_count() == len(frame)}
+        if gone:
+            names = ", ".join(map(repr, sorted(gone)))
+            logger.warning(
+                "none of the first %s events has %s, which the model reads", len(events), names
+            )
+
     def _published(self, made: Publication) -> None:
         logger.info(
             "model of %s events: %s; %s",
@@ -209,6 +227,13 @@ class Running:
     def _commit(self, chunk: Chunk) -> None:
         assert chunk.commit is not None
         since, self._since = self._since, _Since()
+        read = chunk.reached.counts["read"] - since.read
+        self._since.read = chunk.reached.counts["read"]
+        if 2 * len(since.dead) > read:
+            logger.warning(
+                "%s of %s events are none and lie with the dead letters: %s",
+                len(since.dead), read, since.dead[-1].reason,
+            )  # fmt: skip
         self.state.commit(
             Commit(
                 chunk.reached.positions,
@@ -239,7 +264,7 @@ class Running:
         self.reading.restore(
             _under("reading", saved.arrays), Reached(saved.positions, saved.counts)
         )
-        self.counts = dict(saved.counts)
+        self.counts, self._since.read = dict(saved.counts), saved.counts["read"]
         for name, part in (
             ("learner", self.learner),
             ("watch", self.watch),
