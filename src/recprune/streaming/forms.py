@@ -88,7 +88,7 @@ class Forms:
             known[name] = moments(frame[name]).cast(pl.Datetime("us"))
         dated = frame.with_columns(known.values())
         made = [self._values(dated, f) for f in self._encoder.schema.fields]
-        return frame.with_columns(made, *self._derived(frame))
+        return frame.with_columns([*made, *self._derived(frame)])
 
     def _derived(self, frame: pl.DataFrame) -> Iterator[pl.Series]:
         time = self._encoder.schema.time
