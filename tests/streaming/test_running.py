@@ -193,41 +193,6 @@ def test_poison_repeated_and_erased_events(model: Path, tmp_path: Path) -> None:
     assert summary.hash == ran(events, model, tmp_path, people=people).hash
 
 
-def test_events_without_a_user_stand_for_themselves(model: Path, tmp_path: Path) -> None:
-    """Were they one user's, a verdict would have one cluster, and nothing would be published."""
-    frame = some_events(N).with_columns(pl.lit(None, pl.String).alias("user_id"))
-    summary = ran(write(tmp_path / "e", lines(frame)), model, tmp_path)
-    for each in summary.publications:
-        assert each.against_reference is not None
-        assert each.against_reference.reasons == ()
-
-
-def test_what_is_told_is_json_though_a_bound_is_infinite(model: Path, tmp_path: Path) -> None:
-    frame = some_events(N).with_columns(pl.lit("ann").alias("user_id"))
-    with opened(write(tmp_path / "e", lines(frame)), model, tmp_path) as running:
-        summary = running.run()
-        kept = running.state.rows("publications")
-    assert any(np.isinf(p.against_reference.ci).any() for p in summary.publications)  # type: ignore[union-attr]
-    json.dumps(summary.to_json(), allow_nan=False)
-    for row in kept:
-        json.loads(row["detail"], parse_constant=pytest.fail)
-
-
-def test_what_goes_wrong_silently_is_said(
-    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    frame = some_events(3_000)
-    renamed = frame.rename({"age": "Age"})
-    ran(write(tmp_path / "e", lines(renamed)), model, tmp_path / "1")
-    assert "none of the first 700 events has 'age', which the model reads" in caplog.text
-    caplog.clear()
-    ran(write(tmp_path / "f", lines(frame.drop(LABEL))), model, tmp_path / "2")
-    assert f"events are none and lie with the dead letters: no label '{LABEL}'" in caplog.text
-    caplog.clear()
-    ran(write(tmp_path / "g", lines(frame)), model, tmp_path / "3")
-    assert caplog.text == ""
-
-
 def test_dead_letters_tell_where_and_what(model: Path, tmp_path: Path) -> None:
     good = lines(some_events(1_000))
     events = write(tmp_path / "e", [*good[:10], b"{no", *good[10:]])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from recprune._support import logger
+from recprune.crypto import is_pseudonym
+from recprune.errors import InputError
 from recprune.streaming.ahead import Ahead
 from recprune.streaming.labelled import Labelled
 from recprune.streaming.learner import Learner
 from recprune.streaming.newcomers import Newcomers
 from recprune.streaming.publishing import Publication, Publisher
 from recprune.streaming.reading import Chunk, Reached, Reading
+from recprune.streaming.rows import vocabulary_of
 from recprune.streaming.state import Commit, DeadLetter, StreamState
 from recprune.streaming.watching import Alarm, Watch
 
@@ -128,7 +132,8 @@ class Running:
         self.alarms: list[Alarm] = []
         self.publications: list[Publication] = []
         self.newcomers = Newcomers(publisher.reference)
-        self._since, self._columns_seen = _Since(), False
+        self._since = _Since()
+        self._columns_seen = self._users_seen = False
         self._restore()
 
     def __enter__(self) -> Running:
@@ -176,6 +181,9 @@ class Running:
             return
         events, count = chunk.events, self.counts["counted"]
         self._look_for_columns(events)
+        schema = self.publisher.reference.encoder.schema
+        if schema.user is not None and schema.user in schema.names:
+            self._look_for_users(events.frame[schema.user])
         judged = self.publisher.add(events, count)
         if judged is not None:
             self._published(judged)
@@ -212,6 +220,18 @@ class Running:
             names = ", ".join(map(repr, sorted(gone)))
             logger.warning(
                 "none of the first %s events has %s, which the model reads", len(events), names
+            )
+
+    def _look_for_users(self, users: pl.Series) -> None:
+        """Refuse plain users where the model knows pseudonyms: their ids would be published."""
+        if self._users_seen or users.null_count() == len(users):
+            return
+        self._users_seen = True
+        known = vocabulary_of(self.publisher.reference.encoder.parts[users.name])
+        if known is not None and _pseudonyms(known.values) and not _pseudonyms(users):
+            raise InputError(
+                f"The model knows users by pseudonyms, and {users.name!r} of the events is plain: none "
+                "would be known, and their ids would be published. Give the key: --pseudonym-key-file."
             )
 
     def _published(self, made: Publication) -> None:
@@ -272,6 +292,12 @@ class Running:
             ("newcomers", self.newcomers),
         ):
             part.restore(_under(name, saved.arrays))
+
+
+def _pseudonyms(users: Iterable[str | None]) -> bool:
+    """Tell whether all are pseudonyms, and there is one."""
+    told = [is_pseudonym(user) for user in users if user is not None]
+    return bool(told) and all(told)
 
 
 def _prefixed(part: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
