@@ -25,7 +25,7 @@ Ints = NDArray[np.int32]
 
 #: The rate of the rows by that of the dense layers, which Adam moves: Adagrad's steps only shrink.
 #: Weights that are only added up bear larger steps than embeddings, beside which layers learn too.
-FIRST_ORDER_RATE, ROW_RATE = 200.0, 50.0
+FIRST_ORDER_RATE, ROW_RATE = 100.0, 50.0
 
 
 class Table:
