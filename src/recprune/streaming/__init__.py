@@ -3,8 +3,8 @@
 from recprune.streaming.figures import write_metrics
 from recprune.streaming.opening import Learning, People, StreamSettings, open_stream
 from recprune.streaming.publishing import Publication, Publishing
-from recprune.streaming.reading import Pace
 from recprune.streaming.running import Flow, Running, Summary
+from recprune.streaming.taking import Pace
 from recprune.streaming.watching import Alarm, Watching
 
 __all__ = [

@@ -21,10 +21,11 @@ from recprune.streaming.forms import Forms
 from recprune.streaming.learner import Learner
 from recprune.streaming.newcomers import Newcomers
 from recprune.streaming.publishing import Publisher, Publishing
-from recprune.streaming.reading import Pace, Reading
+from recprune.streaming.reading import Reading
 from recprune.streaming.running import Running
 from recprune.streaming.sources import Source, open_source
 from recprune.streaming.state import StreamState
+from recprune.streaming.taking import Pace
 from recprune.streaming.watching import Watch, Watching
 
 __all__ = ["Learning", "People", "StreamSettings", "open_stream"]

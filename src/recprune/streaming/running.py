@@ -145,10 +145,10 @@ class Running:
 
     def stop(self) -> None:
         """End after what is being read now, and commit."""
-        self.reading.stop.set()
+        self.reading.stop()
 
     def run(self) -> Summary:
-        """Go on until the source ends, or :attr:`reading`'s ``stop`` is set; all is committed then.
+        """Go on until the source ends, or ``stop`` is called; all is committed then.
 
         An error of the source, of learning or of the disk is raised; the state is that of the last
         commit.
