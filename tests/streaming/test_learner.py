@@ -52,7 +52,7 @@ def test_a_step_is_torchs(model: type, options: dict[str, Any]) -> None:
     rows, net = encode_frame(given.encoder, frame), ranker.net
     first_order = model is LR
     table = [net.table, net.bias] if first_order else [net.table]
-    rate = 0.2 if first_order else 0.05
+    rate = 0.1 if first_order else 0.05
     adagrad = torch.optim.Adagrad(table, lr=rate, initial_accumulator_value=1.0, eps=0)
     dense = [] if first_order else [torch.optim.Adam(net.dense_parameters(), 1e-3)]
     for start in range(0, 300, 100):

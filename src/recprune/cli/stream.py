@@ -48,7 +48,7 @@ class Taking:
     until_end: Annotated[
         bool, typer.Option("--until-end", help="End where the source has no more; else wait.")
     ] = False
-    chunk: Annotated[int, typer.Option("--chunk", help="Events read together.")] = 8192
+    chunk: Annotated[int, typer.Option("--chunk", help="Events read together.")] = 32_768
     commit: Annotated[
         int, typer.Option("--commit", help="Events after which all becomes lasting.")
     ] = 131_072

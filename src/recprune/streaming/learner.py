@@ -41,7 +41,7 @@ class Learner:
         least: how often a value has to come, by the sketch's count, before it may have a row.
         batch: events a step, and between two admissions.
         learning_rate: of the dense layers, which Adam moves; the rows' is fifty times that, of a
-            model of first-order weights alone two hundred times, and shrinks as they learn
+            model of first-order weights alone a hundred times, and shrinks as they learn
             (:class:`~recprune.streaming.adagrad.RowAdagrad`).
 
     Raises:

@@ -40,7 +40,7 @@ class Learning:
         half_life: events after which a use of a row counts half.
         least: uses before a value may have a row.
         batch: events a step.
-        learning_rate: of the dense layers; rows take fifty times that, first-order models 200.
+        learning_rate: of the dense layers; rows take fifty times that, first-order models 100.
     """
 
     bytes: int = 64_000_000

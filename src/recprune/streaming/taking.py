@@ -42,7 +42,7 @@ class Pace:
         ParameterError: a number out of range.
     """
 
-    chunk: int = 8192
+    chunk: int = 32_768
     remember: int = 1_000_000
     commit: int = 131_072
     linger: float = 1.0
