@@ -13,7 +13,7 @@ import functools
 import hashlib
 import importlib
 import os
-import pickle
+import pickle  # nosec B403
 import platform
 import signal
 import threading
@@ -241,7 +241,7 @@ def done(job: Work, workers: int, tries: Tries) -> Iterator[tuple[int, Any]]:
             (ready, *_), _ = ray.wait(list(running), num_returns=1)
             number = running.pop(ready)
             try:
-                result = pickle.loads(ray.get(ready))
+                result = pickle.loads(ray.get(ready))  # nosec B301
             except errors.RayTaskError as error:
                 if not isinstance(error.cause, lost):
                     if isinstance(error.cause, Exception):
@@ -306,7 +306,7 @@ def nodes() -> list[dict[str, Any]]:
     for node, answer in zip(found, asked, strict=True):
         host = node["NodeManagerAddress"]
         try:
-            versions = pickle.loads(ray.get(answer))
+            versions = pickle.loads(ray.get(answer))  # nosec B301
         except ray.exceptions.RayError as error:
             raise _caused(error, f"Node {host} of the Ray cluster cannot work") from error
         told.append({"address": host, "cpus": node["Resources"].get("CPU", 0.0), **versions})

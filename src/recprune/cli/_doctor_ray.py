@@ -15,7 +15,7 @@ from recprune.executor import Executor
 __all__ = ["of_ray"]
 
 #: Where Ray keeps shared objects, and the least that should be free: below it, they lie on disk.
-SHARED_MEMORY, LEAST_SHARED = Path("/dev/shm"), 1 << 30
+SHARED_MEMORY, LEAST_SHARED = Path("/dev/shm"), 1 << 30  # nosec B108
 #: Least free bytes of the temporary folder, for logs and what does not fit into memory.
 LEAST_TEMPORARY = 1 << 30
 
