@@ -203,6 +203,18 @@ def test_dead_letters_tell_where_and_what(model: Path, tmp_path: Path) -> None:
     assert "p0" in dead["partition"]
 
 
+def test_many_dead_letters_do_not_wait_for_a_commit(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recprune.streaming.reading.MOST_DEAD", 300)
+    events = write(tmp_path / "e", [*lines(some_events(500)), *[b"{"] * 2_000])
+    pace = Pace(chunk=200, commit=1_000_000)
+    settings = StreamSettings("event_id", (), SETTINGS.learning, pace)
+    found = ran(events, model, tmp_path, settings=settings)
+    assert (found.counts["dead"], found.counts["counted"]) == (2_000, 500)
+    assert found.flow.commits >= 5
+
+
 def test_pseudonymised_users_are_learned_as_such(model: Path, tmp_path: Path) -> None:
     frame, key = some_events(2_000), Pseudonymiser(bytes(range(32)))
     hidden = frame.with_columns(

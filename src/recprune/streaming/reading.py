@@ -31,8 +31,8 @@ __all__ = ["Chunk", "Reached", "Reading", "Snapshot"]
 
 #: Chunks that may be taken ahead.
 DEPTH = 2
-#: Bytes of a dead letter's payload that are kept.
-PAYLOAD = 4096
+#: Bytes of a dead letter's payload that are kept, and how many letters may wait for a commit.
+PAYLOAD, MOST_DEAD = 4096, 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Reading:
         self.ids = RememberedIds(pace.remember)
         self.positions: dict[str, str] = {}
         self.counts = dict.fromkeys(("read", "counted", "dead", "repeated", "erased"), 0)
-        self._committed = 0
+        self._committed, self._buried = 0, 0
         # The place of the partition whose turn it is: part of the state, since the order counts.
         self._turn = 0
 
@@ -130,7 +130,7 @@ class Reading:
             own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
             what.restore(own)
         self.positions, self.counts = dict(reached.positions), dict(reached.counts)
-        self._committed = self.counts["read"]
+        self._committed, self._buried = self.counts["read"], self.counts["dead"]
         self._turn = int(arrays["turn/next"][0])
         self.taking.positions, self.taking.turn = dict(self.positions), self._turn
         self.taking.read = self._committed
@@ -171,6 +171,7 @@ class Reading:
         labelled = self._labelled(events) if len(events) else None
         encoded = None if labelled is None else self.learner.encode(labelled.frame)
         due = self.taking.due(before, self.counts["read"])
+        due |= self.counts["dead"] - self._buried >= MOST_DEAD
         return replace(
             self._here(self._snapshot(taken.lag) if due else None),
             dead=dead,
@@ -190,7 +191,7 @@ class Reading:
         return Chunk(Reached(dict(self.positions), dict(self.counts)), commit=commit)
 
     def _snapshot(self, lag: int | None) -> Snapshot:
-        self._committed = self.counts["read"]
+        self._committed, self._buried = self.counts["read"], self.counts["dead"]
         return Snapshot(self.state(), lag)
 
 
