@@ -15,7 +15,7 @@ from recprune.data import Dataset
 from recprune.errors import ParameterError
 from recprune.lookups import FIRST
 from recprune.metrics import auc
-from recprune.models import MF, RANKERS, DeepFM, FwFM, Ranker, Training, trainer
+from recprune.models import MF, RANKERS, DeepFM, FwFM, Ranker, Training
 from recprune.models.retrieval import Retriever
 from recprune.models.step import Step
 from recprune.pruning import cut, in_training, plan
@@ -106,7 +106,7 @@ def test_no_tensor_is_as_large_as_the_vocabulary(
         drawn.append(sum(encoder.sizes))
         return network(encoder, layout, *given)
 
-    monkeypatch.setattr(trainer, "Step", Spy)
+    monkeypatch.setattr("recprune.models.together.Step", Spy)
     monkeypatch.setattr(rp.models.ranker, "new_network", spy)
     small = in_training(MODEL, drifting, 20)
     most = 20 + 2 * FIRST
