@@ -24,7 +24,7 @@ from recprune.streaming.learner import Learner
 from recprune.streaming.remembered import RememberedIds
 from recprune.streaming.rows import Encoded
 from recprune.streaming.sources import Read, Source
-from recprune.streaming.state import DeadLetter
+from recprune.streaming.state import DeadLetter, under
 from recprune.streaming.taking import Pace, Taken, Taking, only
 
 __all__ = ["Chunk", "Reached", "Reading", "Snapshot"]
@@ -125,10 +125,8 @@ class Reading:
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], reached: Reached) -> None:
         """Go on from a state, and how far reading was."""
-        for part, what in (("ids", self.ids), ("rows", self.learner.rows)):
-            prefix = f"{part}/"
-            own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-            what.restore(own)
+        self.ids.restore(under("ids", arrays))
+        self.learner.rows.restore(under("rows", arrays))
         self.positions, self.counts = dict(reached.positions), dict(reached.counts)
         self._committed, self._buried = self.counts["read"], self.counts["dead"]
         self._turn = int(arrays["turn/next"][0])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from recprune.streaming.newcomers import Newcomers
 from recprune.streaming.publishing import Publication, Publisher
 from recprune.streaming.reading import Chunk, Reached, Reading
 from recprune.streaming.rows import vocabulary_of
-from recprune.streaming.state import Commit, DeadLetter, StreamState
+from recprune.streaming.state import Commit, DeadLetter, StreamState, prefixed, under
 from recprune.streaming.watching import Alarm, Watch
 
 __all__ = ["Flow", "Running", "Summary"]
@@ -257,7 +256,7 @@ class Running:
         self.state.commit(
             Commit(
                 chunk.reached.positions,
-                {**_prefixed("reading", chunk.commit.arrays), **self._arrays()},
+                {**prefixed("reading", chunk.commit.arrays), **self._arrays()},
                 chunk.reached.counts,
                 since.dead,
                 [(a.event, a.kind, a.field or "", a.detail) for a in since.alarms],
@@ -271,19 +270,17 @@ class Running:
 
     def _arrays(self) -> Arrays:
         return {
-            **_prefixed("learner", self.learner.state()),
-            **_prefixed("watch", self.watch.state()),
-            **_prefixed("publisher", self.publisher.state()),
-            **_prefixed("newcomers", self.newcomers.state()),
+            **prefixed("learner", self.learner.state()),
+            **prefixed("watch", self.watch.state()),
+            **prefixed("publisher", self.publisher.state()),
+            **prefixed("newcomers", self.newcomers.state()),
         }
 
     def _restore(self) -> None:
         saved = self.state.saved()
         if saved is None:
             return
-        self.reading.restore(
-            _under("reading", saved.arrays), Reached(saved.positions, saved.counts)
-        )
+        self.reading.restore(under("reading", saved.arrays), Reached(saved.positions, saved.counts))
         self.counts, self._since.read = dict(saved.counts), saved.counts["read"]
         for name, part in (
             ("learner", self.learner),
@@ -291,19 +288,10 @@ class Running:
             ("publisher", self.publisher),
             ("newcomers", self.newcomers),
         ):
-            part.restore(_under(name, saved.arrays))
+            part.restore(under(name, saved.arrays))
 
 
 def _pseudonyms(users: Iterable[str | None]) -> bool:
     """Tell whether all are pseudonyms, and there is one."""
     told = [is_pseudonym(user) for user in users if user is not None]
     return bool(told) and all(told)
-
-
-def _prefixed(part: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    return {f"{part}/{name}": np.asarray(array) for name, array in arrays.items()}
-
-
-def _under(part: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    prefix = f"{part}/"
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

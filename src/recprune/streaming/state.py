@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from recprune.errors import InputError, RunError
 from recprune.folders import private_folder
 
-__all__ = ["Commit", "DeadLetter", "Saved", "StreamState", "state_hash"]
+__all__ = ["Commit", "DeadLetter", "Saved", "StreamState", "prefixed", "state_hash", "under"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -291,6 +291,17 @@ class StreamState:
             f"The stream's state in {str(self.folder)!r} is damaged. Restore it from a copy, or begin "
             "anew with another --state."
         )
+
+
+def prefixed(part: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Return a part's arrays by names that say whose they are."""
+    return {f"{part}/{name}": np.asarray(array) for name, array in arrays.items()}
+
+
+def under(part: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Return the arrays that :func:`prefixed` named so, by their own names."""
+    prefix = f"{part}/"
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def state_hash(arrays: Arrays) -> str:

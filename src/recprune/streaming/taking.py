@@ -32,7 +32,7 @@ class Pace:
     """How events are taken. What a stream comes to depends on the first three.
 
     Args:
-        chunk: events read together; new ids are admitted between chunks.
+        chunk: events read together.
         remember: ids of at least so many of the latest events are known, so that an event that is
             sent again does not count again.
         commit: events after which everything becomes lasting.
