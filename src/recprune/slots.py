@@ -96,18 +96,6 @@ class SlotMap:
             self._counts = np.ldexp(self._counts, -int(min(halvings, FORGOTTEN)))
             self._now %= self.half_life
 
-    def grow(self, codes: int) -> None:
-        """Let there be as many codes; those that are new were never used.
-
-        Raises:
-            ParameterError: fewer than there are.
-        """
-        more = codes - len(self.slot_of)
-        if more < 0:
-            raise ParameterError.of("codes", "SlotMap.grow", f"≥ {len(self.slot_of)}", codes)
-        self.slot_of = np.concatenate([self.slot_of, np.full(more, -1, np.int32)])
-        self._counts = np.concatenate([self._counts, np.zeros(more)])
-
     def renew(self) -> IntArray:
         """Give the slots to the codes used most: the least used are evicted, others admitted.
 

@@ -132,16 +132,6 @@ def test_no_codes_no_slots() -> None:
         assert not len(few.held)
 
 
-def test_new_codes_join_the_others() -> None:
-    few = SlotMap(2, 2)
-    few.count([0, 1])
-    few.renew()
-    few.grow(4)
-    few.count([3, 3])
-    assert few.renew().tolist() == [1]
-    assert few.held.tolist() == [0, 3]
-
-
 @pytest.mark.parametrize(
     "options, name",
     [
@@ -161,5 +151,3 @@ def test_bad_calls_are_refused() -> None:
     for time in (-1, math.inf, math.nan):
         with pytest.raises(ParameterError, match="time"):
             few.advance(time)
-    with pytest.raises(ParameterError, match="codes"):
-        few.grow(2)

@@ -248,3 +248,4 @@ def test_a_client_that_hangs_up_at_once_harms_nobody(hardy: Living, token: str) 
                 wire.sendall(request[:cut])
                 # Reset instead of a polite end.
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert sound(replies(hardy, request)) == [200]

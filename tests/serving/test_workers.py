@@ -249,10 +249,10 @@ def test_open_requests_are_answered_before_the_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     place = make_place(tmp_path)
-    before = set(MEMORY.glob("recprune.*"))
     with living(place, settings=settings_of(place)) as running:
         workers = running.workers
-        (counters,) = set(MEMORY.glob("recprune.*")) - before
+        held = {os.readlink(each) for each in Path(f"/proc/{running.process.pid}/fd").iterdir()}
+        (counters,) = (each for each in MEMORY.glob("recprune.*") if str(each) in held)
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait(10)
         assert within(10, lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
