@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from recprune.data import Dataset, Negatives
     from recprune.errors import RecpruneError, RecpruneWarning
-    from recprune.evaluation import verdict
+    from recprune.evaluation import membership_audit, verdict
     from recprune.export import export_onnx
     from recprune.foreign import ModulePlan, dims, neurons, plan, restore, rows
     from recprune.importance import FieldRanking, rank_fields
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         FwFM,
         Hidden,
         Penalty,
+        PrivacyBudget,
         Schedule,
         SharedBottom,
         Training,
