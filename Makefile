@@ -4,6 +4,7 @@
 #   make test         the tests, without the slow ones
 #   make test-slow    the fault and soak tests
 #   make check        format, lint, types, unsafe calls, architecture, list of components
+#   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
 #   make bench        every benchmark, into benchmarks/results/ (bench-quick: small and rough)
 #   make bench-peers  the environments of the tools that the benchmarks compare with (large)
@@ -23,7 +24,7 @@ BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # Timings use the machine's own BLAS kernel, not one that the environment forces.
 OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: demo test test-slow check sbom bench bench-quick bench-peers clean
+.PHONY: demo test test-slow check docs sbom bench bench-quick bench-peers clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,11 +42,17 @@ test-slow: $(VENV)
 check: $(VENV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --strict src benchmarks
+	$(BIN)/mypy --strict src benchmarks tools
 	$(BIN)/bandit --quiet --recursive src --configfile pyproject.toml
 	$(BIN)/bandit --quiet --recursive --tests B101 $(GUARDING)
 	$(BIN)/python -m pytest tests/architecture
 	$(MAKE) sbom
+
+# The variables keep back advertisements of what may follow MkDocs.
+docs: $(VENV)
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true \
+		$(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m tools.site.links build/site
 
 # What the environment is made of, in CycloneDX's format, checked against its schema.
 sbom: $(VENV)

@@ -1,0 +1,1 @@
+"""The site of the documentation: generated pages, docstrings, links."""
