@@ -54,8 +54,10 @@ def shop(name: str = "events.csv") -> dict[str, Any]:
 
 def served() -> dict[str, Any]:
     """Write the shop's users, and a model of it that was pruned, in the folders of two runs."""
+    from recprune.pipeline import save_model
+
     given = pruned()
-    given["small"].save("runs/small")
+    save_model(given["small"], given["data"], "runs/small")
     given["data"].users.save(Path("runs/shop/users.rp"))
     return given
 
