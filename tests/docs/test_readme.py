@@ -51,13 +51,6 @@ def test_every_row_of_the_table_is_repeated_by_a_command_that_there_is() -> None
         assert module is None or (ROOT / "benchmarks" / f"{module[1]}.py").is_file(), command
 
 
-def test_every_link_of_both_languages_leads_somewhere() -> None:
-    for name in NAMES:
-        links = re.findall(r"\]\(([^)#]+)", text_of(name))
-        assert links
-        assert [link for link in links if not (ROOT / link).exists()] == []
-
-
 def test_verbs_are_those_of_the_command_line() -> None:
     verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     for name in NAMES:
