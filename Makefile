@@ -6,6 +6,7 @@
 #   make check        format, lint, types, unsafe calls, architecture, list of components
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
+#   make dist         wheel and source archive of the last commit, into dist/
 #   make bench        every benchmark, into benchmarks/results/ (bench-quick: small and rough)
 #   make bench-peers  the environments of the tools that the benchmarks compare with (large)
 #   make clean        removes all that the above made
@@ -24,7 +25,7 @@ BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # Timings use the machine's own BLAS kernel, not one that the environment forces.
 OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: demo test test-slow check docs sbom bench bench-quick bench-peers clean
+.PHONY: demo test test-slow check docs sbom dist bench bench-quick bench-peers clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -59,6 +60,14 @@ sbom: $(VENV)
 	mkdir -p build
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible --validate --output-file build/sbom.json $(BIN)/python
+
+# Built from what is committed and dated by it, so that the same commit gives the same bytes.
+dist: $(VENV)
+	rm -rf dist build/source
+	mkdir -p build/source
+	git archive HEAD | tar -x -C build/source
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(BIN)/python -m build --no-isolation --outdir dist build/source
 
 bench: $(VENV)
 	$(call run_benchmarks,)

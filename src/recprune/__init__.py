@@ -170,12 +170,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'recprune' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"recprune.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'recprune' has no attribute {name!r}")
+        try:
+            home = importlib.import_module(f"recprune.{_HOMES[name]}")
+        except ModuleNotFoundError as error:
+            from recprune._support import missing_extra
+
+            raise missing_extra(error) from error
+        value = getattr(home, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

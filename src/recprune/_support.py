@@ -26,6 +26,7 @@ __all__ = [
     "kernel_cache",
     "kernel_of",
     "logger",
+    "missing_extra",
     "progress",
     "require",
     "stream",
@@ -35,6 +36,15 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _compiling = threading.RLock()
+
+#: What is imported as if it were always there → the extra that brings it.
+BROUGHT = {
+    **dict.fromkeys(("torch", "sklearn", "scikit-learn", "scipy", "matplotlib"), "train"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "limits"), "serve"),
+    **dict.fromkeys(("jwt", "cryptography"), "serve"),
+    "lightgbm": "trees",
+    "opacus": "privacy",
+}
 
 #: Bars that are shown now.
 _bars: list[str] = []
@@ -132,10 +142,24 @@ def require(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(
-            f"{module.split('.')[0]!r} is needed here and not installed. "
-            f"Install it with: pip install 'recprune[{extra}]'"
-        ) from error
+        raise _missing(module.split(".")[0], extra) from error
+
+
+def missing_extra(error: ImportError) -> Exception:
+    """Return the error that says which extra brings what was not found, or else ``error``.
+
+    >>> print(missing_extra(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")))
+    'torch' is needed here and not installed. Install it with: pip install 'recprune[train]'
+    """
+    package = (error.name or "").split(".")[0]
+    return _missing(package, BROUGHT[package]) if package in BROUGHT else error
+
+
+def _missing(package: str, extra: str) -> MissingExtra:
+    return MissingExtra(
+        f"{package!r} is needed here and not installed. "
+        f"Install it with: pip install 'recprune[{extra}]'"
+    )
 
 
 def compiled(function: F) -> F:

