@@ -20,8 +20,8 @@ def test_the_tree_in_the_docstring_is_the_tree(error: type[RecpruneError]) -> No
     assert error.__name__ in (errors.__doc__ or "")
     assert error.__name__ in errors.__all__
     assert error.__doc__
-    bad_input, unmet = issubclass(error, ValueError), error is BudgetError
-    assert error.exit_code == (2 if bad_input else 3 if unmet else 1)
+    bad_usage = issubclass(error, ValueError) or error is MissingExtra
+    assert error.exit_code == (2 if bad_usage else 3 if error is BudgetError else 1)
 
 
 def test_one_grammar_for_parameters() -> None:
