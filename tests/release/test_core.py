@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from recprune.cli.main import GROUPS, VERBS
 from tests.cli.inside import inside
 
 from .conftest import ROOT, Archives, Shop
-from .environments import Environment, install
+from .environments import CLEAN, Environment, install
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +171,54 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(core: Core) -> None:
     assert told["extras"]["train"] == "not installed: pip install 'recprune[train]'"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert {*told["extras"], "all"} == {*project["optional-dependencies"]}
+
+
+TYPED = """
+from typing import assert_type
+
+import recprune as rp
+from recprune.models import Ranker
+from recprune.runtime import Scorer
+from recprune.users import Users
+
+scorer = rp.load("runs/small")
+assert_type(scorer, Scorer)
+best = scorer.recommend_user(Users.load("users.rp"), "u1", 3)
+assert_type(best.items, tuple[str, ...])
+data = rp.Dataset.from_frame(None, label="y").split(by="time")
+assert_type(data, rp.Dataset)
+full = rp.DeepFM(dim=4).fit(data.train, data.valid)
+assert_type(full, Ranker)
+small = rp.prune(full, data, budget=rp.Budget(bytes="2 MB", max_drop={"auc": 0.002}))
+assert_type(small, Ranker)
+plan: rp.Plan = small.plan
+"""
+#: A line with a mistake each.
+MISTAKEN = """
+import recprune as rp
+rp.Datset()
+rp.load(3)
+rp.DeepFM(dims=4)
+rp.PrivacyBudget(nothing=1)
+rp.verdict(scores="high")
+"""
+
+
+def test_programs_are_checked_against_the_installed_types(core: Core, tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    (tmp_path / "mistaken.py").write_text(MISTAKEN)
+    options = ["--strict", "--python-executable", str(core.environment.python)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "--cache-dir", "cache", "typed.py", "mistaken.py"],
+        cwd=tmp_path,
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [line for line in done.stdout.splitlines() if ": error:" in line]
+    places = {line.split(": error:")[0] for line in found}
+    assert places == {f"mistaken.py:{line}" for line in range(3, 8)}, done.stdout
 
 
 def test_the_source_archive_installs_the_same(
