@@ -19,6 +19,7 @@ VENV := .venv/.installed
 TORCH := torch==2.13.0
 ON_ALL_CORES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/recprune/__init__.py)
 # Checks that python -O must not leave out.
 GUARDING := $(addprefix src/recprune/,crypto.py envelope erasure security serving)
 BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
@@ -55,10 +56,12 @@ docs: $(VENV)
 		$(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m tools.site.links build/site
 
-# What the environment is made of, in CycloneDX's format, checked against its schema.
+# What the environment is made of, in CycloneDX's format, checked against its schema. The version is
+# written in, since the tool does not look for one that the project takes from its source.
 sbom: $(VENV)
 	mkdir -p build
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+	sed 's/^dynamic = \["version"\]/version = "$(VERSION)"/' pyproject.toml > build/project.toml
+	$(BIN)/cyclonedx-py environment --pyproject build/project.toml --mc-type library \
 		--output-reproducible --validate --output-file build/sbom.json $(BIN)/python
 
 # Built from what is committed and dated by it, so that the same commit gives the same bytes.

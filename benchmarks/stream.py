@@ -35,6 +35,7 @@ from benchmarks._planted_stream import DROPPED, FIELDS, LABEL, events
 from benchmarks._river import RATES, river
 from benchmarks._stream_drift import drift_claims
 from recprune.metrics import auc
+from recprune.models import Ranker
 from recprune.streaming import Learning, Pace, StreamSettings, open_stream
 from recprune.streaming.rows import row_bytes
 
@@ -67,7 +68,7 @@ def write_segments(folder: Path, n: int) -> NDArray[np.float32]:
     return np.concatenate(labels)
 
 
-def begin(folder: Path, model: rp.Ranker) -> None:
+def begin(folder: Path, model: Ranker) -> None:
     """Write a model that has learned nothing; it knows the fields by a thousand events."""
     frame = next(events(1000, seed=99)).drop("event_id", *DROPPED)
     roles: Any = {"label": LABEL, "user": "user_id", "item": "item_id"}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import recprune
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
@@ -36,7 +38,8 @@ def test_the_list_of_components_has_what_a_service_loads() -> None:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     made = json.loads((ROOT / "build" / "sbom.json").read_text("utf-8"))
     assert made["bomFormat"] == "CycloneDX"
-    assert made["metadata"]["component"]["name"] == "recprune"
+    about = made["metadata"]["component"]
+    assert (about["name"], about["version"]) == ("recprune", recprune.__version__)
     listed = {each["name"].lower(): each["version"] for each in made["components"]}
     assert {"numpy", "fastapi", "uvicorn", "cryptography", "pyjwt", "limits"} <= set(listed)
     assert all(listed.values())
