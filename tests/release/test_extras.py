@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pytest
 
 from tests.postgres import running_postgres
@@ -191,24 +192,27 @@ def distributed(place: Place) -> None:
     assert place.recprune(*words, *ray) == alone
 
 
+CLIENTS = """
+from recprune.errors import RunError
+from recprune.streaming.sources import open_source
+
+for text in ("redis://127.0.0.1:9/0?stream=a", "kafka://127.0.0.1:9/t"):
+    try:
+        open_source(text, patience=0.5)
+    except RunError as error:
+        print(type(error).__name__)
+"""
+
+
 def stream(place: Place) -> None:
-    place.program(
-        "import polars, pathlib; pathlib.Path('events').mkdir()\n"
-        f"rows = polars.read_csv({str(place.shop.table)!r}).with_row_index('id')\n"
-        "rows.write_ndjson('events/1.jsonl')"
-    )
-    said = place.recprune(
-        *("stream", "events", "--model", place.shop.model, "--state", "state", "--id", "id")
-    )
-    assert said["events"] == 1200
-    program = (
-        "from recprune.streaming import open_source\n"
-        "from recprune.errors import RecpruneError\n"
-        "for text in ('kafka://127.0.0.1:9/t', 'redis://127.0.0.1:9/0?stream=a'):\n"
-        "    try: open_source(text).partitions()\n"
-        "    except RecpruneError as error: print(type(error).__name__, error)\n"
-    )
-    assert "MissingExtra" not in place.program(program)
+    (place.folder / "events").mkdir()
+    rows = pl.read_csv(place.shop.table).with_row_index("id")
+    rows.write_ndjson(place.folder / "events" / "1.jsonl")
+    learned = ("--model", place.shop.model, "--state", "state", "--id", "id", "--until-end")
+    said = place.recprune("stream", "events", *learned)
+    assert said["counts"]["counted"] == len(rows)
+    assert "recprune_stream_events" in (place.folder / "state" / "metrics.prom").read_text("utf-8")
+    assert place.program(CLIENTS) == "RunError\nRunError\n"
 
 
 SMOKES: dict[str, Callable[[Place], None]] = {
