@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from recprune.data import Dataset, ingest
 from recprune.data.columns import ABOUT, ColumnStore
 from recprune.errors import ArtifactError, DataError, InputError
+from recprune.schema import Field, Schema
 from recprune.scratch import on_disk
 
 
@@ -290,3 +291,30 @@ def test_a_damaged_folder_is_refused(csv_file: Path, tmp_path: Path, damage: str
         (folder / ABOUT).write_text(json.dumps(about))
     with pytest.raises(ArtifactError):
         ColumnStore(folder).verify()
+
+
+DOW = {"fields": {"dow": {"of": "day", "part": "weekday"}}}
+WHOLE = Schema(
+    (Field("count", "numeric"), Field("dow", "categorical", of="day", part="weekday")),
+    label="bought",
+    other_labels=("member",),
+)
+
+
+@pytest.mark.parametrize("schema", [{"weight": "large"}, DOW, WHOLE], ids=["weight", "of", "whole"])
+def test_what_a_schema_names_is_read_from_the_folder_as_from_the_file(
+    csv_file: Path, tmp_path: Path, schema: dict | Schema
+) -> None:
+    folder = ingest(csv_file, tmp_path / "data.rp", label="bought", schema=schema)
+    stated = schema if schema != {"weight": "large"} else None  # a role is kept in the folder
+    read = Dataset.read(folder, label="bought", schema=stated)
+    of_file = Dataset.read(csv_file, label="bought", schema=schema)
+    assert read.schema == of_file.schema
+    assert_frame_equal(read.whole_table.held, of_file.whole_table.held)
+    for name, label in of_file.whole_table.extras.labels.items():
+        np.testing.assert_array_equal(read.whole_table.extras.labels[name], label)
+
+
+def test_another_label_that_is_not_there_is_named(csv_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"shop.csv' has no column 'boughd' as another label"):
+        ingest(csv_file, tmp_path / "data.rp", schema={"other_labels": ["boughd"]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from recprune.data.people import stays
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_source, table_name
-from recprune.data.spec import Spec, read_spec
+from recprune.data.spec import Stated, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.split_leaks import given_leaks, split_leaks
 from recprune.data.sql import read_query
@@ -41,7 +41,6 @@ from recprune.users import Users
 
 __all__ = ["Dataset", "Split"]
 
-Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 Index = NDArray[np.int64]
 PARTS = ("train", "valid", "test")
 
@@ -103,7 +102,7 @@ class Dataset:
         """
         stated = read_spec(schema)
         how: Any = {"threshold": threshold, "negatives": negatives}
-        spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time, **how)
+        spec = stated.with_roles(drop, label=label, user=user, item=item, time=time, **how)
         table = build_table(to_polars(frame), spec)
         return cls(table.schema, table.findings, "", table, labels=spec.labels)
 
@@ -145,14 +144,16 @@ class Dataset:
         already = ""
         if holds_columns(path):
             store = ColumnStore(path)
-            roles |= {r: c for r, c in store.roles.items() if not (roles[r] or getattr(stated, r))}
+            roles |= {
+                r: c for r, c in store.roles.items() if not (roles.get(r) or getattr(stated, r))
+            }
             frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
             found, already = store.findings, store.pseudonyms.get("key", "")
         else:
             read = read_source(path, bad)
             frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         how: Any = {"threshold": threshold, "negatives": negatives}
-        spec = stated.with_roles(_names(drop), **how, **roles)
+        spec = stated.with_roles(drop, **how, **roles)
         frame, left_out = stays(frame, spec.user, erased, already)
         table = build_table(frame, spec, from_text, kinds)
         table = replace(

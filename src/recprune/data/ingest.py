@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.numpy import save
 
@@ -30,14 +29,11 @@ from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.erased import Erased
 from recprune.data.people import People, user_column
 from recprune.data.reading import AT_ONCE, Reading
-from recprune.data.spec import Spec, read_spec
+from recprune.data.spec import Spec, Stated, read_spec
 from recprune.errors import DataError, ParameterError
 from recprune.folders import folder_written_whole
-from recprune.schema import Schema
 
 __all__ = ["ingest", "ingest_sql"]
-
-Stated = Schema | Spec | Mapping[str, Any] | str | Path | None
 
 
 def ingest(
@@ -80,7 +76,7 @@ def ingest(
         InputError: ``output`` cannot be written.
     """
     stated, opened = read_spec(schema), open_source(source)
-    spec = stated.with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    spec = stated.with_roles(drop, label=label, user=user, item=item, time=time)
     known = {r: c for r, c in opened.roles.items() if getattr(spec, r) is None}
     spec = replace(spec, **known)  # type: ignore[arg-type]
     bad = BadRows.of(on_bad_rows)
@@ -108,7 +104,7 @@ def ingest_sql(
     :func:`recprune.data.sql.read_query` for ``query``, ``connection`` and their errors, and
     :func:`ingest` for the rest.
     """
-    spec = read_spec(schema).with_roles(_names(drop), label=label, user=user, item=item, time=time)
+    spec = read_spec(schema).with_roles(drop, label=label, user=user, item=item, time=time)
     opened = open_query(query, connection)
     people = _people(spec, pseudonyms, erased, opened)
     return _ingest(opened, Path(output), spec, BadRows(), people)
@@ -174,7 +170,3 @@ def _people(
         raise ParameterError.of(what, "ingest", "given together with a user column", "no user")
     key = already.get("key", "") if already.get("column") == user else ""
     return People(user, pseudonyms, Erased.of(erased), key)
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -22,7 +22,7 @@ from recprune.data.identifiers import refuse_identifiers
 from recprune.data.people import People
 from recprune.data.spec import ROLES, Spec
 from recprune.data.survey import ColumnSurvey
-from recprune.errors import DataError, nearest
+from recprune.errors import DataError
 from recprune.schema import Kind
 
 __all__ = ["AT_ONCE", "Reading"]
@@ -137,18 +137,11 @@ class Reading:
     def _batches(self, bad: BadRows | None) -> Iterator[Batch]:
         for batch in self.source.batches(bad):
             self._columns |= dict.fromkeys(batch.rows.columns)
-            left_out = self._left_out()
-            rows = batch.rows.select([c for c in batch.rows.columns if c not in left_out])
+            rows = batch.rows.select(self.spec.used(batch.rows.columns))
             if self.people is not None and self.people.column in rows.columns:
                 rows, places = self.people.apply(rows, count=bad is not None)
                 batch = replace(batch, places=places)
             yield replace(batch, rows=rows)
-
-    def _left_out(self) -> set[str]:
-        if not self.spec.whole:
-            return set(self.spec.drop)
-        by = [f["by"] for f in self.spec.fields.values() if f.get("by")]
-        return set(self._columns) - {*self.spec.fields, *self.roles.values(), *by}
 
     def _refuse(self, writers: Mapping[str, ColumnWriter]) -> None:
         allowed = {*self.roles.values(), *self.spec.fields}
@@ -159,20 +152,4 @@ class Reading:
             self._looked_at[name] = len(sample)
 
     def _check_names(self) -> None:
-        columns, owner = list(self._columns), self.source.owner
-        named = [(role, name, "") for role, name in self.roles.items()]
-        named += [("", name, " to drop") for name in self.spec.drop]
-        named += [("", name, " as the schema's field") for name in self.spec.fields]
-        for role, name, what in named:
-            if name not in columns:
-                raise DataError(
-                    f"{owner} has no {role}{' ' * bool(role)}column {name!r}{what}."
-                    f"{nearest(name, columns)}"
-                )
-        if len(set(self.roles.values())) < len(self.roles):
-            raise DataError(f"One column has two roles: {self.roles}. Name different columns.")
-        for name in self.spec.drop:
-            if name in self.roles.values():
-                raise DataError(
-                    f"Column {name!r} is named both to drop and as a role: {self.roles}."
-                )
+        self.spec.check(self._columns, needs_label=False, owner=self.source.owner)

@@ -17,7 +17,7 @@ from recprune.dates import DATE_PARTS
 from recprune.errors import DataError, InputError, SchemaError, nearest
 from recprune.schema import Field, Schema
 
-__all__ = ["Spec", "read_spec"]
+__all__ = ["Spec", "Stated", "read_spec"]
 
 ROLES = ("label", "user", "item", "time", "weight")
 LABELS = ("label_threshold", "negative_rate", "negatives")
@@ -62,15 +62,22 @@ class Spec:
         negatives: Negatives | None = None,
         **roles: str | None,
     ) -> Spec:
-        """Return the spec with roles and labels given by arguments, which win over the file's."""
+        """Return the spec with roles and labels given by arguments, which win over the file's.
+
+        Args:
+            drop: further columns to leave out; one name will do.
+            threshold, negatives: see :class:`recprune.data.labels.LabelRule`.
+            roles: role → column; None = not stated.
+        """
         given = {name: value for name, value in roles.items() if value is not None}
+        gone = (drop,) if isinstance(drop, str) else tuple(drop)
         labels = self.labels
         if threshold is not None:
             labels = replace(labels, threshold=threshold)
         if negatives is not None:
             labels = replace(labels, negatives=negatives)
         labels = replace(labels, column=given.get("label", self.label))
-        return replace(self, drop=(*self.drop, *drop), labels=labels, **given)  # type: ignore[arg-type]
+        return replace(self, drop=(*self.drop, *gone), labels=labels, **given)  # type: ignore[arg-type]
 
     def used(self, columns: Iterable[str]) -> list[str]:
         """Return the columns of a table that are not left out, in its order."""
@@ -79,12 +86,15 @@ class Spec:
         stated = {*self.fields, *roles, *self.other_labels, *sources}
         return [c for c in columns if c not in self.drop and (not self.whole or c in stated)]
 
-    def check(self, columns: Iterable[str], needs_label: bool = True) -> None:
+    def check(
+        self, columns: Iterable[str], needs_label: bool = True, owner: str = "The table"
+    ) -> None:
         """Refuse names that the table does not have, and one column in two roles.
 
         Args:
             columns: the table's.
             needs_label: whether a label must be named.
+            owner: what holds the columns, to begin a message.
 
         Raises:
             DataError: names the role, the column and the nearest column of the table.
@@ -95,7 +105,7 @@ class Spec:
         roles = {role: getattr(self, role) for role in ROLES if getattr(self, role) is not None}
         for role, name in roles.items():
             if name not in columns:
-                raise DataError(f"The table has no {role} column {name!r}.{nearest(name, columns)}")
+                raise DataError(f"{owner} has no {role} column {name!r}.{nearest(name, columns)}")
         read = [stated.get("of") or name for name, stated in self.fields.items()]
         named = {
             "to drop": self.drop,
@@ -106,7 +116,7 @@ class Spec:
             for name in names:
                 if name not in columns:
                     raise DataError(
-                        f"The table has no column {name!r} {what}.{nearest(name, columns)}"
+                        f"{owner} has no column {name!r} {what}.{nearest(name, columns)}"
                     )
         if len(set(roles.values())) < len(roles):
             raise DataError(f"One column has two roles: {roles}. Name different columns.")
@@ -115,7 +125,11 @@ class Spec:
                 raise DataError(f"Column {name!r} is named both to drop and as a role: {roles}.")
 
 
-def read_spec(schema: Spec | Schema | Mapping[str, Any] | str | Path | None) -> Spec:
+#: The forms of a schema argument.
+Stated = Spec | Schema | Mapping[str, Any] | str | Path | None
+
+
+def read_spec(schema: Stated) -> Spec:
     """Return what a schema argument states.
 
     Args:
@@ -199,12 +213,18 @@ def _check_properties(name: str, stated: Mapping[str, Any], owner: str) -> None:
     source = stated.get("source", "cross" if "by" in stated else "context")
     kind, parts = stated.get("kind", "numeric"), stated.get("parts", ())
     date = kind == "date"
-    if "parts" in stated and not (date and parts and set(parts) <= set(DATE_PARTS)):
+    known = isinstance(parts, list | tuple) and all(part in DATE_PARTS for part in parts)
+    if "parts" in stated and not (date and parts and known):
         raise SchemaError(
             f"{owner}, field {name!r}: 'parts' must list some of {', '.join(DATE_PARTS)}, and kind "
             f'be "date". Got {parts!r}.'
         )
     of, part = stated.get("of"), stated.get("part")
+    for key in ("by", "of"):
+        if not isinstance(stated.get(key), str | None):
+            raise SchemaError(
+                f"{owner}, field {name!r}: {key!r} must be a column name. Got {stated[key]!r}."
+            )
     Field(name, "numeric" if date else kind, source, by=stated.get("by"), of=of, part=part)
     if not isinstance(stated.get("sensitive", False), bool):
         raise SchemaError(f"{owner}, field {name!r}: 'sensitive' must be true or false.")
