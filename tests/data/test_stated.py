@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recprune.data import Dataset
+from recprune.data import Dataset, read_spec
 from recprune.errors import DataError, SchemaError
 from recprune.schema import Field, Schema
 from recprune.users import Users
@@ -165,3 +165,27 @@ def test_lists_leave_seen_items_out_when_the_training_rows_never_repeat_one() ->
     twice = pl.concat([table, positives.head(1), positives.head(1)])
     assert not Dataset.from_frame(twice, **ROLES).split().exclude_seen  # type: ignore[arg-type]
     assert not Dataset.from_frame(once, label="bought", user="user").split().exclude_seen
+
+
+@pytest.mark.parametrize("kind", [pl.Int32, pl.String])
+def test_ids_of_parts_may_differ_in_type(kind: type[pl.DataType]) -> None:
+    plain = given(valid=lambda part: part)
+    other = given(valid=lambda part: part.with_columns(pl.col("user").cast(kind)))
+    users = [[split.users for split in (d.train, d.valid, d.test)] for d in (plain, other)]
+    names = [np.array(sorted(set(map(str, interactions()["user"])), key=key)) for key in (int, str)]
+    order = names[0], names[1] if kind == pl.String else names[0]
+    for own, theirs in zip(*users, strict=True):
+        np.testing.assert_array_equal(order[0][own], order[1][theirs])
+
+
+@pytest.mark.parametrize(
+    "field, message",
+    [
+        ({"kind": "date", "parts": 5}, "'parts' must list some of hour"),
+        ({"of": 5, "part": "hour"}, "'of' must be a column name. Got 5"),
+        ({"by": ["item"]}, "'by' must be a column name"),
+    ],
+)
+def test_properties_of_another_type_are_named(field: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        read_spec({"fields": {"hour": field}})

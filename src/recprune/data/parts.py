@@ -113,8 +113,11 @@ def all_ids(frames: Mapping[str, pl.DataFrame], user: str | None) -> pl.Series |
     """Return the users of all frames, as text, sorted as they are stored."""
     if user is None:
         return None
-    ids = pl.concat([frame[user] for frame in frames.values()]).unique().sort()
-    return pl.Series(id_texts(ids))
+    ids = [read_id(frame[user]) for frame in frames.values()]
+    if len({str(each.dtype) for each in ids}) > 1:
+        whole = all(each.dtype.is_integer() for each in ids)
+        ids = [each.cast(pl.Int64 if whole else pl.String) for each in ids]
+    return pl.Series(id_texts(pl.concat(ids).unique().sort()))
 
 
 def places(
