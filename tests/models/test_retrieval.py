@@ -288,6 +288,7 @@ def test_als_says_which_extra_it_needs(monkeypatch: pytest.MonkeyPatch, data: Da
         (lambda: TwoTower(8, (4,), 4, 0.0), "'temperature' parameter of TwoTower"),
         (lambda: ALS(8, alpha=0.0), "'alpha' parameter of ALS"),
         (lambda: ALS(8, l2=-1.0), "'l2' parameter of ALS"),
+        (lambda: MF(8).recommend("u001"), "'users' parameter of MF.recommend must be several"),
     ],
 )
 def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
@@ -358,6 +359,13 @@ def test_als_refuses_a_checkpoint_and_takes_taps(data: Dataset, tmp_path: Path) 
     scores = importance(model, data.train, "rows.item", "dropout").score
     assert scores.shape == (len(model.state["table.item"]),)
     assert np.ptp(scores) > 0
+
+
+def test_als_tells_of_each_sweep_once(data: Dataset) -> None:
+    pytest.importorskip("implicit", reason="needs the extra 'als'")
+    told: list[Epoch] = []
+    ALS(4, training=Training(epochs=2)).fit(data.train, watch=told.append)
+    assert [epoch.epoch for epoch in told] == [1, 2]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

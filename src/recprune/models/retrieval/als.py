@@ -109,8 +109,6 @@ class ALS(MF):
             sweeps.into(self.net.table)
             reached = score() if score else None
             history.append(Epoch(epoch, loss, reached))
-            if watch is not None:
-                watch(history[-1])
             logger.info("sweep %d: loss %.5f, held-out %s", epoch, loss, reached)
             if watch is not None:
                 watch(history[-1])

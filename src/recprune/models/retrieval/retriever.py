@@ -173,7 +173,11 @@ class Retriever(Ranker):
 
         Raises:
             RunError: the retriever was loaded, and keeps no training rows.
+            ParameterError: one id in the place of several, or ``k`` is not a positive whole number.
         """
+        if isinstance(users, str | bytes):
+            owner = f"{type(self).__name__}.recommend"
+            raise ParameterError.of("users", owner, "several user ids", users)
         window = self._trained()
         people, items = window.people, self.aligned(window.items)
         schema, place = items.encoder.schema, dict[str | None, int]()
