@@ -89,12 +89,28 @@ def test_training_follows_the_schedule(data: Dataset, monkeypatch: pytest.Monkey
     [
         ({"warm_up": -1}, "'warm_up' parameter of Schedule"),
         ({"warm_up": 1.5}, "'warm_up' parameter of Schedule"),
+        ({"warm_up": float("nan")}, "'warm_up' parameter of Schedule"),
         ({"decay": "cosin"}, "'decay' parameter of Schedule must be one of 'none', 'linear'"),
     ],
 )
 def test_bad_schedules_are_named(options: dict, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         Schedule(**options)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("epochs", True),
+        ("batch_size", 2.5),
+        ("patience", 1.5),
+        ("learning_rate", "0.1"),
+        ("unknown_rate", float("inf")),
+    ],
+)
+def test_bad_options_are_named(name: str, value: object) -> None:
+    with pytest.raises(ParameterError, match=f"'{name}' parameter of Training"):
+        Training(**{name: value})
 
 
 @pytest.mark.parametrize("classes", ["balanced", (0.5, 4.0)])

@@ -199,6 +199,7 @@ def test_an_exploding_loss_stops_the_run(data: Dataset) -> None:
         ({"dim": -1}, "'dim' parameter of DeepFM must be an int"),
         ({"dim": 0}, "at least 1 with hidden layers"),
         ({"hidden": (0,)}, "'hidden' parameter"),
+        ({"hidden": 64}, "'hidden' parameter of Hidden must be a tuple of ints ≥ 1. Got 64"),
     ],
 )
 def test_bad_parameters_are_named(options: dict, message: str) -> None:

@@ -5,7 +5,7 @@ Shapes are written with named axes: B batch, I inputs, H neurons.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -41,19 +41,21 @@ class Hidden:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        sizes = self.sizes
-        if isinstance(sizes, str) or not all(
-            isinstance(h, int) and not isinstance(h, bool) and h >= 1 for h in sizes
+        sizes, dropout = self.sizes, self.dropout
+        if (
+            isinstance(sizes, str)
+            or not isinstance(sizes, Sequence)
+            or not all(isinstance(h, int) and not isinstance(h, bool) and h >= 1 for h in sizes)
         ):
             raise ParameterError.of("hidden", "Hidden", "a tuple of ints ≥ 1", sizes)
-        if not 0 <= self.dropout < 1:
-            raise ParameterError.of("dropout", "Hidden", "a float in [0, 1)", self.dropout)
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise ParameterError.of("dropout", "Hidden", "a float in [0, 1)", dropout)
         object.__setattr__(self, "sizes", tuple(sizes))
 
     @classmethod
     def of(cls, hidden: Hidden | tuple[int, ...]) -> Hidden:
         """Return hidden layers, of which the sizes alone may be given."""
-        return hidden if isinstance(hidden, Hidden) else cls(tuple(hidden))
+        return hidden if isinstance(hidden, Hidden) else cls(hidden)
 
 
 @dataclass(frozen=True)

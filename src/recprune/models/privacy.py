@@ -68,9 +68,10 @@ class PrivacyBudget:
             raise ParameterError.of("epsilon", "PrivacyBudget", constraint, self.epsilon)
         for name in ("epsilon", "noise_multiplier", "max_grad_norm"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            number = isinstance(value, int | float)
+            if value is not None and not (number and 0 < value < math.inf):
                 raise ParameterError.of(name, "PrivacyBudget", "a finite float > 0", value)
-        if not 0 < self.delta < 1:
+        if not (isinstance(self.delta, int | float) and 0 < self.delta < 1):
             raise ParameterError.of("delta", "PrivacyBudget", "a float in (0, 1)", self.delta)
         whole = isinstance(self.rows_per_user, int) and not isinstance(self.rows_per_user, bool)
         if not (whole and self.rows_per_user >= 1):

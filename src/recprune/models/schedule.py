@@ -37,7 +37,7 @@ class Schedule:
         number = isinstance(self.warm_up, int | float) and not isinstance(self.warm_up, bool)
         if (
             not number
-            or self.warm_up < 0
+            or not self.warm_up >= 0
             or (isinstance(self.warm_up, float) and self.warm_up >= 1)
         ):
             constraint = "steps (an int ≥ 0) or a share of them (a float in [0, 1))"

@@ -68,13 +68,14 @@ class Training:
     device: Device = "auto"
 
     def __post_init__(self) -> None:
+        size, rate, unknown = self.batch_size, self.learning_rate, self.unknown_rate
         checks = {
-            "epochs": (isinstance(self.epochs, int) and self.epochs >= 0, "an int ≥ 0"),
-            "batch_size": (self.batch_size is None or self.batch_size >= 1, "None or an int ≥ 1"),
-            "learning_rate": (0 < self.learning_rate < 1, "a float in (0, 1)"),
-            "patience": (self.patience >= 1, "an int ≥ 1"),
+            "epochs": (_whole(self.epochs, 0), "an int ≥ 0"),
+            "batch_size": (size is None or _whole(size, 1), "None or an int ≥ 1"),
+            "learning_rate": (_number(rate) and 0 < rate < 1, "a float in (0, 1)"),
+            "patience": (_whole(self.patience, 1), "an int ≥ 1"),
             "keep_zeros": (isinstance(self.keep_zeros, bool), "True or False"),
-            "unknown_rate": (self.unknown_rate >= 0, "a float ≥ 0"),
+            "unknown_rate": (_number(unknown) and 0 <= unknown < math.inf, "a finite float ≥ 0"),
         }
         for name, (good, constraint) in checks.items():
             if not good:
@@ -105,6 +106,16 @@ class Training:
             if epoch.score is not None and best.score is not None:
                 best = best if self.better(best.score, epoch.score) else epoch
         return best
+
+
+def _whole(value: object, least: int) -> bool:
+    return (
+        isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+    )
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
