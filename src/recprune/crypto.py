@@ -145,7 +145,7 @@ class Pseudonymiser(_Keyed):
 
     def pseudonym(self, text: str) -> str:
         """Return the pseudonym of an id's text: u and 32 hexadecimal digits."""
-        return "u" + self._digest(b"user\0" + text.encode())[: 2 * BYTES]
+        return "u" + self._digest(b"user\0" + _utf8(text))[: 2 * BYTES]
 
 
 class ErasureKey(_Keyed):
@@ -173,7 +173,7 @@ class ErasureKey(_Keyed):
 
     def hash(self, text: str) -> str:
         """Return the hash of an id's or a pseudonym's text: e and 32 hexadecimal digits."""
-        return "e" + self._digest(b"erased\0" + text.encode())[: 2 * BYTES]
+        return "e" + self._digest(b"erased\0" + _utf8(text))[: 2 * BYTES]
 
 
 class Pseudonyms:
@@ -212,6 +212,11 @@ class Pseudonyms:
 def is_pseudonym(text: str) -> bool:
     """Tell whether a text has the form of a pseudonym."""
     return FORM.fullmatch(text) is not None
+
+
+def _utf8(text: str) -> bytes:
+    """Return a text's bytes; half a character, as JSON may hold it, is one more id that nobody has."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _long_enough(key: bytes, owner: str) -> bytes:

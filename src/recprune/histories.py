@@ -138,6 +138,7 @@ class SeenItems:
         """
         owner, position = np.asarray(users, np.int64), np.asarray(index, np.int64)
         _check_range("A seen item's user", owner, n_users)
+        _check_range("A seen item's position", position, len(items))
         place = np.unique(owner * max(len(items), 1) + position)
         owner, position = np.divmod(place, max(len(items), 1))
         texts = tuple(str(text(v)) for v in items)

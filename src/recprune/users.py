@@ -84,7 +84,8 @@ class Users:
 
     def index(self, user_id: Any) -> int | None:
         """Return the user's position, or None for an unknown user (a missing id too)."""
-        return self._index.get(text(user_id) or "")
+        name = text(user_id)
+        return None if name is None else self._index.get(name)
 
     def find(self, raw_id: Any, pseudonyms: Pseudonyms | None = None) -> int | None:
         """Return the position of the user with this raw id, whichever key the ids are hashed with.

@@ -128,3 +128,11 @@ def test_after_a_change_of_keys_users_are_found_under_both(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(key)
     read = Pseudonyms.read([tmp_path / "new", tmp_path / "old"])
     assert read.of("7") == both.of("7")
+
+
+def test_half_a_character_is_an_id_that_nobody_has() -> None:
+    key = Pseudonymiser(KEY)
+    users = Users((key.pseudonym("ann"),), {})
+    assert users.find("\ud800", Pseudonyms(key)) is None
+    assert key.pseudonym("\ud800") != key.pseudonym("\ud801")
+    assert ErasureKey(KEY).hash("\ud800") != ErasureKey(KEY).hash("\ud801")

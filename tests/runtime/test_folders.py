@@ -176,3 +176,14 @@ def test_contradicting_users_are_refused() -> None:
         Users(("a",), {}, {"c": table, "d": table})
     with pytest.raises(DataError, match="offsets must rise"):
         SeenItems(("i",), np.array([0, 2]), np.array([0], np.int32))
+
+
+def test_a_missing_id_is_no_users_not_even_of_one_without_letters() -> None:
+    users = Users(("", "u"), {})
+    assert (users.index(None), users.index(np.nan), users.index("")) == (None, None, 0)
+
+
+@pytest.mark.parametrize("position", [-1, 2])
+def test_a_seen_item_beyond_the_items_is_nobody_elses(position: int) -> None:
+    with pytest.raises(DataError, match="A seen item's position must be from 0 to 1"):
+        SeenItems.from_entries([0], [position], ["a", "b"], 3)
