@@ -135,7 +135,7 @@ class Sequence:
 class Components:
     """A vector of numbers: the sum of its components' rows, each times its standardised value.
 
-    A missing component counts as the mean; a missing vector reads the unknown row.
+    A missing component counts as the mean; a missing or empty vector reads the unknown row.
 
     Args:
         mean, scale: of each component over the training rows, shape ``(width,)``.
@@ -189,6 +189,8 @@ class Components:
             if is_missing(vector):
                 continue
             numbers = numbers_of(name, vector if _is_list(vector) else [vector])
+            if not len(numbers):  # as users' folders store a missing list
+                continue
             if len(numbers) != self.width:
                 raise DataError(
                     f"Field {name!r} is a vector of {self.width} numbers. Got {len(numbers)} instead."

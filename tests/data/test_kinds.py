@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -333,3 +334,21 @@ def test_the_same_seed_trains_the_same_bytes(data: Dataset) -> None:
     short = Training(epochs=1)
     a, b = (DeepFM(4, (8,), training=short).fit(data.train).state for _ in range(2))
     assert all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def test_an_empty_vector_is_a_missing_one_also_from_a_users_folder(tmp_path: Path) -> None:
+    Users(("a", "b"), {"v": [[3.0, -1.0], None]}).save(tmp_path / "users.rp")
+    users = Users.load(tmp_path / "users.rp")
+    vectors = [users.record_at(i)["v"] for i in range(2)]
+    codes, weights = Components(np.zeros(2), np.ones(2)).encode("v", vectors)
+    assert (codes.tolist(), weights.tolist()) == ([[2, 3], [UNKNOWN, 0]], [[3, -1], [1, 0]])
+
+
+def test_numbers_too_large_to_square_are_scaled_in_silence() -> None:
+    frame = pl.DataFrame({"v": [[1e308, 1.0], [-1e308, 2.0]] * 20, "y": [0, 1] * 20})
+    data = Dataset.from_frame(frame, label="y")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (part,) = data.split(seed=0).encoder.parts.values()
+    assert isinstance(part, Components)
+    assert part.scale[0] == 1

@@ -89,7 +89,8 @@ def _fit_elements(
 def _components(values: NDArray[np.float64]) -> Components:
     """Standardise each component over its finite values."""
     finite = np.ma.masked_invalid(np.clip(values, -FAR, FAR, where=np.isfinite(values), out=values))
-    mean, scale = finite.mean(axis=0).filled(0.0), finite.std(axis=0).filled(0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # such a scale is not usable
+        mean, scale = finite.mean(axis=0).filled(0.0), finite.std(axis=0).filled(0.0)
     usable = np.isfinite(scale) & (scale > 0)
     return Components(np.where(np.isfinite(mean), mean, 0.0), np.where(usable, scale, 1.0))
 
