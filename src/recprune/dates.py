@@ -69,7 +69,7 @@ def _micros(value: Any, name: str) -> int | None:
             return int(np.datetime64(value, "us").astype(np.int64))
         if isinstance(value, np.datetime64):
             return int(value.astype("datetime64[us]").astype(np.int64))
-        return int(real(value) * 1e6)
+        return int(np.int64(int(real(value) * 1e6)))  # which refuses what 64 bits do not hold
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Column {name!r} holds dates; {value!r} is none ({error}).") from error
 

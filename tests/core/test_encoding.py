@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recprune.dates import DATE_PARTS, DatePart, date_part
 from recprune.encoding import Encoder
 from recprune.errors import ArtifactError, DataError
 from recprune.lookups import UNKNOWN, Knots, Vocabulary
@@ -255,3 +256,10 @@ def test_fields_may_be_called_like_each_others_arrays() -> None:
     assert {n: p.values for n, p in back.parts.items() if isinstance(p, Vocabulary)} == {
         n: (n, None) for n in names
     }
+
+
+@pytest.mark.parametrize("part", DATE_PARTS)
+@pytest.mark.parametrize("moment", [1e30, -1e13, float("inf")])
+def test_moments_that_64_bits_do_not_hold_are_no_dates(part: DatePart, moment: float) -> None:
+    with pytest.raises(DataError, match="Column 'at' holds dates"):
+        date_part(part, [moment], name="at")
