@@ -261,3 +261,9 @@ def test_bad_input_is_named(call: object, words: str) -> None:
     with pytest.raises(ParameterError) as error:
         call()  # type: ignore[operator]
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["recall", "precision", "hit_rate", "mrr", "map", "ndcg"])
+def test_lists_without_places_find_nothing(name: str) -> None:
+    found = getattr(metrics, f"{name}_at_k")(np.zeros((2, 0), bool), [1, 0])
+    np.testing.assert_array_equal(found, [0, np.nan])

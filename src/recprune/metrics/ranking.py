@@ -39,7 +39,8 @@ def recall_at_k(hits: ArrayLike, n_relevant: ArrayLike, k: int | None = None) ->
     Args:
         hits: bool, shape ``(n_users, n_places)``, best place first.
         n_relevant: relevant items of each user, in the list or not, shape ``(n_users,)``.
-        k: places that count; default all. Above ``n_places``, the missing places are no hits.
+        k: places that count; default all, one at least. Above ``n_places``, the missing places are
+            no hits.
 
     Returns:
         shape ``(n_users,)``; NaN where ``n_relevant`` is 0.
@@ -187,7 +188,7 @@ def _checked(
     if relevant.shape != found.shape[:1]:
         raise ParameterError.of("n_relevant", owner, f"of shape {found.shape[:1]}", relevant.shape)
     if k is None:
-        k = found.shape[1]
+        k = max(found.shape[1], 1)
     elif isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ParameterError.of("k", owner, "a whole number above 0", k)
     if found.dtype != bool:
