@@ -101,8 +101,10 @@ class Schema:
         for role in ("user", "item", "time", "weight"):
             if getattr(self, role) == self.label:
                 raise SchemaError(f"The label column {self.label!r} cannot be the {role} too.")
-        for name in (*self.other_labels, *([self.weight] if self.weight else [])):
-            if name in (*names, self.label, self.user, self.item):
+        apart = [*self.other_labels, *([self.weight] if self.weight else [])]
+        for name in apart:
+            taken = name in (*names, self.label, self.user, self.item, self.time)
+            if taken or apart.count(name) > 1:
                 raise SchemaError(
                     f"Column {name!r} is a weight or another label; it cannot be a field or have "
                     "another role too."

@@ -59,6 +59,8 @@ def test_a_field_that_contradicts_itself_is_refused(
         ({"label": "a"}, "The label column 'a' cannot be a field too"),
         ({"label": "u", "user": "u"}, "The label column 'u' cannot be the user too"),
         ({"label": "t", "time": "t"}, "cannot be the time too"),
+        ({"time": "t", "weight": "t"}, "Column 't' is a weight or another label"),
+        ({"weight": "w", "other_labels": ("w",)}, "Column 'w' is a weight or another label"),
         ({"fields": (Field("a", "numeric", "item"),)}, "the schema names no item column"),
         ({"fields": (Field("a", "numeric", "cross", by="b"),)}, "the schema names no item column"),
     ],
