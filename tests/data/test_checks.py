@@ -192,3 +192,13 @@ def test_what_the_schema_leaves_out_is_not_checked() -> None:
     assert checked.findings == ()
     roles = {c["name"]: c["role"] for c in checked.columns}
     assert (roles["colour"], roles["mail"], roles["y"]) == ("field", "left out", "label")
+
+
+def test_a_name_with_a_point_makes_no_date_of_another_column() -> None:
+    frame = plain().with_columns(price=pl.lit(1)).rename({"size": "price.usd"})
+    days = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2026, 1, 1), "1h", eager=True)
+    frame = frame.with_columns(when=days[:N])
+    for spec in (read_spec({"label": "y"}), read_spec({"drop": ["y"]})):
+        kinds_of = {c["name"]: c["kind"] for c in check_frame(frame, spec).columns}
+        assert kinds_of["price"] is None
+        assert (kinds_of["price.usd"], kinds_of["when"]) == ("numeric", "date")

@@ -77,3 +77,15 @@ def test_three_thousand_columns(seed: int) -> None:
     columns = {f"x{i}": row for i, row in enumerate(values)}
     expected = {f"x{i}" for i in (*range(2000, 2010), *range(2500, 2510))}
     assert twins(dict(columns)) == expected
+
+
+def test_many_values_beyond_the_first_look_are_no_mapping() -> None:
+    """Every other row has few values, and these alone are looked at first."""
+    n = 50_000
+    rng = np.random.default_rng(0)
+    columns = {}
+    for name in ("one", "other"):
+        values = rng.permutation(n)
+        values[::3] = np.arange(n)[::3] % 7 + n  # the rows that the first look takes
+        columns[name] = [f"{name}{v}" for v in values]
+    assert twins(dict(columns)) == set()

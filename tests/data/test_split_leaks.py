@@ -114,3 +114,9 @@ def test_rows_on_disk_are_compared_alike(tmp_path: Path) -> None:
     ]
     assert twins[0] == twins[1]
     assert twins[0][0][1] > 0
+
+
+def test_a_test_row_without_a_time_hides_no_later_training_row() -> None:
+    index = [np.array([0, 1]), np.array([0]), np.array([2, 3])]
+    (finding,) = future_trains(np.array([1.0, 9.0, 5.0, np.nan]), None, index, "given")
+    assert finding.rows == 1

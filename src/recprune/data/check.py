@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from recprune.data.quality import Finding, grave, merged
 from recprune.data.sources import read_source
 from recprune.data.spec import ROLES, Spec
 from recprune.data.table import build_table
+from recprune.dates import DATE_PARTS
 from recprune.errors import DataError
 from recprune.schema import Kind
 
@@ -130,7 +131,7 @@ def check_frame(
     named = {*(getattr(spec, role) for role in ROLES), *spec.other_labels, *spec.fields}
     found = identifier_findings(clean, {n for n in named if n is not None})
     accepted = spec.with_roles(f.column for f in found)
-    rate, of_fields = None, dict[str, str]()
+    rate, of_fields, dates = None, dict[str, str](), set[str | None]()
     data = None
     if spec.label is not None or spec.labels.negatives is not None:
         try:
@@ -144,23 +145,27 @@ def check_frame(
     if data is not None:
         label = np.concatenate([s.label for s in (data.train, data.valid, data.test)])
         rate = float(label.mean(dtype=np.float64))
-        of_fields = {f.name: str(f.kind) for f in data.whole_table.schema.fields}
+        fields = data.whole_table.schema.fields
+        of_fields, dates = {f.name: str(f.kind) for f in fields}, {f.of for f in fields}
         found = merged(found, check_dataset(data))
     else:
         draft = read_draft(some_rows(frame), accepted, from_text, kinds)
         sheet = Sheet.of_draft(draft)
         of_fields = {**sheet.kinds}
+        ends = [name.rpartition(".") for name in of_fields]
+        dates = {date for date, _, part in ends if part in DATE_PARTS}
         found = merged(found, draft.findings, check_sheet(sheet))
-    return Checked(len(frame), rate, _columns(frame, spec, of_fields), found)
+    return Checked(len(frame), rate, _columns(frame, spec, of_fields, dates), found)
 
 
-def _columns(frame: Frame, spec: Spec, kinds: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+def _columns(
+    frame: Frame, spec: Spec, kinds: Mapping[str, str], dates: Container[str | None]
+) -> tuple[dict[str, Any], ...]:
     named = {getattr(spec, role): role for role in ROLES}
-    parts = {name.rpartition(".")[0] for name in kinds}
     out = []
     for name in frame.columns:
         values = comparable(frame[name])
-        used = "field" if name in kinds or name in parts else "left out"
+        used = "field" if name in kinds or name in dates else "left out"
         out.append(
             {
                 "name": name,

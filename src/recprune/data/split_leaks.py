@@ -72,7 +72,7 @@ def future_trains(
         return []
     train, test = index[0], index[2]
     if users is None or by == "time":
-        late = int((time[train] > time[test].min()).sum())
+        late = int((time[train] > pl.Series(time[test]).fill_nan(None).min()).sum())
         whose = "a test row"
     else:
         order = test[np.argsort(time[test], kind="stable")]

@@ -75,10 +75,10 @@ def _one_to_one(sheet: Sheet, names: list[str]) -> Iterator[tuple[str, str]]:
     for group in alike.values():
         if len(group) < 2:
             continue
-        first: dict[bytes | None, str] = {}
+        first: dict[bytes, str] = {}
         for name in group:  # some rows agree; now all
-            twin = first.setdefault(_appearance(sheet.frame[name]), name)
-            if twin != name:
+            print_ = _appearance(sheet.frame[name])
+            if print_ is not None and (twin := first.setdefault(print_, name)) != name:
                 yield name, twin
 
 
