@@ -15,7 +15,7 @@ from recprune.cli import app
 from recprune.data import Dataset
 from recprune.data.bad_rows import BadRows
 from recprune.data.sources import read_table
-from recprune.errors import DataError, ParameterError
+from recprune.errors import DataError, InputError, ParameterError
 
 SOUND = [f"{i},x{i % 3},{i % 2}" for i in range(60)]
 
@@ -222,3 +222,9 @@ def test_verbs_that_open_a_model_count_them(
         app(prune, standalone_mode=False)
     assert app([*prune, *skip], standalone_mode=False) == 0
     assert len((tmp_path / "small.bad_rows.csv").read_text().splitlines()) == 3
+
+
+def test_a_place_where_they_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"Output '.*rows.csv' cannot be written"):
+        BadRows(skip=True).write(tmp_path / "file" / "rows.csv")

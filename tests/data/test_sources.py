@@ -112,3 +112,9 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match="no file that can be read"):
         Dataset.read(tmp_path / "folder.csv", label="y")
+
+
+def test_a_column_without_a_name_gets_a_free_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("column_2,,y\n1,2,0\n3,4,1\n")
+    assert read_table(path)[0].columns == ["column_2", "column_2_", "y"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recprune.data.quality import Finding
 from recprune.errors import ParameterError
+from recprune.folders import file_written_whole
 
 __all__ = ["BadRow", "BadRows", "bad_rows_file"]
 
@@ -82,15 +83,18 @@ class BadRows:
         Args:
             path: the file.
             with_text: False leaves the text empty, where it may hold an id that must not be kept.
+
+        Raises:
+            InputError: the file cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with (
+            file_written_whole(path) as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(("file", "line", "reason", "text"))
             for row in self.skipped:
                 writer.writerow((row.file, row.line, row.reason, row.text if with_text else ""))
-        partial.replace(path)
 
 
 def bad_rows_file(output: Path) -> Path:

@@ -52,7 +52,17 @@ def read_header(lines: Iterator[str], path: Path, separator: str) -> Header:
             "that its lines end in a line feed."
         ) from error
     check_names([n for n in names if n], f"File {str(path)!r}")
-    return Header(separator, tuple(n or f"column_{i}" for i, n in enumerate(names, 1)))
+    taken = set(names)
+    return Header(
+        separator, tuple(n or _free(f"column_{i}", taken) for i, n in enumerate(names, 1))
+    )
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return a name for a column without one that no other column has."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _is_row(cells: list[str]) -> bool:
