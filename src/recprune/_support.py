@@ -11,6 +11,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -107,7 +108,7 @@ def byte_count(size: object, owner: str, parameter: str = "bytes") -> int:
     if isinstance(size, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", size, re.IGNORECASE | re.ASCII)
         if found is not None and found[2].upper() in UNITS:
-            count = int(float(found[1]) * UNITS[found[2].upper()])
+            count = int(Decimal(found[1]) * UNITS[found[2].upper()])
     elif isinstance(size, int | np.integer) and not isinstance(size, bool):
         count = int(size)
     if count < 1:
@@ -137,12 +138,12 @@ def require(module: str, extra: str) -> Any:
     """Import an optional dependency, or say which extra installs it.
 
     Raises:
-        MissingExtra: the module is not installed.
+        MissingExtra: the module is not installed, or its installation is broken.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise _missing(module.split(".")[0], extra) from error
+        raise _missing(module.split(".")[0], extra, error) from error
 
 
 def missing_extra(error: ImportError) -> Exception:
@@ -152,13 +153,14 @@ def missing_extra(error: ImportError) -> Exception:
     'torch' is needed here and not installed. Install it with: pip install 'recprune[train]'
     """
     package = (error.name or "").split(".")[0]
-    return _missing(package, BROUGHT[package]) if package in BROUGHT else error
+    return _missing(package, BROUGHT[package], error) if package in BROUGHT else error
 
 
-def _missing(package: str, extra: str) -> MissingExtra:
+def _missing(package: str, extra: str, error: ImportError) -> MissingExtra:
+    absent = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package
+    state = "not installed" if absent else f"cannot be imported ({error})"
     return MissingExtra(
-        f"{package!r} is needed here and not installed. "
-        f"Install it with: pip install 'recprune[{extra}]'"
+        f"{package!r} is needed here and {state}. Install it with: pip install 'recprune[{extra}]'"
     )
 
 

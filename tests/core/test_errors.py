@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,14 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     with pytest.raises(MissingExtra, match=r"pip install 'recprune\[trees\]'"):
         require("no_such_package.part", "trees")
     assert require("json", "trees").dumps(1) == "1"
+
+
+def test_a_broken_installation_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recprune._support import require
+
+    (tmp_path / "broken_package.py").write_text("raise ImportError('libodd.so: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra, match=r"cannot be imported \(libodd.so: no such file\)"):
+        require("broken_package", "trees")

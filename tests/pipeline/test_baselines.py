@@ -283,7 +283,7 @@ def test_zeros_are_not_trained_anew(data: Dataset, full: DeepFM) -> None:
 @pytest.mark.parametrize(
     "given, count",
     [("2 MB", 2_000_000), ("2MiB", 2 << 20), ("0.5 kb", 500), (" 7 ", 7), ("1e3", 0), ("-1 MB", 0),
-     (2.5, 0), (True, 0), ("MB", 0), (np.int64(9), 9)],
+     (2.5, 0), (True, 0), ("MB", 0), (np.int64(9), 9), ("9" * 400, 10**400)],
 )  # fmt: skip
 def test_sizes_are_read(given: object, count: int) -> None:
     if count:
