@@ -19,6 +19,7 @@ from recprune.data.history import History, cross_fields
 from recprune.data.ids import id_texts
 from recprune.data.negatives import Negatives, sample_negatives
 from recprune.data.profiles import raw_column
+from recprune.dates import DAY
 from recprune.errors import ParameterError
 from recprune.schema import Field, Schema
 from recprune.users import Users
@@ -31,7 +32,6 @@ WINDOWS = ((33, 39), (40, 46), (47, 53))
 BY = (ITEM, "product_type", "product_category", "department")
 LEAST_HOUSEHOLDS = 5
 ALPHA = 0.75
-DAY = 86_400e6
 
 PERSONAL = (
     "age",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from recprune.data.infer import Column, micros, read_column
 from recprune.data.quality import Finding
+from recprune.dates import DAY
 
 __all__ = ["impossible_dates", "impossible_times"]
 
@@ -21,7 +22,6 @@ LEAST_SPAN = 10.0
 ZEROS, TIMES = 10, 10
 #: From this share of values of a date's form on, a text column is one of dates.
 DATES = 0.5
-DAY = 86_400_000_000
 YEAR = 365.25 * DAY
 #: Years that a clock's numbers are from, whatever it counts: seconds, milli- or microseconds.
 CLOCKS = {unit: (10 * YEAR / unit, 130 * YEAR / unit) for unit in (1_000_000, 1_000, 1)}

@@ -10,6 +10,7 @@ import polars as pl
 from recprune.data.frames import as_text, comparable, widened
 from recprune.data.nested import is_vector, lengths_of, read_dense, read_sequence
 from recprune.data.quality import Finding
+from recprune.dates import DAY
 from recprune.errors import DataError
 from recprune.schema import Kind
 
@@ -118,7 +119,7 @@ def read_column(series: pl.Series, wanted: Kind | None = None, from_text: bool =
         series = series.cast(pl.UInt8)
     if series.dtype == pl.Boolean or wanted == "categorical" or not series.dtype.is_numeric():
         return _categorical(series)
-    return _numeric(series, wanted)
+    return _numeric(series)
 
 
 def read_time(series: pl.Series) -> pl.Series:
@@ -181,7 +182,7 @@ def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:
         bad = series.filter(numbers.is_null() & series.is_not_null())[0]
         action = f"read as missing: text among numbers, such as {bad!r}"
         found = (Finding("mixed", series.name, "warning", stray, action),)
-    column = _numeric(numbers.fill_nan(None), wanted)
+    column = _numeric(numbers.fill_nan(None))
     return Column(column.series, column.kind, (*found, *column.findings), column.reason)
 
 
@@ -201,7 +202,7 @@ def _nested(series: pl.Series, wanted: Kind | None) -> Column:
     return Column(lists, "sequence")
 
 
-def _numeric(series: pl.Series, wanted: Kind | None) -> Column:
+def _numeric(series: pl.Series) -> Column:
     found: tuple[Finding, ...] = ()
     if series.dtype.is_float():
         infinite = int(series.is_infinite().sum() or 0)
@@ -227,7 +228,7 @@ def _categorical(series: pl.Series) -> Column:
 
 def _date(series: pl.Series, wanted: Kind | None) -> Column:
     if wanted == "numeric":
-        return _numeric(micros(series) / 86_400e6, wanted)
+        return _numeric(micros(series) / DAY)
     if wanted == "categorical":
         return _categorical(as_text(series))
     return Column(series, "date")

@@ -9,7 +9,7 @@ import polars as pl
 from recprune.data.identifiers import identifier_of
 from recprune.data.quality import Finding
 
-__all__ = ["guess_sensitive", "sensitive_guess"]
+__all__ = ["guess_sensitive", "sensitive_guess", "words_of"]
 
 PERSONAL = frozenset(
     {
@@ -90,7 +90,7 @@ def guess_sensitive(name: str) -> bool:
     >>> [guess_sensitive(n) for n in ("age_group", "maritalStatus", "has_children", "page", "wages")]
     [True, True, True, False, False]
     """
-    return bool(_words(name) & PERSONAL)
+    return bool(words_of(name) & PERSONAL)
 
 
 def sensitive_guess(series: pl.Series) -> Finding | None:
@@ -108,7 +108,7 @@ def sensitive_guess(series: pl.Series) -> Finding | None:
     >>> sensitive_guess(pl.Series("age", [900, 1])) is None
     True
     """
-    name, words = series.name, _words(series.name)
+    name, words = series.name, words_of(series.name)
     told = _by_values(series, words)
     if told is None and (words & (PERSONAL - AGES) or (words & AGES and _ages(series))):
         told = f"is personal, by the word {min(words & PERSONAL)!r} in its name"
@@ -170,7 +170,12 @@ def _ages(series: pl.Series) -> bool:
     return float(known.is_between(-1, OLDEST).sum()) >= 0.99 * len(known)
 
 
-def _words(name: str) -> set[str]:
+def words_of(name: str) -> set[str]:
+    """Return the words of a column's name, in small letters.
+
+    >>> sorted(words_of("lastOrder_DOB"))
+    ['dob', 'last', 'order']
+    """
     return {w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 

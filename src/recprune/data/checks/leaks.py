@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data.checks.scores import additive, log_odds, value_codes
 from recprune.data.checks.sheet import Sheet
+from recprune.data.personal import words_of
 from recprune.data.quality import Finding
 from recprune.metrics import auc
 
@@ -172,7 +172,7 @@ def leak_suspects(sheet: Sheet) -> tuple[Finding, ...]:
         for twin in alike:
             found[twin] = f"alone it has AUC {alone[twin]:.3f}, all others together {together:.3f}"
         rest = others
-    for name in (n for n in rest if LATER & _words(n)):
+    for name in (n for n in rest if LATER & words_of(n)):
         if (settled := _settles(sheet, name)) > 0:
             found[name] = f"it is named as a later event, and in {settled:,} rows settles the label"
     return tuple(_suspect(name, why, alone[name], len(sheet.frame)) for name, why in found.items())
@@ -202,10 +202,6 @@ def _halves(sheet: Sheet) -> _Halves | None:
         for h in (0, 1):
             scores[h][:, i] = log_odds(codes, label, half == h)
     return _Halves(names, label, half, (scores[0], scores[1]))
-
-
-def _words(name: str) -> set[str]:
-    return {w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
 def _settles(sheet: Sheet, name: str) -> int:
