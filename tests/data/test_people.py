@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from recprune.cli import app
 from recprune.crypto import Pseudonymiser, is_pseudonym
-from recprune.data import Dataset, ingest
+from recprune.data import Dataset, ingest, read_spec
+from recprune.data.check import check_table
 from recprune.data.columns import ColumnStore
+from recprune.data.erased import Erased
 from recprune.errors import DataError, InputError, ParameterError
 
 KEY = "a key that nobody would guess, ever"
@@ -247,3 +249,13 @@ def test_the_program(
     assert app([*hide, "--pseudonym-key-file", str(tmp_path / "key")], standalone_mode=False) == 0
     with pytest.raises(InputError, match="goes with --pseudonymise-users"):
         app([*verb, "--pseudonym-key-file", str(tmp_path / "key")], standalone_mode=False)
+
+
+def test_another_column_of_users_holds_plain_ids(table: Path, tmp_path: Path) -> None:
+    """Only the column that was hashed needs the key."""
+    shop().with_columns(guest="g" + pl.col("age").cast(pl.String)).write_csv(table)
+    folder = ingest(table, tmp_path / "t.rp", label="y", user="user", pseudonyms=PEOPLE)
+    erased, rows = Erased(["g25"]), shop().filter(pl.col("age") != 25)
+    assert len(Dataset.read(folder, user="guest", erased=erased).whole_table.label) == len(rows)
+    checked = check_table(folder, read_spec({"label": "y", "user": "guest"}), erased=erased)
+    assert {f.kind: f.rows for f in checked.findings}["erased_users"] == 400 - len(rows)

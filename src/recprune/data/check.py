@@ -18,7 +18,7 @@ from recprune.data.draft import read_draft
 from recprune.data.erased import Erased
 from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import identifier_findings
-from recprune.data.people import stays
+from recprune.data.people import key_of, stays
 from recprune.data.quality import Finding, grave, merged
 from recprune.data.sources import read_source
 from recprune.data.spec import ROLES, Spec
@@ -89,17 +89,17 @@ def check_table(
     bad = bad or BadRows.of("error")
     found: tuple[Finding, ...] = ()
     frame: Frame
-    already = ""
+    hashed: Mapping[str, str] = {}
     if holds_columns(path):
         store = ColumnStore(path)
         roles: Any = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
         spec, found = spec.with_roles((), **roles), store.findings
-        already = store.pseudonyms.get("key", "")
+        hashed = store.pseudonyms
         frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
     else:
         read = read_source(path, bad)
         frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
-    frame, left_out = stays(frame, spec.user, erased, already)
+    frame, left_out = stays(frame, spec.user, erased, key_of(hashed, spec.user))
     checked = check_frame(frame, spec, split, from_text=from_text, kinds=kinds)
     found = merged(found, left_out, bad.findings(spec.label or ""), checked.findings)
     return replace(checked, findings=found)

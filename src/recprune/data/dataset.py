@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from recprune.data.interactions import with_negatives
 from recprune.data.labels import LabelRule
 from recprune.data.negatives import Negatives
 from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, tune_and_gate
-from recprune.data.people import stays
+from recprune.data.people import key_of, stays
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import read_source, table_name
@@ -141,20 +141,20 @@ class Dataset:
         roles: Any = {"label": label, "user": user, "item": item, "time": time}
         found: tuple[Finding, ...] = ()
         frame: Frame
-        already = ""
+        hashed: Mapping[str, str] = {}
         if holds_columns(path):
             store = ColumnStore(path)
             roles |= {
                 r: c for r, c in store.roles.items() if not (roles.get(r) or getattr(stated, r))
             }
             frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
-            found, already = store.findings, store.pseudonyms.get("key", "")
+            found, hashed = store.findings, store.pseudonyms
         else:
             read = read_source(path, bad)
             frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         how: Any = {"threshold": threshold, "negatives": negatives}
         spec = stated.with_roles(drop, **how, **roles)
-        frame, left_out = stays(frame, spec.user, erased, already)
+        frame, left_out = stays(frame, spec.user, erased, key_of(hashed, spec.user))
         table = build_table(frame, spec, from_text, kinds)
         table = replace(
             table, findings=(*found, *left_out, *bad.findings(table.schema.label), *table.findings)

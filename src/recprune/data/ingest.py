@@ -27,7 +27,7 @@ from recprune.data.batches import Source, open_query, open_source
 from recprune.data.column_writer import ColumnWriter
 from recprune.data.columns import ABOUT, TEXTS, manifest
 from recprune.data.erased import Erased
-from recprune.data.people import People, user_column
+from recprune.data.people import People, key_of, user_column
 from recprune.data.reading import AT_ONCE, Reading
 from recprune.data.spec import Spec, Stated, read_spec
 from recprune.errors import DataError, ParameterError
@@ -160,7 +160,7 @@ def _people(
 ) -> People | None:
     if pseudonyms is None and (erased is None or (isinstance(erased, Erased) and not erased)):
         return None
-    user, already = spec.user, source.pseudonyms
+    user = spec.user
     if user is None and pseudonyms is None and isinstance(erased, Erased):
         user = user_column(None, source.names or ())
         if user is None:
@@ -168,5 +168,4 @@ def _people(
     if user is None:
         what = "pseudonyms" if pseudonyms is not None else "erased"
         raise ParameterError.of(what, "ingest", "given together with a user column", "no user")
-    key = already.get("key", "") if already.get("column") == user else ""
-    return People(user, pseudonyms, Erased.of(erased), key)
+    return People(user, pseudonyms, Erased.of(erased), key_of(source.pseudonyms, user))

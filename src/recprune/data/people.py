@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from recprune.data.frames import as_text, plain
 from recprune.data.quality import Finding
 from recprune.errors import DataError
 
-__all__ = ["NO_USERS", "USER_COLUMNS", "People", "id_texts_of", "stays", "user_column"]
+__all__ = ["NO_USERS", "USER_COLUMNS", "People", "id_texts_of", "key_of", "stays", "user_column"]
 
 NO_USERS = "There is a list of erased users, but no user column is named to tell them by."
 #: How columns of user ids are called where nothing says which they are.
@@ -204,6 +204,16 @@ def user_column(named: str | None, columns: Collection[str]) -> str | None:
     if user is None:
         logger.warning(NO_USERS)
     return user
+
+
+def key_of(pseudonyms: Mapping[str, str], user: str | None) -> str:
+    """Return the fingerprint of the key that made a user column's ids; "" = they are plain.
+
+    Args:
+        pseudonyms: of a folder's column of pseudonyms, its name and the key's fingerprint.
+        user: the user column.
+    """
+    return pseudonyms.get("key", "") if pseudonyms.get("column") == user else ""
 
 
 def id_texts_of(series: pl.Series) -> pl.Series:
