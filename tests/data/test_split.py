@@ -101,6 +101,7 @@ def test_the_last_rows_of_every_user_and_who_has_too_few() -> None:
         ({"by": "last-n", "n": 2.0}, ParameterError, "'n'.*Got 2.0"),
         ({"by": "last-0"}, ParameterError, "'by'.*'last-n'.*Got 'last-0'"),
         ({"by": "last"}, ParameterError, "'by'.*or 'last-3'. Got 'last'"),
+        ({"by": 3}, ParameterError, "'by'.*or 'last-3'. Got 3"),
         ({"by": "last-n", "n": 9999}, DataError, "No user has 19999 rows.*a smaller n"),
     ],
 )

@@ -115,7 +115,7 @@ def check_classes(labels: dict[str, NDArray[np.float32]], how: str) -> None:
 
 def _way(by: str, n: int) -> tuple[str, int]:
     """Check the way and ``n``; return ``"last-n"`` with the number in place."""
-    last = re.fullmatch(r"last-([1-9]\d{0,8})", by)
+    last = re.fullmatch(r"last-([1-9]\d{0,8})", str(by))
     if last is None and by not in WAYS:
         options = ", ".join(map(repr, WAYS))
         raise ParameterError.of("by", "Dataset.split", f"one of {options}, or 'last-3'", by)
