@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ __all__ = ["is_missing", "pack_joined", "pack_texts", "real", "text", "unpack_te
 def text(value: Any) -> str | None:
     """Return the canonical text of a raw categorical value; None for a missing one.
 
-    Numbers read alike however the file stored them: whole or not, in 32 bits or 64.
+    Numbers read alike however the file stored them: whole or not, in 32 bits or 64, or as decimals;
+    and so do dates and times, Python's and NumPy's.
 
     >>> text(3), text(3.0), text("3"), text(True), text(float("nan")), text(None)
     ('3', '3', '3', 'true', None, None)
+    >>> text(np.datetime64("2024-01-31T12:00"))
+    '2024-01-31 12:00:00'
     """
     if type(value) is str or type(value) is int:  # nearly all values: worth a short way
         return str(value)
@@ -28,9 +32,14 @@ def text(value: Any) -> str | None:
         return None
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float | np.floating):
         # NumPy's str has as many digits as the type's own bits need: 0.1 in 32 bits is 0.1 too.
         return str(int(value)) if float(value).is_integer() else repr(float(str(value)))
+    if isinstance(value, np.datetime64):  # finer than Python's are cut to microseconds
+        unit = np.datetime_data(value.dtype)[0]
+        value = value.astype("datetime64[us]").item() if unit[0] in "npfa" else value.item()
     return str(value)
 
 
@@ -42,7 +51,7 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
-    return isinstance(value, float | np.floating) and value != value
+    return isinstance(value, float | np.floating | Decimal) and value != value
 
 
 def real(value: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,12 @@ TEXTS = st.lists(st.one_of(st.none(), st.text(), st.text(min_size=250, max_size=
         (np.str_("x"), "x"),
         (float("inf"), "inf"),
         (dt.date(2020, 1, 2), "2020-01-02"),
+        (np.datetime64("2020-01-02"), "2020-01-02"),
+        (np.datetime64("2020-01-02T03:04:05", "ns"), "2020-01-02 03:04:05"),
+        (np.datetime64("2020-01-02T03:04:05.000678", "us"), "2020-01-02 03:04:05.000678"),
+        (dt.datetime(2020, 1, 2, 3, 4, 5), "2020-01-02 03:04:05"),
+        (Decimal("3.00"), "3"),
+        (Decimal("2.50"), "2.5"),
     ],
 )
 def test_a_value_has_one_text(value: object, expected: str) -> None:
@@ -54,8 +61,8 @@ def test_a_value_has_one_text(value: object, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT")],
-    ids=["None", "nan", "nan32", "NA", "NaT", "NaT64"],
+    [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), Decimal("NaN")],
+    ids=["None", "nan", "nan32", "NA", "NaT", "NaT64", "decimal"],
 )
 def test_every_kind_of_missing_has_no_text(value: object) -> None:
     assert text(value) is None
