@@ -81,10 +81,13 @@ class Catalogue:
             defaults: cross field → what a value without history reads as, as in the users' tables.
 
         Raises:
-            DataError: a column is absent or has another length, or an item comes twice.
+            DataError: a column is absent or has another length, or an item comes twice or has no id.
         """
         schema = encoder.schema
-        names = tuple(str(text(i)) for i in ids)
+        known = [name for i in ids if (name := text(i)) is not None]
+        if len(known) < len(ids):
+            raise DataError(f"{len(ids) - len(known)} items of the catalogue have no id.")
+        names = tuple(known)
         given: dict[str, Sequence[Any] | Array] = dict(columns)
         if schema.item is not None:
             given.setdefault(schema.item, names)
@@ -228,7 +231,9 @@ def _to_filter_by(
     for name, raw in given.items():
         if name in keys or name == schema.item or name in several or len(raw) != n:
             continue
-        values = raw.tolist() if isinstance(raw, np.ndarray) else list(raw)
+        # Of NumPy's times a list has whole numbers, of which nobody knows what they count.
+        array = isinstance(raw, np.ndarray) and raw.dtype.kind not in "mM"
+        values: list[Any] = np.asarray(raw).tolist() if array else list(raw)
         if any(isinstance(v, list | tuple | dict | np.ndarray) for v in values):
             continue
         if name in numeric or (name not in schema.names and all(map(_is_number, values))):

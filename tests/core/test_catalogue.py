@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,17 @@ def test_texts_and_numbers_do_not_mix_but_all_missing_tell_no_kind() -> None:
     assert places.tolist() == [0, -1]
     with pytest.raises(DataError, match="'maker' holds texts and numbers"):
         one.joined(Catalogue.build(ENCODER, {**columns, "maker": [3]}, ["9"]))
+
+
+def test_times_are_texts_to_filter_by_whoever_made_them() -> None:
+    columns = {"category": ["0", "1"], "price": [1.0, 2.0]}
+    times = np.array(["2024-01-31T12", "NaT"], "datetime64[ns]")
+    for times_given in (times, [datetime(2024, 1, 31, 12), None]):
+        found = Catalogue.build(ENCODER, {**columns, "since": times_given}, ["a", "b"])
+        places, values = found.texts["since"]
+        assert (places.tolist(), values) == ([0, -1], ("2024-01-31 12:00:00",))
+
+
+def test_an_item_without_an_id_is_refused() -> None:
+    with pytest.raises(DataError, match="1 items of the catalogue have no id"):
+        Catalogue.build(ENCODER, {"category": ["0", "1"], "price": [1.0, 2.0]}, ["a", None])
