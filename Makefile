@@ -7,8 +7,11 @@
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
 #   make dist         wheel and source archive of the last commit, into dist/
-#   make bench        every benchmark, into benchmarks/results/ (bench-quick: small and rough)
+#   make bench        every benchmark that is not finished yet, into benchmarks/results/; within
+#                     three hours. AGAIN=NAME: although it is finished; NAMES="NAME …": these alone
+#   make bench-quick  the same, small and rough, within ten minutes, into benchmarks/results/quick/
 #   make bench-peers  the environments of the tools that the benchmarks compare with (large)
+#   make bench-publish  copies whole results into benchmarks/, and writes docs/benchmarks.md
 #   make clean        removes all that the above made
 
 SHELL := /bin/bash
@@ -22,11 +25,11 @@ ON_ALL_CORES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/recprune/__init__.py)
 # Checks that python -O must not leave out.
 GUARDING := $(addprefix src/recprune/,crypto.py envelope erasure security serving)
-BENCHMARKS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
-# Timings use the machine's own BLAS kernel, not one that the environment forces.
-OWN_BLAS := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
+PEERS := .venv-peers/.installed .venv-recbole/.installed
+RUN_BENCHMARKS = .ci/system-packages libgomp1 wrk && \
+	$(BIN)/python -m benchmarks run $(NAMES) $(addprefix --again=,$(AGAIN))
 
-.PHONY: demo test test-slow check docs sbom dist bench bench-quick bench-peers clean
+.PHONY: demo test test-slow check docs sbom dist bench bench-quick bench-peers bench-publish clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -72,29 +75,21 @@ dist: $(VENV)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(BIN)/python -m build --no-isolation --outdir dist build/source
 
-bench: $(VENV)
-	$(call run_benchmarks,)
+bench: $(VENV) $(PEERS)
+	$(RUN_BENCHMARKS)
 
-bench-quick: $(VENV)
-	$(call run_benchmarks,--quick)
+bench-quick: $(VENV) $(PEERS)
+	$(RUN_BENCHMARKS) --quick
 
-bench-peers: .venv-peers/.installed .venv-recbole/.installed
+bench-peers: $(PEERS)
+
+bench-publish: $(VENV)
+	$(BIN)/python -m benchmarks publish $(NAMES)
 
 clean:
 	rm -rf .venv .venv-peers .venv-recbole runs/demo benchmarks/results build dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# An empty folder of benchmarks has measured nothing, and says so by failing.
-define run_benchmarks
-@test -n "$(BENCHMARKS)" || { echo "benchmarks/ holds no benchmark to run" >&2; exit 1; }
-@mkdir -p benchmarks/results
-@set -e; for name in $(BENCHMARKS); do \
-	echo "benchmarks.$$name $(1)" >&2; \
-	$(OWN_BLAS) $(BIN)/python -m benchmarks.$$name --json $(1) > benchmarks/results/$$name.part; \
-	mv benchmarks/results/$$name.part benchmarks/results/$$name.json; \
-done
-endef
 
 # pip is upgraded first: installing a dependency group needs 25.1 or newer.
 define make_environment

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from benchmarks._common import ROOT
 
-__all__ = ["RESULTS", "Cells", "Record", "code_version"]
+__all__ = ["RESULTS", "TRAINING", "Cells", "Record", "code_version"]
 
 RESULTS = ROOT / "benchmarks" / "results"
 Record = dict[str, Any]
+#: Folders of the package that trained and pruned models come from.
+TRAINING = ("data", "models", "importance", "pruning", "evaluation", "metrics", "pipeline")
 
 
 class Cells:

@@ -41,6 +41,14 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What figures come from; results that were published before are not.
+CODE = (
+    "src",
+    "benchmarks",
+    "tests/planted.py",
+    "pyproject.toml",
+    ":(exclude,glob)benchmarks/*.json",
+)
 PACKAGES = ("recprune", "numpy", "numba", "torch", "polars", "scikit-learn", "lightgbm")
 
 
@@ -223,17 +231,22 @@ def main(
         parser.add_argument("--full", action="store_true", help=full)
     options = parser.parse_args(arguments)
     sizes = (options.quick,) if full is None else (options.quick, options.full)
+    # Before anything is measured: a tree that changes meanwhile is not what runs.
+    about, start = environment(), time.perf_counter()
+    claims = [claim.to_json() for claim in measure(*sizes)]
     result = {
         "benchmark": name,
         "quick": options.quick,
-        "environment": environment(),
-        "claims": [claim.to_json() for claim in measure(*sizes)],
+        "full": sizes[1:] == (True,),
+        "seconds": round(time.perf_counter() - start, 1),
+        "environment": about,
+        "claims": claims,
     }
     if options.json:
         print(json.dumps(result, indent=1, ensure_ascii=False))
         return
     print(f"{name}{' (quick: not for publication)' if options.quick else ''}")
-    for claim in result["claims"]:
+    for claim in claims:
         against = f"  against {claim['peer']}" if claim["peer"] else ""
         print(f"  {claim['id']:<40} {claim['value']:.4g} {claim['unit']}{against}")
 
@@ -282,11 +295,12 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit, with ``+`` if the tree has changes; None outside a repository."""
+    """Return the commit, with ``+`` if code has changed since; None outside a repository."""
     try:
         git = ["git", "-C", str(ROOT)]
         commit = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True)
-        changed = subprocess.check_output([*git, "status", "--porcelain"], text=True)
+        status = [*git, "status", "--porcelain", "--", *CODE]
+        changed = subprocess.check_output(status, text=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.strip() + ("+" if changed.strip() else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks._cells import RESULTS, Cells, Record, code_version
+from benchmarks._cells import RESULTS, TRAINING, Cells, Record, code_version
 from benchmarks._full_models import Settings, full_model
 from recprune.artifact import stored_size
 from recprune.data import Dataset
@@ -21,8 +21,6 @@ __all__ = ["EFFORT", "Bench", "results", "scored", "trivial"]
 
 #: What every contestant gets after its cut, and the full model too.
 EFFORT = Effort(epochs=10, pace=0.3, anew=True)
-#: Folders of the package that results come from.
-CODE = ("data", "models", "importance", "pruning", "evaluation", "metrics", "pipeline")
 #: Modules that they come from, beside the benchmark's own.
 SHARED = ("_contestants", "_full_models", "_parameters_tasks", "_parameters_ways", "_tasks")
 
@@ -36,7 +34,7 @@ def results(benchmark: str, quick: bool) -> Path:
     """
     here = Path(__file__).parent
     files = tuple(here / f"{name}.py" for name in (f"_{benchmark}_cells", *SHARED))
-    return RESULTS / f"{benchmark}-{code_version(CODE, files)}{'-quick' if quick else ''}"
+    return RESULTS / f"{benchmark}-{code_version(TRAINING, files)}{'-quick' if quick else ''}"
 
 
 @dataclass(frozen=True, eq=False)

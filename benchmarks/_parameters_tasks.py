@@ -11,11 +11,14 @@ from benchmarks._tasks import DATA, ml_100k, pairs_task
 from recprune.data import Dataset
 from recprune.data.datasets import load_demo
 
-__all__ = ["SETS", "parameters_task"]
+__all__ = ["QUICK_SETS", "SETS", "parameters_task"]
 
 SETS = ("ml100k", "online_retail", "book_crossing", "demo")
+QUICK_SETS = ("book_crossing", "demo")
 #: Of the demo: about 100,000 training rows, with one drawn product for each bought one.
 HOUSEHOLDS, QUICK_HOUSEHOLDS = 880, 60
+#: One in so many ratings of books in a quick run.
+THINNED = 8
 #: A book that readers gave so many of ten points is liked.
 LIKED = 8
 #: Columns of a book from the left and, since tabs lie in titles, from the right.
@@ -24,7 +27,7 @@ BOOK, AUTHOR, YEAR, PUBLISHER = 0, -7, -6, -5
 
 @cache
 def parameters_task(name: str, quick: bool = False) -> Dataset:
-    """Return a set that is split; a part of the rows in a quick run.
+    """Return a set that is split; a part of the rows of :data:`QUICK_SETS` in a quick run.
 
     ``online_retail`` and ``demo`` are split by time. ``ml100k`` and ``book_crossing`` are split at
     random, as where their pruning is published: the latter has no times, and of the former's last
@@ -34,12 +37,12 @@ def parameters_task(name: str, quick: bool = False) -> Dataset:
         return pairs_task(name)
     if name == "demo":
         return load_demo(QUICK_HOUSEHOLDS if quick else HOUSEHOLDS, seed=0, negatives=1)
-    data = ml_100k() if name == "ml100k" else _book_crossing()
+    data = ml_100k() if name == "ml100k" else _book_crossing(THINNED if quick else 1)
     return data.split(by="random", valid=0.15, test=0.2, seed=0)
 
 
-def _book_crossing() -> Dataset:
-    """Ratings of books: did the reader like it?"""
+def _book_crossing(every: int) -> Dataset:
+    """Ratings of books, one in so many: did the reader like it?"""
     folder = DATA / "book_crossing_subset"
     ratings, users = (
         pl.read_csv(folder / f"{name}.tsv.gz", separator="\t")
@@ -68,4 +71,4 @@ def _book_crossing() -> Dataset:
         # No year is written as 0.
         .with_columns(pl.when(pl.col("year") > 0).then(pl.col("year")).alias("year"))
     )
-    return Dataset.from_frame(frame, label="liked", user="user", item="item")
+    return Dataset.from_frame(frame.gather_every(every), label="liked", user="user", item="item")

@@ -10,7 +10,7 @@ from recprune.pipeline.jumps import cut_to
 from recprune.pipeline.trial import Rough
 from recprune.pruning import BITS, encoded_size
 
-__all__ = ["FULL", "WAYS", "single"]
+__all__ = ["FULL", "QUICK", "WAYS", "single"]
 
 #: Unit and method; ``bits`` cuts nothing.
 WAYS = (
@@ -24,6 +24,8 @@ WAYS = (
     "neurons_activity",
     "bits_int4_row",
 )
+#: What a quick run has: one of each unit, and bits.
+QUICK = ("fields_permutation", "rows_norm_count", "dims_svd", "neurons_omp", "bits_int4_row")
 #: What ``--full`` adds.
 FULL = (
     "fields_shuffle_gate",

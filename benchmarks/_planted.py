@@ -9,14 +9,12 @@ hundred thousand values each. 34 fields matter, of unlike weight; the others are
 a bend that is neither of the two all carry signal.
 
 Training takes minutes: what came of it is kept under ``$XDG_CACHE_HOME/recprune/benchmarks``, by a
-hash of this file, and used again.
+hash of this file and of the package's code, and used again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +23,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks._kept import kept
 from recprune import Dataset
-from recprune.artifact import folder_written_whole
 from recprune.data import Split
 from recprune.evaluation import verdict
 from recprune.metrics import auc
@@ -39,6 +37,8 @@ __all__ = ["FIELDS", "TOLERANCE", "trained"]
 
 FIELDS, INFORMATIVE, DIM, HIDDEN = 39, 34, 16, (400, 400, 400)
 ROWS, VOCABULARY, TOLERANCE = 700_000, 1_000_000, 0.002
+#: Seconds of the search of a quick run.
+QUICK_SEARCH = 3.0
 #: A rank is size^(u^SKEW), u uniform: 1 = a value's frequency goes as one over its rank.
 SKEW = 1.5
 #: Rows that are kept, encoded, to be scored.
@@ -49,16 +49,13 @@ def trained(quick: bool) -> Path:
     """Return the folder with ``full`` and ``pruned``, ``rows.npz`` and ``facts.json``.
 
     Args:
-        quick: a tenth of the rows, for development.
+        quick: a tenth of the rows and a short search, for development.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    mark = hashlib.sha256(Path(__file__).read_bytes() + bytes([quick])).hexdigest()[:12]
-    out = Path(home) / "recprune" / "benchmarks" / f"planted-{mark}"
-    if not (out / "facts.json").exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with folder_written_whole(out) as folder:
-            _train(folder, ROWS // 10 if quick else ROWS)
-    return out
+    rows, search_seconds = (ROWS // 10, QUICK_SEARCH) if quick else (ROWS, None)
+    made_by = (str(rows), str(search_seconds))
+    return kept(
+        "planted", made_by, lambda folder: _train(folder, rows, search_seconds), (Path(__file__),)
+    )
 
 
 def _table(rows: int) -> pl.DataFrame:
@@ -87,13 +84,19 @@ def _table(rows: int) -> pl.DataFrame:
     return frame.with_columns(label=pl.Series(label))
 
 
-def _train(folder: Path, rows: int) -> None:
+def _train(folder: Path, rows: int, search_seconds: float | None) -> None:
     start = time.perf_counter()
     data = Dataset.from_frame(_table(rows), label="label").split(
         by="random", valid=0.12, test=0.15, seed=0
     )
     config = RunConfig(
-        dim=DIM, hidden=HIDDEN, epochs=2, patience=1, tuning_epochs=1, tolerance=TOLERANCE
+        dim=DIM,
+        hidden=HIDDEN,
+        epochs=2,
+        patience=1,
+        tuning_epochs=1,
+        tolerance=TOLERANCE,
+        search_seconds=search_seconds,
     )
     ranker = config.ranker().fit(data.train, data.tune)
     found = find_small(ranker, data, config)

@@ -4,18 +4,15 @@
 job to a budget of latency, as whoever counts requests would: 1,000 rows in 440 µs, where the full
 model takes 713. Of 335, 355, 365, 375, 400 and 440 µs it is the tightest whose model passes: those of
 375 and 400 passed on gate rows and were INCONCLUSIVE on test rows, tighter ones on gate rows already.
-The latency is that of the host profile beside this file, so that any machine serves the same model.
-Its catalogue is cut to the 1,000 items that were rated most. Training takes minutes: what came of it
-is kept under ``$XDG_CACHE_HOME/recprune/benchmarks`` and used again.
+The latency is that of a host profile in ``profiles``, so that any machine serves the same model.
+Its catalogue is cut to the 1,000 items that were rated most. A quick run has no budget.
 *planted*: the model and the drawn catalogue and users of :mod:`benchmarks.catalogue`, of as many items
 as wanted.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._kept import QUICK, main_job
 from benchmarks._parameters_tasks import parameters_task
 from benchmarks.catalogue import planted
 from recprune import __version__
@@ -34,7 +32,7 @@ from recprune.users import Users
 __all__ = ["Served", "cut_to", "movielens", "planted_case", "write"]
 
 #: The host's profile that latencies are foretold by.
-PROFILE = Path(__file__).with_name("serving_host.json")
+PROFILE = Path(__file__).parent / "profiles" / "serving_host.json"
 BUDGET = "latency_us=440"
 #: No comparisons beside the search: the report is not shown.
 SETTINGS = (
@@ -63,9 +61,9 @@ class Served:
     facts: Mapping[str, Any]
 
 
-def movielens(items: int) -> Served:
+def movielens(items: int, quick: bool) -> Served:
     """Return the pruned model of MovieLens with so many items, those that were rated most."""
-    folder = movielens_run()
+    folder = movielens_run(quick)
     artifact, users = read_artifact(folder), Users.load(folder / "users.rp")
     assert users.seen is not None
     catalogue = Catalogue.from_tensors(artifact.encoder, artifact.catalogue)
@@ -79,36 +77,26 @@ def movielens(items: int) -> Served:
     most = np.argsort([-counts.get(item, 0) for item in catalogue.ids], kind="stable")[:items]
     report = json.loads((folder / "report.json").read_text("utf-8"))
     units = report["search"]["trials"][report["search"]["chosen"]]["units"]
-    facts: dict[str, Any] = {"verdict": report["verdict"]["outcome"], "budget": BUDGET}
+    facts: dict[str, Any] = {
+        "verdict": report["verdict"]["outcome"],
+        "budget": None if quick else BUDGET,
+    }
     facts |= {name: units[name] for name in ("fields", "dims", "neurons")}
     for part in ("full", "pruned"):
         facts[part] = {"bytes": report[part]["bytes"], "auc": report[part]["metrics"]["auc"]}
     return Served("movielens", cut_to(artifact, np.sort(most)), users, facts)
 
 
-def planted_case(items: int) -> tuple[Served, Artifact]:
+def planted_case(items: int, quick: bool) -> tuple[Served, Artifact]:
     """Return the pruned planted model with so many items, and the full one."""
-    case = planted(False, items)
+    case = planted(quick, items)
     return Served("planted", case.pruned, case.users, case.facts), case.full
 
 
-def movielens_run() -> Path:
+def movielens_run(quick: bool) -> Path:
     """Return the output of the main job on MovieLens 100k."""
-    from recprune.cli._options import read_config
-    from recprune.pipeline import run
-
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    made_by = f"{__version__} {SETTINGS} {PROFILE.read_text('utf-8')}"
-    mark = hashlib.sha256(made_by.encode()).hexdigest()[:12]
-    out = Path(home) / "recprune" / "benchmarks" / f"movielens-{mark}"
-    if not (out / "report.json").exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with folder_written_whole(out) as folder:
-            config = read_config(None, [*SETTINGS, f"profile={PROFILE}"])
-            run(parameters_task("ml100k"), folder / "run", config)
-            for part in (folder / "run").iterdir():
-                part.rename(folder / part.name)
-    return out
+    settings = QUICK if quick else SETTINGS
+    return main_job("movielens", lambda: parameters_task("ml100k"), settings, PROFILE)
 
 
 def cut_to(artifact: Artifact, places: NDArray[np.integer[Any]]) -> Artifact:

@@ -29,8 +29,8 @@ from benchmarks._budget_cells import BUDGETS, OURS, contest
 from benchmarks._cells import Record
 from benchmarks._common import Claim, main
 from benchmarks._full_models import tuned
-from benchmarks._parameters_tasks import SETS, parameters_task
-from benchmarks._parameters_ways import WAYS
+from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
+from benchmarks._parameters_ways import QUICK, WAYS
 from recprune.data import Dataset
 from recprune.evaluation.paired import Rows, intervals
 from recprune.executor import Executor
@@ -48,15 +48,16 @@ OUR_FACTS = ("label", "bits", "met", "outcome", "trials", "search_s", "candidate
 
 def measure(quick: bool) -> list[Claim]:
     """Return all claims; see the module."""
-    workers = Executor(WORKERS)
-    found = workers.map(tuned, [(name, quick) for name in reversed(SETS)], text="full models")
+    workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
+    found = workers.map(tuned, [(name, quick) for name in reversed(sets)], text="full models")
     settings = {one["set"]: one["settings"] for one in found}
     # The largest set first.
     seeds = range(2 if quick else SEEDS)
-    parts = [(name, seed, WAYS, quick) for seed, name in itertools.product(seeds, reversed(SETS))]
+    ways = QUICK if quick else WAYS
+    parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(sets))]
     runs = workers.map(contest, parts, shared=settings, text="sets and seeds")
     claims: list[Claim] = []
-    for name in SETS:
+    for name in sets:
         of_set = [run for run in runs if run["set"] == name]
         claims += _claims(name, parameters_task(name, quick), of_set)
     return [*claims, mean_gap(claims)]

@@ -20,9 +20,7 @@ A claim is the smaller of both models' ratios.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -36,9 +34,9 @@ import numpy as np
 
 from benchmarks._catalogue_peers import SCRIPT, write_arrays
 from benchmarks._common import Claim, PeerProcess, Timing, main, one_thread
+from benchmarks._kept import QUICK, main_job
 from benchmarks._planted import trained
-from recprune import __version__
-from recprune.artifact import Artifact, folder_written_whole, read_artifact
+from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
 from recprune.encoding import Encoder
 from recprune.histories import SeenItems
@@ -47,6 +45,8 @@ from recprune.runtime import Scorer
 from recprune.users import Users
 
 ITEMS, USERS, SEEN, K, ROUNDS = 100_000, 200, 200, 10, 7
+#: Of the demo.
+HOUSEHOLDS, QUICK_HOUSEHOLDS = 1200, 60
 #: Users that each contestant answers in a round.
 ASKED = {"ours": 20, "torch_eager": 1, "ort_cached": 3}
 
@@ -62,24 +62,23 @@ class Case:
     facts: Mapping[str, Any]
 
 
-def planted(quick: bool, items: int = ITEMS) -> Case:
-    """Return the planted model as a ranker of so many items, of a tenth in a quick run."""
+def planted(quick: bool, items: int) -> Case:
+    """Return the planted model as a ranker of so many items."""
     folder = trained(quick)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     draws = np.random.default_rng(0)
-    n_items = items // 10 if quick else items
     full = read_artifact(folder / "full")
     columns: dict[str, list[str | None]] = {}
     for i, field in enumerate(full.encoder.schema.fields):
         known = full.encoder.parts[field.name]
         assert isinstance(known, Vocabulary)
-        rank = known.rows ** draws.random(USERS if i % 2 else n_items) ** 1.5
+        rank = known.rows ** draws.random(USERS if i % 2 else items) ** 1.5
         values = [f"v{int(r)}" for r in rank]
         columns[field.name] = list(values)
-    ids = [str(i) for i in range(n_items)]
+    ids = [str(i) for i in range(items)]
     users = {n: c for n, c in columns.items() if len(c) == USERS}
     seen = SeenItems.from_entries(
-        np.repeat(np.arange(USERS), SEEN), draws.integers(0, n_items, USERS * SEEN), ids, USERS
+        np.repeat(np.arange(USERS), SEEN), draws.integers(0, items, USERS * SEEN), ids, USERS
     )
     store = Users(tuple(f"u{i}" for i in range(USERS)), users, {}, seen)
     made = {}
@@ -102,7 +101,7 @@ def planted(quick: bool, items: int = ITEMS) -> Case:
 
 def demo(quick: bool) -> Case:
     """Return the demo's model, its catalogue filled up."""
-    folder = demo_run()
+    folder = demo_run(quick)
     facts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     store = Users.load(folder / "users.rp")
     single = store.cross["product_id"]
@@ -115,24 +114,14 @@ def demo(quick: bool) -> Case:
     return Case("demo", full, pruned, users, {"verdict": facts["verdict"]["outcome"]})
 
 
-def demo_run() -> Path:
-    """Return the output of ``recprune demo``, which takes minutes and is kept."""
-    from recprune.cli._options import read_config
+def demo_run(quick: bool) -> Path:
+    """Return the output of ``recprune demo``; of fewer households in a quick run."""
     from recprune.cli.demo import SETTINGS
     from recprune.data.datasets import load_demo
-    from recprune.pipeline import run
 
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    mark = hashlib.sha256(f"{__version__} {SETTINGS}".encode()).hexdigest()[:12]
-    out = Path(home) / "recprune" / "benchmarks" / f"demo-{mark}"
-    if not (out / "report.json").exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        config = read_config(None, [*SETTINGS, "techniques=false"])
-        with folder_written_whole(out) as folder:
-            run(load_demo(households=1200, seed=0), folder / "run", config)
-            for part in (folder / "run").iterdir():
-                part.rename(folder / part.name)
-    return out
+    households = QUICK_HOUSEHOLDS if quick else HOUSEHOLDS
+    settings = (*SETTINGS, *QUICK) if quick else (*SETTINGS, "techniques=false")
+    return main_job(f"demo-{households}", lambda: load_demo(households, seed=0), settings)
 
 
 def filled(artifact: Artifact, n: int) -> Artifact:
@@ -231,7 +220,7 @@ def hold_against_brute_force(scorer: Scorer, users: Users, user: int) -> None:
 def measure(quick: bool) -> list[Claim]:
     """Return the claims."""
     timings, details = {}, {}
-    for case in (planted(quick), demo(quick)):
+    for case in (planted(quick, ITEMS // 10 if quick else ITEMS), demo(quick)):
         timings[case.name], details[case.name], peers = contest(case, quick)
     claims = []
     for name, peer in (("torch_eager", peers.peer), ("ort_cached", peers.ready["ort"])):

@@ -36,8 +36,8 @@ from benchmarks._cells import RESULTS, Record
 from benchmarks._common import Claim, main
 from benchmarks._full_models import tuned
 from benchmarks._parameters_cells import BUDGETS, DEFAULT, levels
-from benchmarks._parameters_tasks import SETS, parameters_task
-from benchmarks._parameters_ways import FULL, WAYS
+from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
+from benchmarks._parameters_ways import FULL, QUICK, WAYS
 from recprune.data import Dataset, Split
 from recprune.evaluation import Verdict, verdict
 from recprune.executor import Executor
@@ -75,23 +75,23 @@ class Level:
 
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
-    workers = Executor(WORKERS)
+    workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
     settings = {
         found["set"]: found
-        for found in workers.map(tuned, [(n, quick) for n in SETS], text="full models")
+        for found in workers.map(tuned, [(n, quick) for n in sets], text="full models")
     }
-    ways = (DEFAULT, "trivial", *WAYS, *(FULL if full else ()))
+    ways = (DEFAULT, "trivial", *(QUICK if quick else WAYS), *(FULL if full else ()))
     seeds = range(2 if quick else FULL_SEEDS if full else SEEDS)
-    parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(SETS))]
+    parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(sets))]
     chosen = {name: found["settings"] for name, found in settings.items()}
     found = workers.map(levels, parts, shared=chosen, text="sets and seeds")
     claims: list[Claim] = []
     judged: dict[str, Judged] = {}
-    for name in SETS:
+    for name in sets:
         runs = [run for run in found if run["set"] == name]
         judged[name] = _judged(parameters_task(name, quick), runs)
         claims += _claims(name, settings[name], runs, judged[name])
-    chart(judged, {n: _full_bytes([r for r in found if r["set"] == n]) for n in SETS})
+    chart(judged, {n: _full_bytes([r for r in found if r["set"] == n]) for n in sets})
     return claims
 
 
@@ -209,7 +209,7 @@ def chart(judged: Mapping[str, Judged], full: Mapping[str, float]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
-    for (name, found), axis in zip(judged.items(), axes.flat, strict=True):
+    for (name, found), axis in zip(judged.items(), axes.flat, strict=False):
         for way, levels_of in found.ways.items():
             times = [full[name] / level.bytes for level in levels_of]
             drops = [level.verdict.difference for level in levels_of]

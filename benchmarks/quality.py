@@ -11,6 +11,8 @@ Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn'
 ``HistGradientBoostingClassifier`` with native categories. On every random split, each side takes
 what is best on its validation rows: we among our rankers and their settings, the trees among three
 learning rates and their number.
+
+Runs are kept (:mod:`benchmarks._cells`); a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,6 +35,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from benchmarks._cells import RESULTS, Cells, code_version
 from benchmarks._common import Claim, main, peer
 from benchmarks._fuxictr import FUXICTR
 from benchmarks._tasks import PAIRS, TABULAR, pairs_task, tabular_task
@@ -44,7 +46,8 @@ from recprune.models import Penalty, Training
 
 RANKERS = ("LR", "FM", "DeepFM", "DCNv2")
 LABEL = "the_label"
-SIZES = {"dim": 16, "hidden": [128, 64], "cross": 3, "batch": 1024, "patience": 2, "epochs": 50}
+SIZES = {"dim": 16, "hidden": [128, 64], "cross": 3, "batch": 1024, "patience": 2}
+EPOCHS = 50
 #: Learning rates that both sides try; without hidden layers both learn slowly.
 SHALLOW, DEEP = (1e-3, 3e-3, 1e-2), (3e-4, 1e-3, 3e-3)
 RATES = {"LR": SHALLOW, "FM": SHALLOW, "DeepFM": DEEP, "DCNv2": DEEP}
@@ -66,7 +69,13 @@ CANDIDATES: tuple[tuple[str, Run], ...] = (
     ("DCNv2", {"learning_rate": 6e-3, "dim": 32}),
 )
 TREE_RATES = (0.03, 0.1, 0.3)
-QUICK_ROWS = 10_000
+#: Of a quick run: rows, rankers, sets of independent rows, and epochs.
+QUICK_ROWS, QUICK_RANKERS, QUICK_TABULAR, QUICK_EPOCHS = (
+    4_000,
+    RANKERS[:3:2],
+    ("vehicle_coupon",),
+    3,
+)
 SEEDS, CHOICE_SEEDS, SPLITS = 5, 3, 5
 MARGIN, TABULAR_MARGIN = 0.001, 0.005
 WORKERS = 2
@@ -96,13 +105,19 @@ class Side:
 def measure(quick: bool) -> list[Claim]:
     """Return the claims ``auc_gap_…`` and ``tabular_gap_…``."""
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    tasks, rankers, sets = PAIRS[: 1 if quick else None], list(RANKERS), list(TABULAR)
+    if quick:
+        rankers, sets = list(QUICK_RANKERS), list(QUICK_TABULAR)
     with tempfile.TemporaryDirectory() as name:
-        folders = {task: _exported(task, Path(name) / task, quick) for task in PAIRS}
+        folders = {task: _exported(task, Path(name) / task, quick) for task in tasks}
         with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
-            names = [(task, ranker) for task in PAIRS for ranker in RANKERS]
+            names = [(task, ranker) for task in tasks for ranker in rankers]
             ours = [pool.submit(our_side, *pair, quick) for pair in names]
-            theirs = [pool.submit(their_side, folders[task], ranker) for task, ranker in names]
-            gaps = [pool.submit(tabular_gap, name, quick) for name in TABULAR]
+            theirs = [
+                pool.submit(their_side, folders[task], task, ranker, quick)
+                for task, ranker in names
+            ]
+            gaps = [pool.submit(tabular_gap, name, quick) for name in sets]
             pairs = zip(names, ours, theirs, strict=True)
             claims = [_auc_gap(*n, o.result(), t.result()) for n, o, t in pairs]
             return [*claims, *(gap.result() for gap in gaps)]
@@ -111,14 +126,21 @@ def measure(quick: bool) -> list[Claim]:
 def our_side(task: str, ranker: str, quick: bool) -> Side:
     """Return our runs: the learning rate by validation, then a run a seed."""
     data = pairs_task(task)
-    parts = {part: _thinned(split, quick) for part, split in _parts(data).items()}
-    fit = partial(_our_run, ranker, parts, {"batch_size": SIZES["batch"]})
+    parts, fixed = _parts(data, quick), {"batch_size": SIZES["batch"]}
+    cells = Cells(results(quick), f"{task}-{ranker}-ours")
+
+    def fit(how: Run, seed: int) -> Run:
+        key = f"{how} {seed}"
+        return _kept(cells, key, lambda: _our_run(ranker, parts, fixed, how, seed, quick))
+
     first, middle, last = RATES[ranker]
     start = {"learning_rate": middle, "l2": 0.0}
     ways = [{"unseen_rare": rare, "unknown_rate": k} for rare in RARE for k in UNKNOWN_RATES]
+    ways = ways[:2] if quick else ways
     chosen_by, seeds = _seeds(quick)
     how, tried = start, []
-    for choices in (ways, [{"l2": l2} for l2 in L2], [{"learning_rate": r} for r in (first, last)]):
+    strengths = [{"l2": l2} for l2 in (L2[:1] if quick else L2)]
+    for choices in (ways, strengths, [{"learning_rate": r} for r in (first, last)]):
         tried += [[fit({**how, **choice}, seed) for seed in chosen_by] for choice in choices]
         best = max(tried, key=lambda runs: statistics.fmean(run["valid"] for run in runs))
         how = {key: best[0][key] for key in (*start, *ways[0])}
@@ -126,20 +148,21 @@ def our_side(task: str, ranker: str, quick: bool) -> Side:
     return Side("recprune", [run for runs in tried for run in runs], [*best, *more])
 
 
-def their_side(folder: Path, ranker: str) -> Side:
+def their_side(folder: Path, task: str, ranker: str, quick: bool) -> Side:
     """Return FuxiCTR's runs on the rows in ``folder``."""
-    result = peer(FUXICTR, str(folder), ranker)
+    cells = Cells(results(quick), f"{task}-{ranker}-theirs")
+    result = _kept(cells, "all", lambda: dict(peer(FUXICTR, str(folder), ranker)))
     return Side(result["peer"], result["tried"], result["runs"])
 
 
 def tabular_gap(name: str, quick: bool) -> Claim:
     """Return our best ranker's AUC minus the trees', as the mean over random splits."""
     ours, trees, gaps = [], [], []
+    cells = Cells(results(quick), name)
     for seed in range(1 if quick else SPLITS):
-        parts = _parts(tabular_task(name, seed))
-        tried = [_our_run(ranker, parts, how, {}, seed) for ranker, how in CANDIDATES]
-        ours.append(max(tried, key=lambda run: run["valid"]))
-        trees.append(_trees(parts))
+        found = _kept(cells, str(seed), lambda seed=seed: _split(name, seed, quick))  # type: ignore[misc]
+        ours.append(found["ours"])
+        trees.append(found["trees"])
         gaps.append(ours[-1]["test"] - trees[-1]["test"])
     gap, error = statistics.fmean(gaps), _error(gaps)
     detail = {
@@ -153,6 +176,27 @@ def tabular_gap(name: str, quick: bool) -> Claim:
     }
     peer_name = "scikit-learn " + version("scikit-learn") + " HistGradientBoostingClassifier"
     return Claim(f"tabular_gap_{name}", gap, "auc difference", peer_name, detail)
+
+
+def _split(name: str, seed: int, quick: bool) -> Run:
+    """Return both sides' best of one random split."""
+    parts = _parts(tabular_task(name, seed), quick)
+    candidates = CANDIDATES[:2] if quick else CANDIDATES
+    tried = [_our_run(ranker, parts, how, {}, seed, quick) for ranker, how in candidates]
+    return {"ours": max(tried, key=lambda run: run["valid"]), "trees": _trees(parts)}
+
+
+def results(quick: bool) -> Path:
+    """Return the folder of results of this code."""
+    here = Path(__file__).parent
+    files = ("quality.py", "_fuxictr.py", "_tasks.py", "requirements-peers.txt")
+    version = code_version(("data", "models", "metrics"), tuple(here / name for name in files))
+    return RESULTS / f"quality-{version}{'-quick' if quick else ''}"
+
+
+def _kept(cells: Cells, key: str, work: Callable[[], Run]) -> Run:
+    """Return what was found, from disk or now, without what the file adds to it."""
+    return {k: v for k, v in cells.get(key, work).items() if k not in ("key", "seconds")}
 
 
 def _auc_gap(task: str, ranker: str, ours: Side, theirs: Side) -> Claim:
@@ -170,14 +214,14 @@ def _auc_gap(task: str, ranker: str, ours: Side, theirs: Side) -> Claim:
     return Claim(name, gap, "auc difference", theirs.name, detail)
 
 
-def _our_run(ranker: str, parts: Parts, fixed: Run, how: Run, seed: int) -> Run:
+def _our_run(ranker: str, parts: Parts, fixed: Run, how: Run, seed: int, quick: bool) -> Run:
     """Fit one ranker; ``fixed`` and ``how`` are options of training, or of the ranker."""
     torch.set_num_threads(1)
     options, settings = {}, {**fixed, **how}
     for key in {"hidden", "dim"} & settings.keys():
         options[key] = settings.pop(key)
     penalty = Penalty(l2=settings.pop("l2", 0.0))
-    stop = {"epochs": SIZES["epochs"], "patience": SIZES["patience"]}
+    stop = {"epochs": _epochs(quick), "patience": SIZES["patience"]}
     training = Training(penalty=penalty, **{**stop, **settings})
     model = getattr(models, ranker)(training=training, seed=seed, **options).fit(
         parts["train"], parts["valid"]
@@ -227,14 +271,13 @@ def _exported(task: str, folder: Path, quick: bool) -> Path:
     data = pairs_task(task)
     fields = data.schema.fields
     folder.mkdir()
-    for part, split in _parts(data).items():
-        split = _thinned(split, quick)
+    for part, split in _parts(data, quick).items():
         columns = [_plain(split.columns[f.name], f.kind) for f in fields]
         pl.DataFrame([*columns, pl.Series(LABEL, split.label)]).write_parquet(
             folder / f"{part}.parquet"
         )
     stated = [{"name": f.name, "kind": f.kind, "length": _length(data, f.name)} for f in fields]
-    settings = {**SIZES, "label": LABEL, "fields": stated}
+    settings = {**SIZES, "epochs": _epochs(quick), "label": LABEL, "fields": stated}
     settings |= dict(zip(("choice_seeds", "seeds"), map(len, _seeds(quick)), strict=True))
     settings |= {"rates": RATES, "regularizers": REGULARIZERS[:2] if quick else REGULARIZERS}
     settings |= {"numbers": NUMBERS}
@@ -256,13 +299,20 @@ def _length(data: Dataset, name: str) -> int:
     return len(at)
 
 
-def _parts(data: Dataset) -> Parts:
-    return {"train": data.train, "valid": data.valid, "test": data.test}
+def _parts(data: Dataset, quick: bool) -> Parts:
+    """Return the parts, of a quick run few of their rows."""
+    parts = {"train": data.train, "valid": data.valid, "test": data.test}
+    return {part: _thinned(split, quick) for part, split in parts.items()}
 
 
 def _thinned(split: Split, quick: bool) -> Split:
     """Return a part's rows, of a quick run few of them."""
     return split.take(slice(None, None, max(len(split) // QUICK_ROWS, 1))) if quick else split
+
+
+def _epochs(quick: bool) -> int:
+    """Return the most epochs."""
+    return QUICK_EPOCHS if quick else EPOCHS
 
 
 def _seeds(quick: bool) -> tuple[range, range]:

@@ -215,12 +215,17 @@ def peer(name: str, served: Served, folder: Path, expected: list[list[float]]) -
         yield running, asked_by(served, headers)
 
 
-def over_empty_route(folder: Path, seconds: float, rounds: int) -> list[Claim]:
+def _pace(quick: bool) -> tuple[float, int]:
+    """Return seconds and rounds."""
+    return (QUICK_SECONDS, QUICK_ROUNDS) if quick else (SECONDS, ROUNDS)
+
+
+def over_empty_route(folder: Path, quick: bool) -> list[Claim]:
     """Return how much of the framework's own speed is left."""
     write_peers(folder)
     port = free_port()
-    real, (drawn, _) = movielens(1000), planted_case(1000)
-    contest = Contest(seconds, rounds, CONNECTIONS)
+    real, (drawn, _) = movielens(1000, quick), planted_case(1000, quick)
+    contest = Contest(*_pace(quick), CONNECTIONS)
     with contextlib.ExitStack() as running:
         command = peer_command("empty_route", folder, port)
         empty = running.enter_context(service("empty_route", command, port, "/empty"))
@@ -243,10 +248,10 @@ def over_empty_route(folder: Path, seconds: float, rounds: int) -> list[Claim]:
     ]
 
 
-def against_full_model(folder: Path, seconds: float, rounds: int) -> list[Claim]:
+def against_full_model(folder: Path, quick: bool) -> list[Claim]:
     """Return how many more requests are answered than by the full model, and in how much memory."""
-    served, full = planted_case(10_000)
-    contest, arrays = Contest(seconds, rounds, FEW_CONNECTIONS), folder / "peers"
+    served, full = planted_case(10_000, quick)
+    contest, arrays = Contest(*_pace(quick), FEW_CONNECTIONS), folder / "peers"
     expected = written_for_peers(served, full, arrays)
     with (
         ours(served, folder / "ours") as (running, asked),
@@ -262,7 +267,7 @@ def against_full_model(folder: Path, seconds: float, rounds: int) -> list[Claim]
     claims = [Claim("rps_vs_ort_cached_service", ratio, "ratio", about["peer"], detail)]
     with peer("torch_eager", served, arrays, expected) as (theirs, asked):
         about = theirs.ask("/v1/model")
-        slow = load(theirs.url, asked, max(seconds, 3), FEW_CONNECTIONS)
+        slow = load(theirs.url, asked, max(contest.seconds, 3), FEW_CONNECTIONS)
         other = theirs.memory()
     ratios = {kind: memory[kind] / other[kind] for kind in memory}
     told = {"ours": memory, "torch_eager": other, "ratios": ratios, "rps_of_torch": slow.rps}
@@ -272,12 +277,11 @@ def against_full_model(folder: Path, seconds: float, rounds: int) -> list[Claim]
 
 def measure(quick: bool) -> list[Claim]:
     """Return the claims."""
-    how = (QUICK_SECONDS, QUICK_ROUNDS) if quick else (SECONDS, ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder) / "empty", Path(folder) / "full"
         first.mkdir()
         second.mkdir()
-        return [*over_empty_route(first, *how), *against_full_model(second, *how)]
+        return [*over_empty_route(first, quick), *against_full_model(second, quick)]
 
 
 if __name__ == "__main__":

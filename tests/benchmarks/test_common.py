@@ -44,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(run(capsys, "--json", "--quick"))
-    assert list(result) == ["benchmark", "quick", "environment", "claims"]
+    assert list(result) == ["benchmark", "quick", "full", "seconds", "environment", "claims"]
     assert set(result["environment"]) == {"cpu", "threads", "versions", "date", "commit"}
     assert result["claims"] == [
         {
