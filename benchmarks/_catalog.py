@@ -34,7 +34,7 @@ class Family:
         says: what a value is, in one line.
         aim: a sign and a number, or, with ``holds``, its text; None = there is none.
         holds: what in a claim's detail says whether the aim is reached.
-        aim_of: the ids that the aim is of; none = all.
+        aim_of: the ids that the aim is of, ``*`` as above; none = all.
         shows: absolute figures, as label, path in the detail and unit.
     """
 
@@ -47,7 +47,8 @@ class Family:
 
     def aim_for(self, claim: Mapping[str, Any]) -> str | None:
         """Return the aim of one of its claims, None where there is none."""
-        return self.aim if not self.aim_of or claim["id"] in self.aim_of else None
+        of = not self.aim_of or any(fnmatchcase(claim["id"], form) for form in self.aim_of)
+        return self.aim if of else None
 
     def reached(self, claim: Mapping[str, Any]) -> bool | None:
         """Return whether a claim reaches its aim; None without an aim."""
@@ -91,14 +92,14 @@ class Benchmark:
     families: tuple[Family, ...]
 
     def family(self, id: str) -> Family:
-        """Return the first form that a claim is of.
+        """Return the form that a claim is of; of several that which says most.
 
         Raises:
             ValueError: there is none.
         """
-        for family in self.families:
-            if fnmatchcase(id, family.id):
-                return family
+        fitting = [family for family in self.families if fnmatchcase(id, family.id)]
+        if fitting:
+            return max(fitting, key=lambda family: len(family.id))
         raise ValueError(
             f"benchmarks/claims.toml does not say what the claim {id!r} of {self.name} is. Add it."
         )

@@ -26,6 +26,8 @@ __all__ = ["BUDGETS", "DEFAULT", "Part", "levels"]
 
 #: Bytes by the full model's.
 BUDGETS = tuple(1 / n for n in (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))
+#: A quick run takes each fourth of them.
+THINNED = 4
 #: The descent that `recprune run` takes, by bytes alone: there, speed counts too, and fine-tuning is
 #: shorter.
 DEFAULT = "combined"
@@ -46,9 +48,11 @@ def levels(shared: dict[str, Settings], part: Part, draws: np.random.Generator) 
     reference = cells.get(
         "reference", lambda: scored(cells, "reference", bench.reference, bench.data)
     )
+    shares = BUDGETS[::THINNED] if quick else BUDGETS
+    limits = [int(full["bytes"] * share) for share in shares]
     for way in ways:
         steps = _trivial if way == "trivial" else _combined if way == DEFAULT else _single
-        for number, record in steps(cells, bench, way, full["bytes"], reference["gate"]):
+        for number, record in steps(cells, bench, way, limits, reference["gate"]):
             found.setdefault(record.pop("contestant", way), []).append({"budget": number, **record})
     logits = {
         way: [{**r, "logits": str(cells.file.parent / r["logits"])} for r in records]
@@ -67,11 +71,11 @@ def levels(shared: dict[str, Settings], part: Part, draws: np.random.Generator) 
 Steps = Iterator[tuple[int, Record]]
 
 
-def _combined(cells: Cells, bench: Bench, way: str, full: int, gate: float) -> Steps:
+def _combined(cells: Cells, bench: Bench, way: str, limits: list[int], gate: float) -> Steps:
     """Steps of the descent, each finished at the budgets that it is the first to keep."""
     path: Iterator[CutModel] | None = None
     step = None
-    stops = [Sizes(bytes=int(full * share)) for share in BUDGETS]
+    stops = [Sizes(bytes=limit) for limit in limits]
     for number, stop in enumerate(stops):
         key = f"{way} {number}"
         if key not in cells.known:
@@ -90,14 +94,14 @@ def _combined(cells: Cells, bench: Bench, way: str, full: int, gate: float) -> S
             return
 
 
-def _single(cells: Cells, bench: Bench, way: str, full: int, gate: float) -> Steps:
+def _single(cells: Cells, bench: Bench, way: str, limits: list[int], gate: float) -> Steps:
     """One unit by one method, or fewer bits alone, at each budget that it can reach."""
     cut = None
-    for number, share in enumerate(BUDGETS):
+    for number, limit in enumerate(limits):
         key = f"{way} {number}"
         if key not in cells.known:
             cut = cut or single(bench.reference, bench.data, way, bench.seed)
-            small = cut(int(full * share))
+            small = cut(limit)
             if small is None:
                 return
             model = bench.finished(small)
@@ -107,12 +111,12 @@ def _single(cells: Cells, bench: Bench, way: str, full: int, gate: float) -> Ste
             return
 
 
-def _trivial(cells: Cells, bench: Bench, way: str, full: int, gate: float) -> Steps:
+def _trivial(cells: Cells, bench: Bench, way: str, limits: list[int], gate: float) -> Steps:
     """The trivial baselines, each until it is hopeless."""
     alive: set[str] | None = None
-    for number, share in enumerate(BUDGETS):
+    for number, limit in enumerate(limits):
         key = f"{way} {number}"
-        made = partial(trivial, cells, key, bench, bench.full, int(full * share), alive)
+        made = partial(trivial, cells, key, bench, bench.full, limit, alive)
         models = cells.get(key, made)["models"]
         for name, one in models.items():
             yield number, {"contestant": name, **one}

@@ -67,10 +67,10 @@ def drift_claims(quick: bool) -> list[dict[str, Any]]:
     which nothing happens, and before the drift in the others.
 
     Args:
-        quick: a fifth of the events, and two runs of ten, for development.
+        quick: a tenth of the events, and one run of ten, for development.
     """
-    parts = 5 if quick else 1
-    runs, n, drift_at = 2 if quick else RUNS, EVENTS // parts, DRIFT_AT // parts
+    parts = 10 if quick else 1
+    runs, n, drift_at = 1 if quick else RUNS, EVENTS // parts, DRIFT_AT // parts
     reference = _reference(BEFORE // parts)
     delays: dict[str, list[int]] = {}
     counts: Counter[str] = Counter()

@@ -41,7 +41,7 @@ from recprune.streaming.rows import row_bytes
 
 #: Of the events: rates and half-lives were chosen on others.
 SEED = 4
-SEGMENT, REPEATS = 50_000, 5
+SEGMENT, REPEATS, QUICK_REPEATS = 50_000, 5, 1
 #: Bytes with room for all.
 PLENTY = 100_000_000
 
@@ -54,7 +54,7 @@ def measure(quick: bool) -> list[Claim]:
         label = write_segments(place / "segments", n)
         begin(place / "lr", rp.LR())
         begin(place / "deepfm", rp.DeepFM(16, (64, 32)))
-        claims = [beside_river(place, label), bounded(place, label)]
+        claims = [beside_river(place, label, quick), bounded(place, label)]
     return claims + [Claim(**claim) for claim in drift_claims(quick)]
 
 
@@ -152,13 +152,14 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def beside_river(place: Path, label: NDArray[np.float32]) -> Claim:
+def beside_river(place: Path, label: NDArray[np.float32], quick: bool) -> Claim:
     """Return the claim of speed."""
-    tried = {rate: river(place / "segments", FIELDS, LABEL, rate) for rate in RATES}
+    rates = RATES[:1] if quick else RATES
+    tried = {rate: river(place / "segments", FIELDS, LABEL, rate) for rate in rates}
     aucs = {rate: auc(label, guess) for rate, (_, guess) in tried.items()}
     best = max(aucs, key=lambda rate: aucs[rate])
     theirs, mine = [], []
-    for number in range(REPEATS):
+    for number in range(QUICK_REPEATS if quick else REPEATS):
         for whose in ("river", "ours")[:: -1 if number % 2 else 1]:
             if whose == "ours":
                 mine.append(run_ours(place, "lr", PLENTY))

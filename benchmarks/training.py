@@ -37,6 +37,8 @@ ROUNDS = 5
 STEPS = {1_000_000: 98, 20_000: 50}
 #: Rows that hold every value of the vocabulary once at least.
 ROWS = {1_000_000: 420_000, 20_000: 220_000}
+#: A quick run's part of both.
+QUICK_PARTS = 10
 BLOCK = 500_000
 
 MEMORY = """
@@ -89,9 +91,12 @@ def table(total: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return values, (draws.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int8)
 
 
-def split(total: int, steps: int) -> Split:
-    """Return training rows enough for so many steps, encoded by a vocabulary of ``total``."""
-    values, label = table(total, ROWS[total])
+def split(total: int, steps: int, parts: int = 1) -> Split:
+    """Return training rows for so many steps at most, encoded by a vocabulary of ``total``.
+
+    Of a quick run both rows and vocabulary are one of so many parts.
+    """
+    values, label = table(total // parts, ROWS[total] // parts)
     columns = [pl.Series(f"f{i}", values[:, i]) for i in range(FIELDS)]
     texts = pl.DataFrame(columns).select(
         pl.format("v{}", pl.col(c.name)).alias(c.name) for c in columns
@@ -104,7 +109,7 @@ def split(total: int, steps: int) -> Split:
 def speed(total: int, quick: bool) -> list[Claim]:
     """Return the claims of one vocabulary."""
     steps = 4 if quick else STEPS[total]
-    rows = split(total, steps)
+    rows = split(total, steps, QUICK_PARTS if quick else 1)
     training = Training(epochs=1, batch_size=BATCH)
     ours = Timed(DIM, tuple(HIDDEN), training=training).fit(rows)
     assert isinstance(ours, Timed)
@@ -220,7 +225,7 @@ def measure(quick: bool) -> Sequence[Claim]:
     """Return the claims ``train_…``, ``gemm_share`` and ``peak_memory_20m_over_2m``."""
     torch.set_num_threads(THREADS)
     claims = [claim for total in STEPS for claim in speed(total, quick)]
-    return [*claims, gemm(split(20_000, 1)), memory(quick)]
+    return [*claims, gemm(split(20_000, 1, QUICK_PARTS if quick else 1)), memory(quick)]
 
 
 if __name__ == "__main__":

@@ -218,7 +218,8 @@ def claims(scenario: Scenario, runs: int, executor: Executor) -> list[Claim]:
 def measure(quick: bool) -> list[Claim]:
     """Return all claims."""
     runs = QUICK_RUNS if quick else RUNS
-    executor = Executor(os.cpu_count() or 1)
+    # Of few runs most of the time would be the starting of processes.
+    executor = Executor(1 if quick else os.cpu_count() or 1)
     found: list[Claim] = []
     for scenario in scenarios(quick):
         found += claims(scenario, runs, executor)

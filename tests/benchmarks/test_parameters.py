@@ -25,7 +25,7 @@ def test_ways_keep_their_budgets(
     monkeypatch.setattr(_parameters_cells, "BUDGETS", budgets)
     monkeypatch.setattr(_parameters_cells, "HOPELESS", 1.0)
     found = _parameters_cells.levels(
-        {"small": small_settings}, ("small", 0, WAYS, True), np.random.default_rng()
+        {"small": small_settings}, ("small", 0, WAYS, False), np.random.default_rng()
     )
     ways = found["ways"]
     assert {*WAYS, "narrower dense"} - ways.keys() == {"trivial"}
