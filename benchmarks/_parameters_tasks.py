@@ -14,11 +14,11 @@ from recprune.data.datasets import load_demo
 __all__ = ["QUICK_SETS", "SETS", "parameters_task"]
 
 SETS = ("ml100k", "online_retail", "book_crossing", "demo")
-QUICK_SETS = ("book_crossing", "demo")
+QUICK_SETS = ("book_crossing",)
 #: Of the demo: about 100,000 training rows, with one drawn product for each bought one.
-HOUSEHOLDS, QUICK_HOUSEHOLDS = 880, 60
+HOUSEHOLDS = 880
 #: One in so many ratings of books in a quick run.
-THINNED = 8
+THINNED = 12
 #: A book that readers gave so many of ten points is liked.
 LIKED = 8
 #: Columns of a book from the left and, since tabs lie in titles, from the right.
@@ -36,7 +36,7 @@ def parameters_task(name: str, quick: bool = False) -> Dataset:
     if name == "online_retail":
         return pairs_task(name)
     if name == "demo":
-        return load_demo(QUICK_HOUSEHOLDS if quick else HOUSEHOLDS, seed=0, negatives=1)
+        return load_demo(HOUSEHOLDS, seed=0, negatives=1)
     data = ml_100k() if name == "ml100k" else _book_crossing(THINNED if quick else 1)
     return data.split(by="random", valid=0.15, test=0.2, seed=0)
 

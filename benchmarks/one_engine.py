@@ -63,7 +63,9 @@ CUTS: dict[str, tuple[dict[str, float], dict[str, str]]] = {
 #: Engine → its package.
 PACKAGES = {"torch": "torch", "ort": "onnxruntime", "recprune": "recprune"}
 #: Rows of a batch → calls of one turn.
-CALLS, QUICK_CALLS = {1: 300, 1000: 12}, {1: 100, 1000: 4}
+CALLS, QUICK_CALLS = {1: 300, 1000: 12}, {1: 50, 1000: 2}
+#: Cuts of a quick run.
+QUICK_CUTS = ("neurons", "dims_apart")
 ROUNDS, QUICK_ROUNDS = 15, 5
 
 
@@ -83,14 +85,13 @@ def data_of(fields: int) -> rp.Dataset:
     return rp.Dataset.from_frame(frame, label="label", schema=schema).split(by="random", seed=0)
 
 
-def models_of(fields: int, dim: int, hidden: tuple[int, ...]) -> tuple[dict[str, Ranker], Any]:
-    """Return the full model and what every cut leaves of it, and rows in the full one's codes."""
+def models_of(
+    fields: int, dim: int, hidden: tuple[int, ...], cuts: Sequence[str]
+) -> tuple[dict[str, Ranker], Any]:
+    """Return the full model and what cuts leave of it, and rows in the full one's codes."""
     data = data_of(fields)
     full = DeepFM(dim, hidden, Training(epochs=1, device="cpu")).fit(data.train)
-    cut = {
-        name: rp.prune(full, data, keep, methods, epochs=0)
-        for name, (keep, methods) in CUTS.items()
-    }
+    cut = {name: rp.prune(full, data, *CUTS[name], epochs=0) for name in cuts}
     return {"full": full, **cut}, data.train
 
 
@@ -211,7 +212,8 @@ def facts(model: Ranker, full: Ranker, folder: Path) -> dict[str, Any]:
 
 def speedups(prefix: str, quick: bool) -> tuple[list[Claim], Mapping[str, Mapping[str, Any]]]:
     """Return one size's claims, and the facts of its models."""
-    models, split = models_of(*MODELS[prefix])
+    cuts = QUICK_CUTS if quick else tuple(CUTS)
+    models, split = models_of(*MODELS[prefix], cuts)
     rounds = QUICK_ROUNDS if quick else ROUNDS
     engines, sizes, claims = dict[str, Engines](), dict[str, dict[str, Any]](), list[Claim]()
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +223,7 @@ def speedups(prefix: str, quick: bool) -> tuple[list[Claim], Mapping[str, Mappin
             sizes[f"{prefix}{name}"] = facts(model, models["full"], own)
     for engine, package in PACKAGES.items():
         for rows in CALLS:
-            for name in CUTS:
+            for name in cuts:
                 timing = duel(engines["full"], engines[name], engine, rows, quick)
                 claims.append(
                     Claim(
