@@ -18,14 +18,16 @@ from recprune.data import Dataset
 from recprune.data.datasets import SCHEMA, load_demo
 from recprune.schema import Field
 
-__all__ = ["SETS", "Task", "selection_task"]
+__all__ = ["QUICK_SETS", "SETS", "Task", "selection_task"]
 
 #: Columns that are left out beside those that tell the outcome: what is known only afterwards.
 ALSO_OUT = {"online_shoppers": ("PageValues",)}
 SETS = ("online_shoppers", "bank_marketing", "vehicle_coupon", "adult_income", "demo")
+#: Of a quick run.
+QUICK_SETS = ("online_shoppers", "vehicle_coupon")
 #: At most so many rows a set: households of the demo, with one drawn product for each bought one.
 ROWS, HOUSEHOLDS = 100_000, 280
-QUICK_ROWS, QUICK_HOUSEHOLDS = 6_000, 60
+QUICK_ROWS = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Task:
 
 def selection_task(name: str, seed: int, quick: bool = False) -> Task:
     """Return a set with its planted noise; ``seed`` draws the noise, and the split or the sample."""
-    return _demo(seed, quick) if name == "demo" else _tabular(name, seed, quick)
+    return _demo(seed) if name == "demo" else _tabular(name, seed, quick)
 
 
 def _tabular(name: str, seed: int, quick: bool) -> Task:
@@ -61,8 +63,8 @@ def _tabular(name: str, seed: int, quick: bool) -> Task:
     return Task(data, tuple(f.name for f in noise))
 
 
-def _demo(seed: int, quick: bool) -> Task:
-    data = load_demo(QUICK_HOUSEHOLDS if quick else HOUSEHOLDS, seed=seed, negatives=1)
+def _demo(seed: int) -> Task:
+    data = load_demo(HOUSEHOLDS, seed=seed, negatives=1)
     frames = []
     for part in (data.train, data.valid, data.test):
         assert isinstance(part.columns, pl.DataFrame)

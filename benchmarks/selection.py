@@ -34,7 +34,7 @@ from benchmarks._selection_cells import (
     kept_of_planted,
     measured,
 )
-from benchmarks._selection_tasks import SETS
+from benchmarks._selection_tasks import QUICK_SETS, SETS
 from recprune._support import require
 from recprune.evaluation.cross_fitting import resampled_t
 from recprune.executor import Executor
@@ -65,21 +65,22 @@ Aukc = Mapping[str, Mapping[str, list[float]]]
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     found = Executor(WORKERS).map(measured, _parts(quick, full), text="sets and seeds")
-    planted = [(seed, quick) for seed in range(3 if quick else ORDERS)]
+    planted = [(seed, quick) for seed in range(2 if quick else ORDERS)]
+    sets = QUICK_SETS if quick else SETS
     kept = Executor(WORKERS).map(kept_of_planted, planted, text="row orders")
-    area: dict[str, dict[str, list[float]]] = {name: {} for name in SETS}
-    seconds: dict[str, dict[str, list[float]]] = {name: {} for name in SETS}
+    area: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
+    seconds: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
     for record in found:
         for method, curve in record["curves"].items():
             area[record["set"]].setdefault(method, []).append(
                 aukc(record["counts"], curve["test"], record["full"])
             )
             seconds[record["set"]].setdefault(method, []).append(curve["seconds"])
-    chart(found)
+    chart(found, sets)
     return [
         *_areas(area, seconds),
         _default_against_best(area),
-        *_automatic(found),
+        *_automatic(found, sets),
         _stability(kept),
     ]
 
@@ -98,9 +99,9 @@ def aukc(counts: Sequence[int], tested: Sequence[float], full: float) -> float:
 def _parts(quick: bool, full: bool) -> list[Part]:
     every = sorted(m.name for m in METHODS.values() if "field" in m.units) if full else COMPETING
     seeds = 1 if quick else FULL_SEEDS if full else SEEDS
-    parts = []
+    sets, parts = QUICK_SETS if quick else SETS, []
     # The longest first, so that no worker ends alone.
-    for seed, name in itertools.product(range(2 if quick else SPLITS), reversed(SETS)):
+    for seed, name in itertools.product(range(2 if quick else SPLITS), reversed(sets)):
         methods = tuple(every) if seed < seeds else ()
         if not quick and seed == 0 and REFERENCE not in methods:
             methods = (*methods, REFERENCE)
@@ -155,9 +156,9 @@ def _paired(area: Aukc, ours: Mapping[str, str], theirs: Mapping[str, str]) -> t
     return gap, sum(_error(d) ** 2 for d in pairs.values()) ** 0.5 / len(pairs)
 
 
-def _automatic(found: Sequence[Record]) -> Iterable[Claim]:
+def _automatic(found: Sequence[Record], sets: Sequence[str]) -> Iterable[Claim]:
     gaps = {}
-    for name in SETS:
+    for name in sets:
         runs = [r for r in found if r["set"] == name]
         dropped = [1 - len(r["automatic"]["noise_kept"]) / max(len(r["noise"]), 1) for r in runs]
         detail: dict[str, Any] = {
@@ -198,13 +199,13 @@ def _error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
-def chart(found: Sequence[Record]) -> None:
+def chart(found: Sequence[Record], sets: Sequence[str]) -> None:
     """Draw A(k) of all methods on all sets, and where the automatic mode stands."""
     figure = require("matplotlib.figure", "train").Figure(figsize=(13, 7.5), layout="constrained")
     panels = figure.subplots(2, 3).ravel()
     methods = list(dict.fromkeys(m for r in found for m in r["curves"]))
     colours = require("matplotlib", "train").colormaps["tab10" if len(methods) <= 10 else "tab20"]
-    for panel, name in zip(panels, SETS, strict=False):
+    for panel, name in zip(panels, sets, strict=False):
         runs = [r for r in found if r["set"] == name]
         for number, method in enumerate(methods):
             own = [r for r in runs if method in r["curves"]]
