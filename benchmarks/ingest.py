@@ -140,7 +140,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _memory(quick: bool) -> Claim:
-    scale = 20 if quick else 1
+    scale = 100 if quick else 1
     peaks = {}
     for rows in (2_000_000 // scale, 20_000_000 // scale):
         with tempfile.TemporaryDirectory() as name:

@@ -49,7 +49,7 @@ from benchmarks._wrk import Load, Requests, load
 from recprune.artifact import Artifact
 from recprune.runtime import Scorer
 
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
 SECONDS, QUICK_SECONDS = 4.0, 1.0
 CONNECTIONS, FEW_CONNECTIONS = 32, 8
 K, USERS, CHECKED = 10, 100, 4

@@ -108,7 +108,7 @@ def split(total: int, steps: int, parts: int = 1) -> Split:
 
 def speed(total: int, quick: bool) -> list[Claim]:
     """Return the claims of one vocabulary."""
-    steps = 4 if quick else STEPS[total]
+    steps = 2 if quick else STEPS[total]
     rows = split(total, steps, QUICK_PARTS if quick else 1)
     training = Training(epochs=1, batch_size=BATCH)
     ours = Timed(DIM, tuple(HIDDEN), training=training).fit(rows)
@@ -193,7 +193,7 @@ def memory(quick: bool) -> Claim:
 
     Pages of files that are mapped count. The peak of reading and splitting stands in the detail.
     """
-    scale = 20 if quick else 1
+    scale = 100 if quick else 1
     found = {}
     for rows in (2_000_000 // scale, 20_000_000 // scale):
         with tempfile.TemporaryDirectory() as name:
