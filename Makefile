@@ -7,9 +7,9 @@
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
 #   make dist         wheel and source archive of the last commit, into dist/
-#   make bench        every benchmark that is not finished yet, into benchmarks/results/; within
-#                     three hours. AGAIN=NAME: although it is finished; NAMES="NAME …": these alone
-#   make bench-quick  the same, small and rough, within ten minutes, into benchmarks/results/quick/
+#   make bench        every benchmark that is not finished yet, into benchmarks/results/; hours.
+#                     AGAIN=NAME: although it is finished; NAMES="NAME …": these alone
+#   make bench-quick  the same, small and rough, some ten minutes, into benchmarks/results/quick/
 #   make bench-peers  the environments of the tools that the benchmarks compare with (large)
 #   make bench-publish  copies whole results into benchmarks/, and writes docs/benchmarks.md
 #   make clean        removes all that the above made

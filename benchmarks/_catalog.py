@@ -80,7 +80,7 @@ class Benchmark:
     Args:
         name: of its module.
         title: of its part of the page.
-        minutes: that a whole run may take on two cores.
+        minutes: that a whole run takes on two cores, about.
         timed: whether its claims are of time or memory.
         families: of its claims.
     """

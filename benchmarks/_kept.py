@@ -6,6 +6,7 @@ and of settings, so that checkouts of one version share them, and changed code t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -43,10 +44,13 @@ def kept(
     text = " ".join([code_version(TRAINING, files), *made_by])
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]
     out = Path(home) / "recprune" / "benchmarks" / f"{name}-{mark}"
-    if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with folder_written_whole(out) as folder:
-            make(folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Of two benchmarks that want it at once, one makes it.
+    with (out.parent / f"{out.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not out.exists():
+            with folder_written_whole(out) as folder:
+                make(folder)
     return out
 
 

@@ -35,10 +35,10 @@ after a warm-up. Ratios come first: they hold across machines better than second
 1 where ours is better, unless its line says otherwise. Where an aim was set, it stands beside the
 value; a claim that misses it says **not reached**.
 
-<!-- not run: three hours of both cores -->
+<!-- not run: hours of both cores -->
 ```sh
-make bench            # everything, within three hours on two cores; goes on where it was stopped
-make bench-quick      # small and rough, within ten minutes: shows that all of it runs
+make bench            # everything, some {hours:.0f} hours on two cores; goes on where it was stopped
+make bench-quick      # small and rough, some ten minutes: shows that all of it runs
 make bench-publish    # copies the results of make bench here, and writes this page again
 ```
 
@@ -127,7 +127,8 @@ def page(results: Mapping[str, Result], chart: bool) -> str:
         chart: whether there is a chart.
     """
     known = benchmarks()
-    parts = [HEAD, *_summary(results)]
+    hours = sum(one.minutes for one in known.values()) / 60
+    parts = [HEAD.format(hours=hours), *_summary(results)]
     if chart:
         parts.append(
             "![How many times the peer's time ours takes the part of, by claim]"

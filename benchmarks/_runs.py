@@ -1,5 +1,7 @@
 """Runs benchmarks one after the other, each once: what was finished is not run again.
 
+Quick ones run two at a time: nothing is published of their seconds.
+
 A result is known by a hash of the code, the peers, the machine and the settings that it comes from.
 Where a run was stopped, the next one goes on with the benchmark that it was at; those that keep their
 parts on disk (:mod:`benchmarks._cells`) go on within it. One that fails does not stop the others.
@@ -12,8 +14,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,8 @@ __all__ = ["Outcome", "Runner", "table"]
 #: A benchmark is stopped after so many times its minutes; a quick one after so many seconds.
 PATIENCE, QUICK_LIMIT = 3.0, 900.0
 #: Seconds between two notes of how long a benchmark has run, and those it gets to end in.
-NOTE, FAREWELL = 5.0, 20.0
+NOTE, FAREWELL = 1.0, 20.0
+QUICK_AT_ONCE = 2
 #: Timings are of the machine's own BLAS kernel, not of one that the environment forces.
 FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
@@ -69,19 +74,28 @@ class Runner:
     def run(self, names: Sequence[str]) -> list[Outcome]:
         """Run benchmarks in turn; return how each of them ended."""
         self._place.mkdir(parents=True, exist_ok=True)
-        outcomes = []
-        for number, name in enumerate(names, 1):
+        stop = threading.Event()
+
+        def one(number: int, name: str) -> Outcome:
             _say(f"[{number}/{len(names)}] benchmarks.{name}{' --quick' if self.quick else ''}")
-            outcome = self._one(name)
+            outcome = self._one(name, stop)
             _say(f"[{number}/{len(names)}] {name}: {outcome.status}, {outcome.seconds:.0f} s")
-            outcomes.append(outcome)
-        return outcomes
+            return outcome
+
+        with ThreadPoolExecutor(QUICK_AT_ONCE if self.quick else 1) as pool:
+            running = [pool.submit(one, *pair) for pair in enumerate(names, 1)]
+            try:
+                return [each.result() for each in running]
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
 
     @property
     def _place(self) -> Path:
         return self.folder / "quick" if self.quick else self.folder
 
-    def _one(self, name: str) -> Outcome:
+    def _one(self, name: str, stop: threading.Event) -> Outcome:
         mark, file = self._mark(name), self._place / f"{name}.json"
         spent = _Spent(self._place / f"{name}.spent", mark)
         if name in self.again:
@@ -90,7 +104,7 @@ class Runner:
             return Outcome(name, known["seconds"], "kept")
         part = file.with_suffix(".part")
         with part.open("wb") as out:
-            status = self._process(name, out, spent)
+            status = self._process(name, out, spent, stop)
         if status != "done":
             return Outcome(name, spent.seconds, status)
         result = _result(name, part.read_text("utf-8"))
@@ -108,7 +122,7 @@ class Runner:
         machine = (about["cpu"], str(about["threads"]), json.dumps(about["versions"]))
         return fingerprint(name, (*machine, "quick" if self.quick else "whole"))
 
-    def _process(self, name: str, out: Any, spent: _Spent) -> str:
+    def _process(self, name: str, out: Any, spent: _Spent, stop: threading.Event) -> str:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
         command += ["--quick"] if self.quick else []
         limit = QUICK_LIMIT if self.quick else PATIENCE * 60 * benchmarks()[name].minutes
@@ -123,6 +137,8 @@ class Runner:
                     return "done" if code == 0 else f"failed, exit code {code}"
                 except subprocess.TimeoutExpired:
                     spent.note(time.monotonic() - start)
+                if stop.is_set():
+                    return "stopped"
                 if time.monotonic() - start > limit:
                     return f"stopped after {limit / 60:.0f} minutes"
         finally:

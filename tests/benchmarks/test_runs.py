@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks._kept import kept
 from benchmarks._runs import Outcome, Runner, table
 
 from benchmarks import _runs
@@ -132,3 +133,20 @@ def test_packages_that_are_missing_are_named_in_one_line(tmp_path: Path) -> None
     )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "apt-get install wrk redis-server" in done.stderr
+
+
+def test_what_takes_minutes_to_make_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def make(folder: Path) -> None:
+        (folder / "model").touch()
+        made.append(folder)
+
+    made: list[Path] = []
+    settings = ("a=1", "a=1", "a=2")
+    found = [kept("model", [setting], make) for setting in settings]
+    assert found[0] == found[1] != found[2]
+    assert len(made) == 2
+    assert all((folder / "model").exists() for folder in found)
