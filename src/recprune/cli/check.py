@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from recprune.cli._columns import column_table
 from recprune.cli._options import Json, Query, Strict, chosen_negatives, emit
 from recprune.cli._records import Stated
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from recprune.data.check import Checked
 
-#: So many columns are listed on a screen.
-MOST_COLUMNS = 60
 STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -73,13 +72,4 @@ def _summary(checked: Checked) -> Group:
         found.add_row(Text(f.severity, style=STYLES[f.severity]), Text(what), Text(said))
     if not checked.findings:
         found.caption = "Nothing was found."
-    if len(checked.columns) > MOST_COLUMNS:
-        return Group(found, f"--json lists the {len(checked.columns):,} columns.")
-    listed = RichTable(title="Columns", title_justify="left")
-    for heading in ("column", "role", "kind", "missing", "distinct values"):
-        right = heading in ("missing", "distinct values")
-        listed.add_column(heading, justify="right" if right else "left")
-    for c in checked.columns:
-        about = (c["name"], c["role"], c["kind"] or "", f"{c['missing']:,}", f"{c['distinct']:,}")
-        listed.add_row(*map(Text, about))
-    return Group(found, listed)
+    return Group(found, column_table(checked.columns))

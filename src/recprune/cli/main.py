@@ -19,6 +19,7 @@ __all__ = ["app", "main"]
 #: One module a verb; each imports what it needs only when it is called.
 VERBS = (
     "demo",
+    "init",
     "run",
     "check",
     "ingest",

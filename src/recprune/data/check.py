@@ -11,16 +11,15 @@ import numpy as np
 
 from recprune.data.bad_rows import BadRows
 from recprune.data.checks import Sheet, check_dataset, check_sheet, some_rows
-from recprune.data.columns import ColumnStore, holds_columns
 from recprune.data.dataset import Dataset
 from recprune.data.disk_frame import Frame, keep
 from recprune.data.draft import read_draft
 from recprune.data.erased import Erased
 from recprune.data.frames import comparable, plain
 from recprune.data.identifiers import identifier_findings
-from recprune.data.people import key_of, stays
+from recprune.data.opening import open_table
+from recprune.data.people import stays
 from recprune.data.quality import Finding, grave, merged
-from recprune.data.sources import read_source
 from recprune.data.spec import ROLES, Spec
 from recprune.data.table import build_table
 from recprune.dates import DATE_PARTS
@@ -87,21 +86,11 @@ def check_table(
             refuse otherwise is a finding of severity ``"error"``.
     """
     bad = bad or BadRows.of("error")
-    found: tuple[Finding, ...] = ()
-    frame: Frame
-    hashed: Mapping[str, str] = {}
-    if holds_columns(path):
-        store = ColumnStore(path)
-        roles: Any = {r: c for r, c in store.roles.items() if getattr(spec, r) is None}
-        spec, found = spec.with_roles((), **roles), store.findings
-        hashed = store.pseudonyms
-        frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
-    else:
-        read = read_source(path, bad)
-        frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
-    frame, left_out = stays(frame, spec.user, erased, key_of(hashed, spec.user))
-    checked = check_frame(frame, spec, split, from_text=from_text, kinds=kinds)
-    found = merged(found, left_out, bad.findings(spec.label or ""), checked.findings)
+    table = open_table(path, spec, bad)
+    spec = table.spec
+    frame, left_out = stays(table.frame, spec.user, erased, table.already)
+    checked = check_frame(frame, spec, split, from_text=table.from_text, kinds=table.kinds)
+    found = merged(table.findings, left_out, bad.findings(spec.label or ""), checked.findings)
     return replace(checked, findings=found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.bad_rows import BadRows
-from recprune.data.columns import ColumnStore, holds_columns
-from recprune.data.disk_frame import DiskFrame, Frame
+from recprune.data.disk_frame import DiskFrame
 from recprune.data.erased import Erased
 from recprune.data.fit import fit_encoder
 from recprune.data.frames import plain, to_polars
@@ -23,11 +22,12 @@ from recprune.data.ids import read_id
 from recprune.data.interactions import with_negatives
 from recprune.data.labels import LabelRule
 from recprune.data.negatives import Negatives
+from recprune.data.opening import open_table
 from recprune.data.parts import Fitted, Split, all_ids, encoded, place_of, tune_and_gate
-from recprune.data.people import key_of, stays
+from recprune.data.people import stays
 from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
-from recprune.data.sources import read_source, table_name
+from recprune.data.sources import table_name
 from recprune.data.spec import Stated, read_spec
 from recprune.data.split import assign, check_classes
 from recprune.data.split_leaks import given_leaks, split_leaks
@@ -139,27 +139,13 @@ class Dataset:
         bad = BadRows.of(on_bad_rows) if isinstance(on_bad_rows, str) else on_bad_rows
         stated = read_spec(schema)
         roles: Any = {"label": label, "user": user, "item": item, "time": time}
-        found: tuple[Finding, ...] = ()
-        frame: Frame
-        hashed: Mapping[str, str] = {}
-        if holds_columns(path):
-            store = ColumnStore(path)
-            roles |= {
-                r: c for r, c in store.roles.items() if not (roles.get(r) or getattr(stated, r))
-            }
-            frame, from_text, kinds = store.lazy(), store.from_text, dict(store.kinds)
-            found, hashed = store.findings, store.pseudonyms
-        else:
-            read = read_source(path, bad)
-            frame, from_text, kinds = read.frame, read.from_text, dict(read.kinds)
         how: Any = {"threshold": threshold, "negatives": negatives}
-        spec = stated.with_roles(drop, **how, **roles)
-        frame, left_out = stays(frame, spec.user, erased, key_of(hashed, spec.user))
-        table = build_table(frame, spec, from_text, kinds)
-        table = replace(
-            table, findings=(*found, *left_out, *bad.findings(table.schema.label), *table.findings)
-        )
-        return cls(table.schema, table.findings, table_name(path), table, labels=spec.labels)
+        opened = open_table(path, stated.with_roles(drop, **how, **roles), bad)
+        frame, left_out = stays(opened.frame, opened.spec.user, erased, opened.already)
+        table = build_table(frame, opened.spec, opened.from_text, opened.kinds)
+        found = (*opened.findings, *left_out, *bad.findings(table.schema.label), *table.findings)
+        table = replace(table, findings=found)
+        return cls(table.schema, found, table_name(path), table, labels=opened.spec.labels)
 
     @classmethod
     def read_sql(

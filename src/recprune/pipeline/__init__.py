@@ -6,6 +6,7 @@ from recprune.pipeline.config import RunConfig
 from recprune.pipeline.effort import Effort
 from recprune.pipeline.equal_bytes import Baseline, Baselines, baselines
 from recprune.pipeline.evaluating import evaluate
+from recprune.pipeline.first_config import Described, config_text, describe
 from recprune.pipeline.host_profile import HostProfile
 from recprune.pipeline.job import prune_to_budget, run
 from recprune.pipeline.minimisation import Minimisation
@@ -23,6 +24,7 @@ __all__ = [
     "Budget",
     "Comparison",
     "Contender",
+    "Described",
     "Effort",
     "HostProfile",
     "Minimisation",
@@ -32,6 +34,8 @@ __all__ = [
     "baselines",
     "compare",
     "compare_procedures",
+    "config_text",
+    "describe",
     "evaluate",
     "minimise",
     "prune",

@@ -17,7 +17,7 @@ from recprune.models import RANKERS, Hidden, Penalty, Ranker, Schedule, Training
 from recprune.models.device import Device, Precision
 from recprune.pipeline.budget import Budget
 
-__all__ = ["RunConfig"]
+__all__ = ["RunConfig", "toml_value"]
 
 Positive = Annotated[int, Field(ge=1)]
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -30,7 +30,7 @@ class RunConfig(BaseModel):
     is read already, and they are left open.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     label: str | None = None
     """Column to predict."""
@@ -260,19 +260,24 @@ class RunConfig(BaseModel):
         """Return the configuration as TOML; settings left open are written as comments."""
         lines = []
         for name, value in self.model_dump().items():
-            lines.append(f"# {name} =" if value is None else f"{name} = {_toml(value)}")
+            lines.append(f"# {name} =" if value is None else f"{name} = {toml_value(value)}")
         return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a setting's value as TOML; text keeps what is no ASCII, and escapes what TOML refuses.
+
+    >>> toml_value({"bytes": 200_000, "max_drop": {"auc": 0.002}}), toml_value(("a", True))
+    ('{ bytes = 200000, max_drop = { auc = 0.002 } }', '["a", true]')
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         # JSON's escapes are TOML's too, which wants one more character escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{name} = {_toml(v)}" for name, v in value.items() if v is not None)
+        inner = ", ".join(f"{name} = {toml_value(v)}" for name, v in value.items() if v is not None)
         return f"{{ {inner} }}" if inner else "{}"
     return repr(value)
