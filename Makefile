@@ -7,6 +7,7 @@
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
 #   make dist         wheel and source archive of the last commit, into dist/
+#   make notebooks    the notebooks under examples/, executed, with their outputs kept
 #   make bench        every benchmark that is not finished yet, into benchmarks/results/; hours.
 #                     AGAIN=NAME: although it is finished; NAMES="NAME …": these alone
 #   make bench-quick  the same, small and rough, some ten minutes, into benchmarks/results/quick/
@@ -29,7 +30,7 @@ PEERS := .venv-peers/.installed .venv-recbole/.installed
 RUN_BENCHMARKS = .ci/system-packages libgomp1 wrk && \
 	$(BIN)/python -m benchmarks run $(NAMES) $(addprefix --again=,$(AGAIN))
 
-.PHONY: demo test test-slow check docs sbom dist bench bench-quick bench-peers bench-publish clean
+.PHONY: demo test test-slow check docs sbom dist notebooks bench bench-quick bench-peers bench-publish clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -75,6 +76,9 @@ dist: $(VENV)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
 		$(BIN)/python -m build --no-isolation --outdir dist build/source
 
+notebooks: $(VENV)
+	$(BIN)/python -m examples.render
+
 bench: $(VENV) $(PEERS)
 	$(RUN_BENCHMARKS)
 
@@ -89,7 +93,7 @@ bench-publish: $(VENV)
 clean:
 	rm -rf .venv .venv-peers .venv-recbole runs/demo benchmarks/results build dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip is upgraded first: installing a dependency group needs 25.1 or newer.
 define make_environment
