@@ -59,3 +59,19 @@ def test_a_file_in_the_folders_place_is_no_failure(tmp_path: Path) -> None:
     for path in (blocker, blocker / "uses"):
         assert TestUses(path).count(LABEL, b"model") == 1
     assert blocker.read_text() == ""
+
+
+def test_a_use_is_a_file_named_by_the_model_in_a_folder_named_by_the_rows(tmp_path: Path) -> None:
+    label = np.tile([0.0, 1.0], 5)
+    uses = TestUses(tmp_path)
+    assert uses.count(label, b"one") == 1
+    (folder,) = tmp_path.iterdir()
+    (use,) = folder.iterdir()
+    assert (len(folder.name), len(use.name)) == (16, 16)
+    (folder / "notes.txt").touch()  # what is no use does not count
+    (folder / (use.name[:15] + "zz")).touch()
+    assert uses.count(label.astype(np.float32), b"one") == 1
+    with pytest.warns(RecpruneWarning, match="judged 2 models"):
+        assert uses.count(label, b"two") == 2
+    (tmp_path / "file").write_text("")
+    assert TestUses(tmp_path / "file").count(label, b"one") == 1  # cannot be remembered

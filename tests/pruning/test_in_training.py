@@ -234,3 +234,69 @@ def test_what_cannot_be_done_is_said(drifting: Dataset) -> None:
         in_training(MF(4), drifting, 0.5)
     with pytest.raises(ParameterError, match="no time column"):
         in_training(MODEL, small_data(500), 0.5, order="time")
+
+
+def rooms(data: Dataset, **wanted: Any) -> list[int]:
+    module = import_module("recprune.pruning.in_training")
+    asked = DeepFM(3, (4,), TRAINING)
+    return list(module._room(asked, data.train, wanted.get("rows"), wanted.get("table_bytes")))
+
+
+def uses(data: Dataset, field: int) -> np.ndarray:
+    codes = data.train.rows.codes[:, field]
+    return np.bincount(codes, minlength=data.encoder.sizes[field])[FIRST:]
+
+
+@pytest.mark.parametrize("wanted", [1, 6, 20, 0.25, 1.0, 1000])
+def test_values_that_occur_most_have_the_room(wanted: float) -> None:
+    data = small_data(800)
+    count = [uses(data, f) for f in (0, 1)]
+    total = sum(map(len, count))
+    most = min(wanted, total) if isinstance(wanted, int) else round(wanted * total)
+    best = np.argsort(-np.concatenate(count), kind="stable")[:most]
+    expected = [int((best < len(count[0])).sum()), int((best >= len(count[0])).sum())]
+    assert rooms(data, rows=wanted) == [*expected, *(s - FIRST for s in data.encoder.sizes[2:])]
+
+
+def test_a_budget_pays_for_what_cannot_be_cut_first() -> None:
+    data = small_data(800)
+    row = 4 * (1 + 3)
+    fixed = row * (2 * FIRST + sum(data.encoder.sizes[2:]))
+    for more, rows in ((0, 0), (row - 1, 0), (row, 1), (12 * row, 12), (10**9, 35)):
+        assert sum(rooms(data, table_bytes=fixed + more)[:2]) == rows
+    for bad in (fixed - 1, True, -1):
+        with pytest.raises(ParameterError, match=f"table_bytes.*at least {fixed:,}: the rows"):
+            rooms(data, table_bytes=bad)
+
+
+def test_uses_decay_and_rows_are_renewed_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small_data(800)
+    module = import_module("recprune.pruning.in_training")
+    asked: list[tuple[Any, ...]] = []
+
+    class Spy(module.Admission):  # type: ignore[misc]
+        def __init__(self, encoder: Any, room: Any, half: float, interval: int, seed: int) -> None:
+            asked.append((list(room), half, interval, seed))
+            super().__init__(encoder, room, half, interval, seed)
+
+    monkeypatch.setattr(module, "Admission", Spy)
+    model = DeepFM(3, (4,), replace(TRAINING, epochs=1, batch_size=128), seed=5)
+    n, steps = len(data.train), -(-len(data.train) // 128)
+    in_training(model, data, 9)
+    in_training(model, data, 9, half_life=0.5, renewals=2)
+    assert asked[0] == (rooms(data, rows=9), np.inf, 1, 5)
+    assert asked[1] == (rooms(data, rows=9), 0.5 * n, -(-steps // 2), 5)
+    timed = pl.DataFrame(
+        {"a": [f"v{i % 9}" for i in range(400)], "t": np.arange(400), "y": np.arange(400) % 2}
+    )
+    by_time = Dataset.from_frame(timed, label="y", time="t").split(by="time")
+    in_training(model, by_time, 5, order="time")
+    assert asked[2][1] == pytest.approx(0.05 * len(by_time.train))
+    for name, bad in (
+        ("half_life", -1),
+        ("half_life", np.nan),
+        ("renewals", True),
+        ("renewals", 1.5),
+    ):
+        with pytest.raises(ParameterError, match=f"'{name}' parameter of in_training must be"):
+            in_training(model, data, 9, **{name: bad})

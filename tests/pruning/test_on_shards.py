@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,3 +90,24 @@ def test_plans_are_one_processs(found: list[Any], method: str) -> None:
 def test_what_is_wrong_is_named(found: list[Any]) -> None:
     assert "'rows' parameter of keep must be" in found[0][0]["refused"][0]
     assert "'norm_count'" in found[0][0]["refused"][1]
+
+
+def test_a_process_alone_makes_the_plan_of_the_merged_model(tmp_path: Path) -> None:
+    data = table()
+    with joined(0, 1, f"file://{tmp_path}/meeting") as group:
+        model = ranker("DeepFM", epochs=1).fit(data.train, together=RowSharded(group))
+        whole = merged(model)
+        for method in SHARD_METHODS:
+            for keep in (0.25, 0.7, 3, 10**6):
+                expected = plan(whole, data, {"rows": keep}, {"rows": method}, seed=3)
+                found = plan_rows_on_shards(model, data, keep, method, seed=3)
+                assert found.layout_hash == expected.layout_hash
+                assert found.keep.keys() == expected.keep.keys()
+                for name, units in expected.keep.items():
+                    np.testing.assert_array_equal(found.keep[name], units)
+        default = plan_rows_on_shards(model, data, 0.25)
+        asked = plan_rows_on_shards(model, data, 0.25, "norm_count", 0)
+        for name, units in asked.keep.items():
+            np.testing.assert_array_equal(default.keep[name], units)
+        with pytest.raises(ParameterError, match=r"'norm' does not score the rows of shards\."):
+            plan_rows_on_shards(model, data, 0.25, "norm")

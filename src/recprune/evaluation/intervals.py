@@ -87,8 +87,9 @@ def rows_needed(interval: Interval, tolerance: float, n_rows: int) -> int | None
 def t_quantile(probability: float, freedom: float) -> float:
     """Return the quantile of Student's t, without SciPy.
 
-    Hill 1970, "Algorithm 396: Student's t-quantiles": exact at 1 and 2 degrees of freedom, relative
-    error below 2e-5 from 2.5 on; between 1 and 2 it is up to 5 % too large.
+    Hill 1970, "Algorithm 396: Student's t-quantiles": exact at 1 and 2 degrees of freedom; from 0.8
+    to 0.995 the relative error is below 2e-5 from 3 degrees on, 4e-5 from 2.5 on and 2e-3 from 2 on;
+    between 1 and 2 the quantile is up to a quarter too large, and at most 0.3 % too small.
 
     Args:
         probability: in [0.5, 1).

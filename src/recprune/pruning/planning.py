@@ -241,13 +241,7 @@ def _each(axes: list[Axis], wanted: Wanted, kind: str) -> list[float | int]:
 def _best(
     axis: Axis, score: NDArray[np.float64], wanted: float | int, kind: str
 ) -> NDArray[np.int32]:
-    count = unit_count(wanted, axis.size, kind)
-    if count < axis.min_keep:
-        raise PlanError(
-            f"Keeping {wanted!r} of {kind} leaves {count} units of axis {axis.name!r}; "
-            f"at least {axis.min_keep} must stay."
-        )
-    best = np.argsort(-score, kind="stable")[:count]
+    best = np.argsort(-score, kind="stable")[: unit_count(wanted, axis.size, kind)]
     return np.sort(axis.units[best])
 
 
