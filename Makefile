@@ -3,6 +3,7 @@
 #   make demo         the main job on the demo's tables, into runs/demo
 #   make test         the tests, without the slow ones
 #   make test-slow    the fault and soak tests
+#   make mutants      how many small faults in pruning and evaluation the tests notice (an hour)
 #   make check        format, lint, types, unsafe calls, architecture, list of components
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
@@ -30,7 +31,8 @@ PEERS := .venv-peers/.installed .venv-recbole/.installed
 RUN_BENCHMARKS = .ci/system-packages libgomp1 wrk && \
 	$(BIN)/python -m benchmarks run $(NAMES) $(addprefix --again=,$(AGAIN))
 
-.PHONY: demo test test-slow check docs sbom dist notebooks bench bench-quick bench-peers bench-publish clean
+.PHONY: demo test test-slow mutants check docs sbom dist notebooks
+.PHONY: bench bench-quick bench-peers bench-publish clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -44,6 +46,10 @@ test: $(VENV)
 
 test-slow: $(VENV)
 	$(ON_ALL_CORES) -m slow
+
+# A sample of them, the same for the same seed: make mutants MUTANTS="--size 0" for all.
+mutants: $(VENV)
+	$(BIN)/python -m tests.mutation --processes 2 $(MUTANTS)
 
 check: $(VENV)
 	$(BIN)/ruff format --check .
@@ -91,7 +97,7 @@ bench-publish: $(VENV)
 	$(BIN)/python -m benchmarks publish $(NAMES)
 
 clean:
-	rm -rf .venv .venv-peers .venv-recbole runs/demo benchmarks/results build dist
+	rm -rf .venv .venv-peers .venv-recbole runs/demo benchmarks/results build dist mutants
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
