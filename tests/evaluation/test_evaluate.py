@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -57,3 +58,42 @@ def test_latency_is_per_call_and_in_turns() -> None:
     assert quick < 1000 < 4000 <= long
     timed = calls[10:]
     assert timed == ["quick", "slow"] * (len(timed) // 2)
+
+
+class Clock:
+    """A clock that calls move on; and what they did, in their order."""
+
+    def __init__(self) -> None:
+        self.now, self.calls = 100.0, list[float]()
+
+    def takes(self, seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            self.now += seconds
+            self.calls.append(seconds)
+
+        return call
+
+
+@pytest.mark.parametrize(
+    ("quick", "slow", "turns"),
+    [(0.001, 0.003, 250), (0.0625, 0.1875, 30), (0.0, 0.5, 30), (0.0078125, 0.0234375, 32)],
+)
+def test_turns_take_half_a_second_a_call_and_are_thirty_at_least(
+    quick: float, slow: float, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("recprune.evaluation.latency.time.perf_counter", lambda: clock.now)
+    found = paired_latency_us([clock.takes(quick), clock.takes(slow)])
+    assert found == pytest.approx([1e6 * quick, 1e6 * slow])
+    assert clock.calls[:10] == [quick] * 5 + [slow] * 5
+    assert clock.calls[10:] == pytest.approx([quick, slow] * turns)
+
+
+def test_the_time_of_a_call_is_the_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seconds = Clock(), iter([9.0] * 5 + [0.02, 0.04, 5.0] * 100)
+
+    def call() -> None:
+        clock.now += next(seconds)
+
+    monkeypatch.setattr("recprune.evaluation.latency.time.perf_counter", lambda: clock.now)
+    assert paired_latency_us([call]) == pytest.approx([0.04e6])

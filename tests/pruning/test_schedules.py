@@ -109,6 +109,28 @@ def test_a_layer_that_is_dead_altogether_keeps_one(model: Ranker, data: Dataset)
     assert small.neurons[1] == 1
 
 
+@pytest.mark.parametrize("mean", [0.01, 1.0, 300.0])
+def test_dead_is_what_varies_no_more_than_rounding(mean: float, data: Dataset) -> None:
+    model = DeepFM(4, (40, 4), Training(epochs=0)).fit(data.train)
+    state = {n: a.copy() for n, a in model.state.items()}
+    weight, bias = state["mlp.0.weight"], state["mlp.0.bias"]
+    for neuron, spread in ((3, 1e-6), (7, 1e-3)):  # as a share of the mean
+        weight[neuron] *= mean * spread / np.abs(weight[neuron]).sum()
+        weight[neuron] *= (
+            1
+            / np.abs(
+                np.concatenate([state[f"table.{n}"] for n in model.encoder.schema.names])
+            ).max()
+        )
+        bias[neuron] = mean
+    made = alive(model.with_state(state), data.train)
+    gone = set(range(40)) - set(made.keep["neurons.0"].tolist())
+    assert gone == {3}
+    assert made.layout_hash == model.layout.hash
+    bias[:] = -1e6  # of neurons that are all dead alike, the first stays
+    assert alive(model.with_state(state), data.train).keep["neurons.0"].tolist() == [0]
+
+
 # ---- weights
 
 
