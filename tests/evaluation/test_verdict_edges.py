@@ -23,6 +23,7 @@ from recprune.evaluation.intervals import Interval, t_tail
 from recprune.evaluation.judging import judge_rows
 from recprune.evaluation.noninferiority import outcome_of, too_few
 from recprune.evaluation.slices import SliceResult, _holm
+from recprune.executor import Executor
 from recprune.metrics import auc
 
 
@@ -122,6 +123,40 @@ def test_the_rows_asked_for_are_enough_for_both_counts() -> None:
     few = verdict(label, score, score, users=np.arange(120) % 4)
     assert (few.outcome, few.rows_needed) == ("INCONCLUSIVE", 300)  # ten users of thirty rows
     assert few.reasons == ("too few users: 4, 10 are needed",)
+
+
+def test_resamples_run_where_they_are_asked_to() -> None:
+    asked: list[tuple[list[range], str]] = []
+
+    class Spy(Executor):
+        def map(self, work: Any, parts: Any, **options: Any) -> list[Any]:
+            asked.append((list(parts), options["text"]))
+            return super().map(work, parts, **options)
+
+    assert verdict_of(executor=Spy(), draws=120) == verdict_of(draws=120)
+    blocks = [range(start, min(start + 16, 120)) for start in range(0, 120, 16)]
+    assert asked == [(blocks, "resamples")]
+
+
+def test_labels_and_scores_must_be_of_one_shape() -> None:
+    label, score = np.tile([0, 1], 50), np.arange(100.0)
+    for change in (
+        {"label": label[:, None]},
+        {"label": np.tile([0.0, 0.5], 50)},
+        {"full": score[:, None]},
+        {"full": score[None]},
+        {"pruned": np.stack([score, score])[:, :99]},
+        {"full": np.stack([score] * 2), "pruned": np.stack([score] * 3)},
+        {"items": np.arange(99)},
+        {"users": np.zeros((100, 1))},
+    ):
+        given: dict[str, Any] = {"label": label, "full": score, "pruned": score, **change}
+        with pytest.raises(ParameterError, match=r"parameter of verdict must be"):
+            verdict(**given)
+    two = verdict(label, np.stack([score] * 2), np.stack([score] * 2), tolerance=0.1)
+    assert (two.n_seeds, two.n_rows, two.estimand) == (2, 100, "procedure")
+    yes = verdict(label.astype(bool), score, score, tolerance=0.1)
+    assert (yes.outcome, yes.n_seeds, yes.estimand) == ("PASS", 1, "artefacts")
 
 
 # ---- slices
