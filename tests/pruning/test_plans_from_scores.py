@@ -136,6 +136,9 @@ def test_where_dims_compete_every_field_has_its_best(model: Ranker) -> None:
     assert {n: kept(share, n) for n in names} == {n: kept(found, n) for n in names}
     least = plan_from_scores(model, {"dims": 0.01}, scores, dims_per_field=True)
     assert [kept(least, name) for name in names] == [[0], [0], [2], [0]]
+    for bad in (0, True):
+        with pytest.raises(ParameterError, match="'dims' parameter of keep must be a float"):
+            plan_from_scores(model, {"dims": bad}, scores, dims_per_field=True)
     # Of two fields that stay there are two times two.
     some = plan_from_scores(
         model, {"dims": 2, "fields": ["shape", "noise"]}, scores, dims_per_field=True

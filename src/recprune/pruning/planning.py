@@ -259,8 +259,8 @@ def _best_of_all(
     free = [(np.arange(a.size) >= a.pinned) & ~g for a, g in zip(axes, gone, strict=True)]
     every = np.concatenate([s[f] for s, f in zip(scores, free, strict=True)])
     total = sum(a.size - a.pinned for a in axes)
-    if kind == "dims" and isinstance(wanted, int) and not isinstance(wanted, bool):
-        unit_count(wanted, total, kind)
+    if kind == "dims" and isinstance(wanted, int):
+        unit_count(wanted, total, kind)  # before it is multiplied: 0 and True are no counts
         wanted *= len({a.name for a, f in zip(axes, free, strict=True) if f.any()})
     count = min(unit_count(wanted, total, kind), len(every)) if total else 0
     first = [np.zeros(n.sum(), bool) for n in free]
@@ -287,5 +287,4 @@ def _named(axis: Axis, names: tuple[str, ...]) -> NDArray[np.int32]:
     for name in names:
         if name not in labels:
             raise PlanError(f"The model has no field {name!r}.{nearest(name, labels)}")
-    wanted = [i for i, label in enumerate(labels) if label in names]
-    return np.array(sorted(set(wanted)), np.int32)
+    return np.array([i for i, label in enumerate(labels) if label in names], np.int32)

@@ -184,7 +184,7 @@ def _masked(model: Ranker, masks: Mapping[str, NDArray[np.bool_]]) -> Ranker:
 def sparsity_of(model: Ranker) -> float:
     """Return the measured share of zeros among the weights of tables and matrices."""
     weights = [a for a in model.state.values() if a.ndim > 1]
-    return sum(int((a == 0).sum()) for a in weights) / max(sum(a.size for a in weights), 1)
+    return sum(int((a == 0).sum()) for a in weights) / sum(a.size for a in weights)
 
 
 def break_even(model: Ranker, encoded: bool = True) -> float:
