@@ -64,9 +64,9 @@ def _value(name: str, schema: Any) -> str:
 
 
 def _default(field: Any) -> str:
-    from recprune.pipeline.config import _toml
+    from recprune.pipeline.config import toml_value
 
-    return "none" if field.default is None else f"`{_toml(field.default)}`"
+    return "none" if field.default is None else f"`{toml_value(field.default)}`"
 
 
 def _lines(rows: list[str]) -> str:
