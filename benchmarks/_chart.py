@@ -14,14 +14,20 @@ REACHED, BELOW = "#1b7837", "#b2182b"
 
 
 def drawn(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, float, float]]:
-    """Return what the chart shows: claim, peer, ratio and the least that is aimed at."""
+    """Return what the chart shows: claim, peer, ratio and the least that is aimed at.
+
+    Claims that aim at being no slower, which are many, are left to the tables.
+    """
     rows = []
     for name, result in results.items():
         for claim in result["claims"]:
             family = benchmarks()[name].family(claim["id"])
             aim = family.aim_for(claim)
-            if claim["unit"] == "ratio" and claim["peer"] and aim and aim.startswith(">="):
-                rows.append((claim["id"], claim["peer"], claim["value"], family.limit(aim)[1]))
+            if claim["unit"] != "ratio" or not claim["peer"] or not aim or family.holds:
+                continue
+            sign, least = family.limit(aim)
+            if sign == ">=" and least != 1:
+                rows.append((claim["id"], claim["peer"], claim["value"], least))
     return rows
 
 
@@ -37,11 +43,13 @@ def draw(results: Mapping[str, Mapping[str, Any]], file: Path) -> bool:
     axis = figure.subplots()
     for place, (_, _, ratio, aim) in enumerate(reversed(rows)):
         colour = REACHED if ratio >= aim else BELOW
-        axis.plot([1, max(ratio, 1e-2)], [place, place], color=colour, lw=3, alpha=0.4)
-        axis.plot(ratio, place, "o" if ratio >= aim else "X", color=colour, ms=7)
+        # On this scale there is no 0.
+        end = max(ratio, 0.1)
+        axis.plot([1, end], [place, place], color=colour, lw=3, alpha=0.4)
+        axis.plot(end, place, "o" if ratio >= aim else "X", color=colour, ms=7)
         axis.plot(aim, place, "|", color="black", ms=13)
         axis.annotate(
-            f"{ratio:.3g}×", (max(ratio, aim), place), (8, 0), textcoords="offset points",
+            f"{ratio:.3g}×", (max(ratio, aim, 1), place), (8, 0), textcoords="offset points",
             va="center", fontsize=8,
         )  # fmt: skip
     labels = [f"{claim}  ({peer})" for claim, peer, _, _ in reversed(rows)]

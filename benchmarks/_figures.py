@@ -23,7 +23,8 @@ def value_text(value: float, unit: str) -> str:
     ('10.9×', '97.5 %', '−0.0013')
     """
     if unit == "ratio":
-        return f"{_digits(value)}×"
+        # Near one, which side of it counts.
+        return f"{value:.4f}×" if 0 < abs(value - 1) < 0.01 else f"{_digits(value)}×"
     if unit in SIGNED:
         return f"{value:+.4f}".replace("-", "−")
     return figure(value, unit)

@@ -131,7 +131,7 @@ def page(results: Mapping[str, Result], chart: bool) -> str:
     parts = [HEAD.format(hours=hours), *_summary(results)]
     if chart:
         parts.append(
-            "![How many times the peer's time ours takes the part of, by claim]"
+            "![Ratios against peers, by claim, with their aims]"
             "(benchmarks.png)\n\nRatios against a peer; the tick is the aim, and a cross is below it.\n"
         )
     parts += [_section(known[name], result) for name, result in results.items()]

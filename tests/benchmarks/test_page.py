@@ -156,6 +156,8 @@ def test_every_stated_aim_can_be_read() -> None:
     [
         (1234.4, "ratio", "1,230×"),
         (0.15, "ratio", "0.15×"),
+        (0.9996, "ratio", "0.9996×"),
+        (1.0, "ratio", "1×"),
         (1.0, "share", "100 %"),
         (-0.00134, "auc difference", "−0.0013"),
         (0.143, "seconds", "143 ms"),
