@@ -72,6 +72,10 @@ def test_bad_settings_are_named(settings: dict, message: str) -> None:
         RunConfig.of(**settings)
 
 
+def test_one_layer_needs_no_list() -> None:
+    assert RunConfig.of(hidden=16) == RunConfig.of(hidden=(16,))
+
+
 def test_epochs_and_patience_are_the_class_s_own_where_nothing_is_said() -> None:
     ranker, retriever = RunConfig().training(), RunConfig(model="TwoTower").training()
     assert (ranker.epochs, ranker.patience) == (Training().epochs, Training().patience)

@@ -166,10 +166,11 @@ class RunConfig(BaseModel):
             )
         return {**given, "budget": budget, **({} if drop is None else {"tolerance": drop})}
 
-    @field_validator("protect", "force", "drop", mode="before")
+    @field_validator("protect", "force", "drop", "hidden", mode="before")
     @classmethod
-    def _names(cls, names: Any) -> Any:
-        return (names,) if isinstance(names, str) else names
+    def _several(cls, given: Any) -> Any:
+        """One name, or one layer's neurons, is a list of one."""
+        return (given,) if isinstance(given, str | int) else given
 
     @field_validator("options")
     @classmethod
