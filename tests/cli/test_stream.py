@@ -73,6 +73,15 @@ def test_json_is_one_object_alone(model: Path, tmp_path: Path) -> None:
     assert rp.load(tmp_path / "out").score({"colour": ["c1"], "size": [3.0]}).shape == (1,)
 
 
+def test_an_option_out_of_range_is_named_as_it_was_typed(model: Path, tmp_path: Path) -> None:
+    done = ran(tmp_path, model, tmp_path, "--publish-every", "100")
+    assert done.returncode == 2
+    assert (
+        "'--judged-by' parameter of stream must be at least 1 and below --publish-every (100)"
+        in (" ".join(done.stderr.split()))
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_a_last_commit(
     number: signal.Signals, model: Path, tmp_path: Path

@@ -14,6 +14,7 @@ import typer
 
 from recprune._support import byte_count
 from recprune.cli._options import Json, MasterKeyFile, emit
+from recprune.errors import ParameterError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -139,6 +140,9 @@ def command(
         open_stream,
     )
 
+    if not 1 <= serving.judged < serving.every:
+        constraint = f"at least 1 and below --publish-every ({serving.every:,})"
+        raise ParameterError.of("--judged-by", "stream", constraint, serving.judged)
     settings = StreamSettings(
         columns.id,
         None if columns.shadow is None else tuple(columns.shadow),
