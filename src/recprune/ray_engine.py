@@ -129,7 +129,13 @@ def _start(ray: Any, workers: int, folder: Path) -> None:
             )
         except Exception as error:
             ray.shutdown()
-            if attempt == STARTS or "timed out during startup" not in str(error):
+            slow = "timed out during startup" in str(error)
+            if slow and attempt == STARTS:
+                raise RunError(
+                    f"Ray was not up in half a minute, {STARTS} times: this machine is too busy. "
+                    "Try again when less runs on it, or use processes (--engine processes)."
+                ) from error
+            if not slow:
                 raise RunError(
                     f"Ray does not start: {' '.join(str(error).split())[:300]} See what "
                     "'recprune doctor --engine ray' says."

@@ -36,6 +36,23 @@ def two() -> Iterator[Executor]:
             yield executor
 
 
+def test_a_start_that_stays_too_slow_says_what_to_do(tmp_path: Path) -> None:
+    class Slow:
+        starts = 0
+
+        def init(self, **options: object) -> None:
+            self.starts += 1
+            raise RuntimeError("The current node timed out during startup.")
+
+        def shutdown(self) -> None:
+            pass
+
+    ray = Slow()
+    with pytest.raises(RunError, match=r"this machine is too busy.*--engine processes"):
+        ray_engine._start(ray, 2, tmp_path)
+    assert ray.starts == ray_engine.STARTS
+
+
 @settings(max_examples=15)
 @given(
     st.lists(st.integers(1, 400), min_size=1, max_size=12),
