@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.docs.given_howto import HOWTO
+
 __all__ = ["GIVEN"]
 
 
@@ -147,4 +149,5 @@ GIVEN: dict[str, Callable[[], dict[str, Any] | None]] = {
     "docs/report.md": reported,
     "docs/serving.md": served,
     "docs/streaming.md": streamed,
+    **HOWTO,
 }
