@@ -131,7 +131,7 @@ def test_a_whole_run_from_it(events: Path, tmp_path: Path) -> None:
     out = tmp_path / "recprune.toml"
     init(events, "-o", out)
     quick = [f"--set={s}" for s in ("epochs=1", "noise_seeds=0", "techniques=false")]
-    quick += [f"--set={s}" for s in ("baselines=false", "bring_back=false", "dim=2", "hidden=4")]
+    quick += [f"--set={s}" for s in ("baselines=false", "bring_back=false", "dim=2", "hidden=[4]")]
     done = inside("run", events, "--config", out, *quick, "--json", "-o", tmp_path / "a")
     assert done.returncode in (0, 3), done.stderr
     by_hand = ["--label", "clicked", "--user", "user_id", "--drop", "e_mail"]
