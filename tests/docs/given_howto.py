@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HOWTO"]
+__all__ = ["HOWTO", "PORTS", "answers"]
 
 USERS, ITEMS, BRANDS, TASTES = 300, 200, 15, 3
 KAFKA, REDIS = 9092, 6379
+#: Where a page's brokers listen: nothing else may.
+PORTS = {"docs/howto/kafka.md": (KAFKA, REDIS)}
 
 
 def clicks(rows: int = 6_000, name: str = "clicks.csv", seed: int = 0) -> None:
@@ -73,16 +75,16 @@ def streams() -> None:
     server = _Forwarding(("127.0.0.1", KAFKA), _Forward)
     server.mock = mock  # kept, so that it runs
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    assert not _answers(REDIS), f"port {REDIS}, that the page reads from, is taken: free it"
     words = ["redis-server", "--port", str(REDIS), "--save", "", "--appendonly", "no"]
     subprocess.Popen(words, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not _answers(REDIS):
+    while not answers(REDIS):
         assert time.monotonic() < until, "redis-server did not start"
         time.sleep(0.05)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether something on this machine listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import pages, runnable
+from tests.docs.given_howto import PORTS, answers
 from tests.docs.running import PYTHONS, Page, serving_alone
 from tests.host import with_profile
 
@@ -36,11 +37,19 @@ def _python(page: str) -> Path | None:
     return python
 
 
+def _needs_free_ports(page: str) -> None:
+    """A broker that runs here already is somebody's own, and no place for a page's events."""
+    for port in PORTS.get(page, ()):
+        if answers(port):
+            pytest.skip(f"{page} starts what it reads from on port {port}, which is taken")
+
+
 @pytest.mark.parametrize("page", _chosen())
 def test_a_page_runs_as_written(page: str, tmp_path: Path) -> None:
     blocks = runnable(pages()[page])
     state = tmp_path / "state"
     python = _python(page)
+    _needs_free_ports(page)
     with (
         serving_alone(blocks),
         Page(page, tmp_path / "page", with_profile(state), python) as reader,
