@@ -237,6 +237,8 @@ def test_rows_stand_alone_where_nobody_owns_them() -> None:
     assert told[0] == "user bootstrap"
     assert (told[1].rows, told[1].seeds, told[1].freedom) == (math.inf, 0, 1)
     assert told[1].difference == pytest.approx(auc(label, score[::-1]) - auc(label, score))
+    two = Rows.checked(label, score, score[::-1], np.arange(120) // 60)
+    assert 0 < intervals(two, 100, 0)["user bootstrap"].rows < math.inf
     one_item = Rows.checked(label, score, score, np.arange(120), np.zeros(120))
     assert list(intervals(one_item, 100, 0)) == ["user bootstrap"]
 

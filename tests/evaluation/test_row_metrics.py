@@ -76,6 +76,27 @@ def test_users_one_by_one(name: str) -> None:
             assert value == pytest.approx(plain(name, label, logits, scored.threshold), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["auc", "brier", "recall", "gauc"])
+def test_intervals_are_of_rows_clustered_by_user(name: str) -> None:
+    scored = rows(n=400, users=30)
+    label, users = scored.label, scored.users
+    found = scored.estimate(metric(name)).interval
+    if name == "auc":
+        assert found == auc_interval(label, scored.logits, users)
+    elif name == "gauc":
+        _, code, count = np.unique(users, return_inverse=True, return_counts=True)
+        values = scored.by_user(metric("gauc"))
+        known = np.flatnonzero(~np.isnan(values))
+        assert found == mean_interval(values[known], count[known], known)
+        assert len(count) == code.max() + 1 == 30
+    elif name == "brier":
+        squares = (probability(scored.logits) - label) ** 2
+        assert found == mean_interval(squares, np.ones(400), users)
+    else:
+        called = probability(scored.logits) >= scored.threshold
+        assert found == mean_interval(called, label, users)
+
+
 def test_gauc_counts_the_users_with_one_class() -> None:
     scored = rows(n=120, users=40)
     found = scored.estimate(metric("gauc"))

@@ -13,15 +13,17 @@ from scipy import stats
 from recprune.errors import ParameterError
 from recprune.evaluation import (
     Verdict,
+    clustered_delong,
     fixed_sequence,
     judge_slices,
     reference_reasons,
     verdict,
     weak_reference,
 )
-from recprune.evaluation.intervals import Interval, t_tail
+from recprune.evaluation.intervals import Interval, effective_freedom, t_tail
 from recprune.evaluation.judging import judge_rows
 from recprune.evaluation.noninferiority import outcome_of, too_few
+from recprune.evaluation.paired import Rows
 from recprune.evaluation.slices import SliceResult, _holm
 from recprune.executor import Executor
 from recprune.metrics import auc
@@ -212,6 +214,21 @@ def test_a_slice_needs_thirty_rows_of_a_class_and_twenty_users() -> None:
     score = draws.normal(size=100)
     (found,) = judge_slices(label, score, -score, groups, owner)
     assert (found.difference, found.ci, found.outcome) == (None, None, "undecided")
+
+
+def test_the_interval_of_a_slice_has_the_freedom_of_its_users() -> None:
+    draws = np.random.default_rng(2)
+    label, score = np.tile([0, 1], 150), draws.normal(size=300)
+    pruned = score + draws.normal(size=300)
+    users = np.minimum(draws.geometric(0.05, 300), 60)  # a few have most of the rows
+    groups = {("g", "kind"): np.full(300, "all", object)}
+    (found,) = judge_slices(label, score, pruned, groups, users)
+    rows = Rows.checked(label, score, pruned, users)
+    freedom = effective_freedom(rows.pair.influence[0], rows.by_user.code, rows.by_user.size)
+    difference, error = clustered_delong(label, score, pruned, users)
+    expected = Interval(difference, error**2, 0.0, freedom)
+    assert freedom < rows.by_user.size - 1
+    assert (found.difference, found.ci) == (difference, pytest.approx(expected.bounds))
 
 
 def test_a_wide_interval_is_undecided_and_rows_stand_alone_without_users() -> None:

@@ -22,6 +22,7 @@ from recprune.pruning import (
     repair,
     retrain,
     rewind,
+    rotate,
 )
 from recprune.pruning.weights import (
     sparsity_of,
@@ -116,6 +117,16 @@ def test_a_prune_is_its_cuts(told: list[Told], model: Ranker, data: Dataset) -> 
         np.testing.assert_array_equal(small.state[name], array)
     other = prune(model, data, keep, methods, epochs=0)
     assert small.plan.keep["rows.shape"].tolist() != other.plan.keep["rows.shape"].tolist()
+
+
+def test_dims_are_rotated_before_they_are_cut(model: Ranker, data: Dataset) -> None:
+    keep, methods = {"dims": 2}, {"dims": "l2"}
+    small = prune(model, data, keep, methods, epochs=0)
+    turned = cut(rotate(model, data.train), data.train, keep, methods, scored_on=data.tune)
+    for name, array in turned.state.items():
+        np.testing.assert_array_equal(small.state[name], array)
+    plain = cut(model, data.train, keep, methods, scored_on=data.tune)
+    assert any(not np.array_equal(plain.state[n], a) for n, a in turned.state.items())
 
 
 def test_a_cut_learns_from_some_rows_and_scores_on_others(model: Ranker, data: Dataset) -> None:
