@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -128,6 +129,38 @@ def test_a_layer_reads_the_means_of_the_inputs_that_go(layers: object, data: Dat
                     value[:, place, first + d] = value[:, place, first + d].mean()
         expected = net.head(value).numpy()
     np.testing.assert_allclose(repaired(model, data, plan), expected, atol=1e-5)
+
+
+def test_a_networks_order_of_fields_is_its_own(data: Dataset) -> None:
+    """Numbers stand between categories in the table, and elsewhere in the network."""
+    raw = data.train.columns.select("size", "colour", "noise", "shape")
+    frame = raw.with_columns(pl.Series("y", data.train.label).cast(pl.Int64))
+    mixed = Dataset.from_frame(frame, label="y").split(by="random", seed=0)
+    model = DNN(3, (8,), training=TRAINED).fit(mixed.train)
+    net, names = model.net, model.encoder.schema.names
+    assert net.order.tolist() != list(range(4))
+    plan = plan_of(model, fields=[0, 1, 3], dims__size=[1], dims__shape=[0, 2])
+    keep = {"size": [1], "shape": [0, 2], "noise": list[int](), "colour": [0, 1, 2]}
+    with torch.no_grad():
+        value = net.embed(mixed.train.rows)
+        for place, i in enumerate(net.order.tolist()):
+            for d in set(range(3)) - set(keep[names[i]]):
+                value[:, place, int(net.shape.wide) + d] = value[
+                    :, place, int(net.shape.wide) + d
+                ].mean()
+        expected = net.head(value).numpy()
+    np.testing.assert_allclose(repaired(model, mixed, plan), expected, atol=1e-5)
+    linear = FM(3, TRAINED).fit(mixed.train)
+    cut = linear.apply(
+        plan_of(linear, fields=[1, 2]), repair(linear, mixed.train, plan_of(linear, fields=[1, 2]))
+    )
+    seen = values(linear, mixed)
+    seen[:, [0, 3]] = seen[:, [0, 3]].mean(axis=0)
+    total = seen[..., 1:].sum(axis=1)
+    pairs = (total**2 - (seen[..., 1:] ** 2).sum(axis=1)).sum(axis=1) / 2
+    expected = float(linear.state["bias"][0]) + seen[..., 0].sum(axis=1) + pairs
+    found = cut.logits(cut.aligned(mixed.train).rows)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 # ---- neurons
