@@ -3,7 +3,7 @@
 #   make demo         the main job on the demo's tables, into runs/demo
 #   make test         the tests, without the slow ones
 #   make test-slow    the fault and soak tests
-#   make mutants      how many small faults in pruning and evaluation the tests notice (an hour)
+#   make mutants      how many small faults in pruning and evaluation the tests notice (20 minutes)
 #   make check        format, lint, types, unsafe calls, architecture, list of components
 #   make docs         the site of the documentation, into build/site, with every link checked
 #   make sbom         the list of components alone, into build/sbom.json
