@@ -32,7 +32,7 @@ from recprune.data import Split, ingest
 from recprune.models import DeepFM, Training
 
 FIELDS, DIM, HIDDEN, BATCH, THREADS = 39, 16, [400, 400, 400], 4096, 2
-ROUNDS = 5
+ROUNDS, QUICK_ROUNDS = 5, 1
 #: Vocabulary → steps of an epoch: with the large one, all the rows there are.
 STEPS = {1_000_000: 98, 20_000: 50}
 #: Rows that hold every value of the vocabulary once at least.
@@ -120,7 +120,7 @@ def speed(total: int, quick: bool) -> list[Claim]:
         np.save(f"{name}/sizes.npy", np.array(rows.encoder.sizes))
         peers = [Peer(p, Path(name), [THREADS, DIM, HIDDEN, BATCH]) for p in PEERS]
         works = {"ours": lambda: ours.epoch(rows), **{p.name: p.epoch for p in peers}}
-        timing, cpu = _alternate(works)
+        timing, cpu = _alternate(works, QUICK_ROUNDS if quick else ROUNDS)
         for peer in peers:
             peer.close()
     detail = {
@@ -137,12 +137,12 @@ def speed(total: int, quick: bool) -> list[Claim]:
 
 
 def _alternate(
-    works: dict[str, Callable[[], dict[str, float]]],
+    works: dict[str, Callable[[], dict[str, float]]], rounds: int
 ) -> tuple[Timing, dict[str, float]]:
     """Run the contestants in turn after a warm-up; return what they timed themselves."""
     seconds: dict[str, list[float]] = {who: [] for who in works}
     cpu: dict[str, list[float]] = {who: [] for who in works}
-    for number in range(ROUNDS + 1):
+    for number in range(rounds + 1):
         for who in list(works)[:: -1 if number % 2 else 1]:
             told = works[who]()
             if number:
@@ -224,7 +224,9 @@ def _write(rows: int, path: Path) -> None:
 def measure(quick: bool) -> Sequence[Claim]:
     """Return the claims ``train_…``, ``gemm_share`` and ``peak_memory_20m_over_2m``."""
     torch.set_num_threads(THREADS)
-    claims = [claim for total in STEPS for claim in speed(total, quick)]
+    # A quick run has the small vocabulary alone.
+    totals = list(STEPS)[-1:] if quick else list(STEPS)
+    claims = [claim for total in totals for claim in speed(total, quick)]
     return [*claims, gemm(split(20_000, 1, QUICK_PARTS if quick else 1)), memory(quick)]
 
 
