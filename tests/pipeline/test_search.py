@@ -70,10 +70,11 @@ def test_the_best_on_tune_rows_is_chosen_among_finished_ones(found: Search) -> N
     inside = [c for c in found.candidates if c.trial.sizes.within(found.budget.limit)]
     assert len(inside) >= 2
     assert found.small.auc_tune == max(c.auc_tune for c in inside if c.passed)
-    # Four bits suffice alone here: single units were tried in eight, each cut but once.
+    # Single units are tried in eight bits where four suffice alone, else in four; each cut once.
     alone = [t.label for t in found.trials[: -len(inside)] if " alone" in t.label]
     assert len(set(alone)) == len(alone)
-    assert {"int4_row alone", "fields alone (permutation), int8"} <= set(alone)
+    bits = "int8" if "int4_row alone" in alone else "int4_row"
+    assert f"fields alone (permutation), {bits}" in alone
 
 
 def test_every_trial_is_there_and_one_is_chosen(found: Search) -> None:
@@ -191,7 +192,7 @@ def test_protected_fields_stay_in_every_model(
 
 
 def test_every_metric_of_the_budget_has_its_say(full: Ranker, data: Dataset, found: Search) -> None:
-    asked = Budget(found.budget.bytes, max_drop={"auc": 0.03, "logloss": 1e-7})
+    asked = Budget(found.budget.bytes, max_drop={"auc": 0.2, "logloss": 1e-7})
     strict = rp.search(full, data, asked, **SETTINGS)
     outcomes = {tuple(g.outcome for g in c.gates) for c in strict.candidates[1:]}
     assert any(first == "PASS" != second for first, second in outcomes)

@@ -33,6 +33,7 @@ ASKING = {
     "evaluate": ("train", "{model} {table}"),
     "compare": ("train", "{model} {model} {table}"),
     "minimise": ("train", "{model} {table}"),
+    "init": ("train", "{table}"),
     "stream": ("train", ". --model {model} --state state"),
     "serve": ("serve", "{model} --users {users} --state state"),
     "export": ("export", "{model} -o model.onnx"),

@@ -105,11 +105,13 @@ def test_ranking_equals_scoring_every_row(model: Mapping[str, Any], cut: tuple[s
                 expected = scorer.logits(rows, label=label)
                 got = scorer.catalogue_logits(shop.users, user, label=label)
                 np.testing.assert_allclose(got, expected, atol=1e-4)
-                best = np.argsort(-got, kind="stable")[:3]
+                places = {item: i for i, item in enumerate(shop.items["item_id"])}
                 answer = scorer.recommend_user(
                     shop.users, str(user), 3, exclude_seen=False, label=label
                 )
-                assert answer.items == tuple(shop.items["item_id"][i] for i in best)
+                # Scored in other blocks, whose products may round otherwise: near ties may swap.
+                found = got[[places[item] for item in answer.items]]
+                np.testing.assert_allclose(found, np.sort(got)[::-1][:3], atol=1e-4)
         some = scorer.recommend({"user_id": "1"}, 3, candidates=["7", "3", "11"])
         every = scorer.recommend({"user_id": "1"}, 40)
         scores = dict(zip(every.items, every.scores, strict=True))

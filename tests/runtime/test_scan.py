@@ -32,7 +32,9 @@ def expected(logits: np.ndarray, k: int, only: set[int] | None, without: set[int
     return [i for i in order if i not in without and (only is None or i in only)][:k]
 
 
-def check(shop: Shop, scorer: Scorer, user: int, k: int, draws: np.random.Generator) -> None:
+def check(
+    shop: Shop, scorer: Scorer, user: int, k: int, draws: np.random.Generator, rounds: bool = False
+) -> None:
     """Compare the recommended items with those of a full sort, with and without a choice."""
     n, users, ids = len(shop.items["item_id"]), shop.users, shop.items["item_id"]
     assert users.seen is not None
@@ -50,7 +52,10 @@ def check(shop: Shop, scorer: Scorer, user: int, k: int, draws: np.random.Genera
                 candidates=None if only is None else [ids[i] for i in only],
             )
             want = expected(logits, k, chosen, seen if exclude else set())
-            assert [index[t] for t in got.items] == want
+            found = [index[t] for t in got.items]
+            if found != want:  # near ties may swap where blocks' products round otherwise
+                assert rounds
+                np.testing.assert_allclose(logits[found], logits[want], rtol=1e-5, atol=1e-5)
             p = 1 / (1 + np.exp(-logits[want].astype(np.float64)))
             np.testing.assert_allclose(got.scores, p, atol=1e-6)
 
@@ -76,11 +81,11 @@ def test_equals_a_full_sort(kind: Any, ties: bool) -> None:
     scorer = Scorer(shop.artifact)
     for user in range(len(shop.users)):
         for k in (1, 10, 200):
-            check(shop, scorer, user, k, draws)
+            check(shop, scorer, user, k, draws, rounds=kind == "cross")
     plain = [scorer.catalogue_logits(shop.users, user) for user in range(len(shop.users))]
     assert scorer.warm_up()
     for user in range(len(shop.users)):
-        check(shop, scorer, user, 10, draws)
+        check(shop, scorer, user, 10, draws, rounds=kind == "cross")
         logits = scorer.catalogue_logits(shop.users, user)
         np.testing.assert_allclose(logits, plain[user], rtol=1e-5, atol=1e-5)
 
