@@ -69,5 +69,5 @@ def marked_moments(
 ) -> np.ndarray:
     (data, folder), start = shared, part.start
     (Path(folder) / f"{start}").touch()
-    time.sleep(0.05)
+    time.sleep(0.3)  # long beside the way to the next part: a node that is killed works
     return moments(data, part, draws)
