@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from benchmarks._runs import Runner, table
 
-    # Being ended by a signal ends the benchmark that runs, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _ended)
     known = benchmarks()
     names = list(dict.fromkeys([*options.names, *options.again])) if options.names else list(known)
     # The short ones first: most of what is to be known is known soon.
@@ -55,6 +54,12 @@ def _run(options: argparse.Namespace) -> int:
     outcomes = Runner(options.quick, frozenset(options.again)).run(names)
     print(table(outcomes))
     return 0 if all(one.good for one in outcomes) else 1
+
+
+def _ended(*_: object) -> None:
+    """End the benchmarks that run, too; make tells of a signal twice, once in the midst of that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 if __name__ == "__main__":

@@ -33,29 +33,32 @@ REPEATS = 3
 
 def sharded(quick: bool) -> Claim:
     """Return the largest difference of any weight from one process's, after a hundred steps."""
-    names, rows = (NAMES[:2], 6_000) if quick else (NAMES, 40_000)
-    repeats = 1 if quick else REPEATS
+    # Processes take seconds to start, which is most of a quick run.
+    names, rows, repeats, sizes, loaded_by = (
+        (NAMES[:2], 6_000, 1, (2,), (1,)) if quick else (NAMES, 40_000, REPEATS, (2, 3), (1, 3))
+    )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         one = Executor(1).map(_alone, [0], shared=(names, rows, repeats))[0]
-        two = _in_processes(place, 2, names, rows, repeats)
-        three = _in_processes(place, 3, names, rows, 1)
-        kept = {size: _loaded(place, size, names[-1], rows) for size in (1, 3)}
+        found = {
+            size: _in_processes(place, size, names, rows, repeats if size == 2 else 1)
+            for size in sizes
+        }
+        kept = {size: _loaded(place, size, names[-1], rows) for size in loaded_by}
     detail: dict[str, Any] = {"steps": one["steps"], "batch": BATCH, "table_rows": one["rows"]}
     worst = 0.0
     for name in names:
-        found = {
-            "data_parallel_2": two["data"][name],
-            "data_parallel_3": three["data"][name],
-            "row_sharded_2": two["rows"][name],
-            "row_sharded_3": three["rows"][name],
+        apart = {
+            f"{way}_{size}": _difference(each[of][name], one["state"][name])
+            for way, of in (("data_parallel", "data"), ("row_sharded", "rows"))
+            for size, each in found.items()
         }
-        apart = {way: _difference(state, one["state"][name]) for way, state in found.items()}
         worst = max(worst, *apart.values())
         moved = _difference(one["state"][name], one["first"][name])
-        seconds = {"one_process": one["seconds"][name], **two["seconds"][name]}
+        seconds = {"one_process": one["seconds"][name], **found[2]["seconds"][name]}
         detail[name] = {"difference": apart, "moved": moved, "seconds": seconds}
-    hashes = {"2": state_hash(two["rows"][names[-1]]), **{str(n): h for n, h in kept.items()}}
+    hashes = {"2": state_hash(found[2]["rows"][names[-1]])}
+    hashes |= {str(size): told for size, told in kept.items()}
     detail["merged_hash_by_processes_that_loaded"] = hashes
     detail["same_hash"] = len(set(hashes.values())) == 1
     return Claim("sharded_max_difference", worst, "weight", None, detail)

@@ -119,7 +119,7 @@ def write_table(rows: int, path: Path) -> None:
 
 def measure(quick: bool) -> list[Claim]:
     """Return the claims ``ingest_vs_…`` and ``peak_memory_20m_over_2m``."""
-    rows = 100_000 if quick else 1_000_000
+    rows = 50_000 if quick else 1_000_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = folder / "criteo.csv"
