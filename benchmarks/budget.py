@@ -38,7 +38,7 @@ from recprune.metrics import auc
 from recprune.pipeline.equal_bytes import KINDS
 
 WORKERS = 2
-SEEDS = 3
+SEEDS, FULL_SEEDS = 2, 3
 #: Resamples of users for a standard error.
 DRAWS = 400
 #: What is told of a contestant beside its AUC.
@@ -46,13 +46,13 @@ FACTS = ("bytes", "tune", "gate", "fields", "rows", "dims", "neurons")
 OUR_FACTS = ("label", "bits", "met", "outcome", "trials", "search_s", "candidates")
 
 
-def measure(quick: bool) -> list[Claim]:
+def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
     found = workers.map(tuned, [(name, quick) for name in reversed(sets)], text="full models")
     settings = {one["set"]: one["settings"] for one in found}
     # The largest set first.
-    seeds = range(2 if quick else SEEDS)
+    seeds = range(FULL_SEEDS if full else SEEDS)
     ways = QUICK if quick else WAYS
     parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(sets))]
     runs = workers.map(contest, parts, shared=settings, text="sets and seeds")
@@ -132,4 +132,4 @@ def mean_gap(claims: Sequence[Claim]) -> Claim:
 
 
 if __name__ == "__main__":
-    main("budget", measure)
+    main("budget", measure, full="three seeds; some 40 minutes")

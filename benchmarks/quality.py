@@ -4,8 +4,9 @@ Users and items (``auc_gap_…``): the same rows, fields, split, sizes and batch
 stops early on validation AUC and takes what validation says is the better of three learning rates.
 Each also chooses what keeps its tables from overfitting (FuxiCTR its embedding regularizer, we our
 ``unknown_rate``, ``unseen_rare`` and L2), FuxiCTR its way with numbers too: one choice after the
-other, the learning rate last. The mean of three seeds decides, since one seed's validation AUC is
-further off than most settings are apart. Seeds change weights and row order, not the rows.
+other, the learning rate last. The mean of some seeds decides (:class:`Size`), since one seed's
+validation AUC is further off than most settings are apart. Seeds change weights and row order, not
+the rows.
 
 Tables of independent rows (``tabular_gap_…``): the yardstick is scikit-learn's
 ``HistGradientBoostingClassifier`` with native categories. On every random split, each side takes
@@ -76,9 +77,28 @@ QUICK_ROWS, QUICK_RANKERS, QUICK_TABULAR, QUICK_EPOCHS = (
     ("vehicle_coupon",),
     3,
 )
-SEEDS, CHOICE_SEEDS, SPLITS = 5, 3, 5
 MARGIN, TABULAR_MARGIN = 0.001, 0.005
 WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is run.
+
+    Args:
+        choice_seeds: that settings are chosen by.
+        seeds: that decide, those of the choice among them.
+        splits: of each table of independent rows.
+        quick: whether rows, rankers, settings and epochs are few, too.
+    """
+
+    choice_seeds: int
+    seeds: int
+    splits: int
+    quick: bool = False
+
+
+QUICK, DEFAULT, FULL = Size(1, 2, 1, quick=True), Size(2, 3, 3), Size(3, 5, 5)
 
 
 @dataclass(frozen=True)
@@ -102,65 +122,65 @@ class Side:
         return {**shown, "tried": list(self.tried)}
 
 
-def measure(quick: bool) -> list[Claim]:
+def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return the claims ``auc_gap_…`` and ``tabular_gap_…``."""
+    size = QUICK if quick else FULL if full else DEFAULT
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     tasks, rankers, sets = PAIRS[: 1 if quick else None], list(RANKERS), list(TABULAR)
     if quick:
         rankers, sets = list(QUICK_RANKERS), list(QUICK_TABULAR)
     with tempfile.TemporaryDirectory() as name:
-        folders = {task: _exported(task, Path(name) / task, quick) for task in tasks}
+        folders = {task: _exported(task, Path(name) / task, size) for task in tasks}
         with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
             names = [(task, ranker) for task in tasks for ranker in rankers]
-            ours = [pool.submit(our_side, *pair, quick) for pair in names]
+            ours = [pool.submit(our_side, *pair, size) for pair in names]
             theirs = [
-                pool.submit(their_side, folders[task], task, ranker, quick)
-                for task, ranker in names
+                pool.submit(their_side, folders[task], task, ranker, size) for task, ranker in names
             ]
-            gaps = [pool.submit(tabular_gap, name, quick) for name in sets]
+            gaps = [pool.submit(tabular_gap, name, size) for name in sets]
             pairs = zip(names, ours, theirs, strict=True)
             claims = [_auc_gap(*n, o.result(), t.result()) for n, o, t in pairs]
             return [*claims, *(gap.result() for gap in gaps)]
 
 
-def our_side(task: str, ranker: str, quick: bool) -> Side:
+def our_side(task: str, ranker: str, size: Size) -> Side:
     """Return our runs: the learning rate by validation, then a run a seed."""
     data = pairs_task(task)
-    parts, fixed = _parts(data, quick), {"batch_size": SIZES["batch"]}
-    cells = Cells(results(quick), f"{task}-{ranker}-ours")
+    parts, fixed = _parts(data, size.quick), {"batch_size": SIZES["batch"]}
+    cells = Cells(results(size.quick), f"{task}-{ranker}-ours")
 
     def fit(how: Run, seed: int) -> Run:
         key = f"{how} {seed}"
-        return _kept(cells, key, lambda: _our_run(ranker, parts, fixed, how, seed, quick))
+        return _kept(cells, key, lambda: _our_run(ranker, parts, fixed, how, seed, size.quick))
 
     first, middle, last = RATES[ranker]
     start = {"learning_rate": middle, "l2": 0.0}
     ways = [{"unseen_rare": rare, "unknown_rate": k} for rare in RARE for k in UNKNOWN_RATES]
-    ways = ways[:2] if quick else ways
-    chosen_by, seeds = _seeds(quick)
+    ways = ways[:2] if size.quick else ways
+    chosen_by, more_seeds = range(size.choice_seeds), range(size.choice_seeds, size.seeds)
     how, tried = start, []
-    strengths = [{"l2": l2} for l2 in (L2[:1] if quick else L2)]
+    strengths = [{"l2": l2} for l2 in (L2[:1] if size.quick else L2)]
     for choices in (ways, strengths, [{"learning_rate": r} for r in (first, last)]):
         tried += [[fit({**how, **choice}, seed) for seed in chosen_by] for choice in choices]
         best = max(tried, key=lambda runs: statistics.fmean(run["valid"] for run in runs))
         how = {key: best[0][key] for key in (*start, *ways[0])}
-    more = [fit(how, seed) for seed in seeds[len(chosen_by) :]]
+    more = [fit(how, seed) for seed in more_seeds]
     return Side("recprune", [run for runs in tried for run in runs], [*best, *more])
 
 
-def their_side(folder: Path, task: str, ranker: str, quick: bool) -> Side:
+def their_side(folder: Path, task: str, ranker: str, size: Size) -> Side:
     """Return FuxiCTR's runs on the rows in ``folder``."""
-    cells = Cells(results(quick), f"{task}-{ranker}-theirs")
-    result = _kept(cells, "all", lambda: dict(peer(FUXICTR, str(folder), ranker)))
+    cells = Cells(results(size.quick), f"{task}-{ranker}-theirs")
+    result = _kept(cells, str(size), lambda: dict(peer(FUXICTR, str(folder), ranker)))
     return Side(result["peer"], result["tried"], result["runs"])
 
 
-def tabular_gap(name: str, quick: bool) -> Claim:
+def tabular_gap(name: str, size: Size) -> Claim:
     """Return our best ranker's AUC minus the trees', as the mean over random splits."""
     ours, trees, gaps = [], [], []
-    cells = Cells(results(quick), name)
-    for seed in range(1 if quick else SPLITS):
-        found = _kept(cells, str(seed), lambda seed=seed: _split(name, seed, quick))  # type: ignore[misc]
+    cells = Cells(results(size.quick), name)
+    for seed in range(size.splits):
+        found = _kept(cells, str(seed), lambda seed=seed: _split(name, seed, size.quick))  # type: ignore[misc]
         ours.append(found["ours"])
         trees.append(found["trees"])
         gaps.append(ours[-1]["test"] - trees[-1]["test"])
@@ -266,20 +286,20 @@ def _matrix(split: Split) -> NDArray[np.float64]:
     return np.column_stack(columns)
 
 
-def _exported(task: str, folder: Path, quick: bool) -> Path:
+def _exported(task: str, folder: Path, size: Size) -> Path:
     """Write the rows of a task, as they were read, for FuxiCTR's script; return the folder."""
     data = pairs_task(task)
     fields = data.schema.fields
     folder.mkdir()
-    for part, split in _parts(data, quick).items():
+    for part, split in _parts(data, size.quick).items():
         columns = [_plain(split.columns[f.name], f.kind) for f in fields]
         pl.DataFrame([*columns, pl.Series(LABEL, split.label)]).write_parquet(
             folder / f"{part}.parquet"
         )
     stated = [{"name": f.name, "kind": f.kind, "length": _length(data, f.name)} for f in fields]
-    settings = {**SIZES, "epochs": _epochs(quick), "label": LABEL, "fields": stated}
-    settings |= dict(zip(("choice_seeds", "seeds"), map(len, _seeds(quick)), strict=True))
-    settings |= {"rates": RATES, "regularizers": REGULARIZERS[:2] if quick else REGULARIZERS}
+    settings = {**SIZES, "epochs": _epochs(size.quick), "label": LABEL, "fields": stated}
+    settings |= {"choice_seeds": size.choice_seeds, "seeds": size.seeds}
+    settings |= {"rates": RATES, "regularizers": REGULARIZERS[:2] if size.quick else REGULARIZERS}
     settings |= {"numbers": NUMBERS}
     (folder / "task.json").write_text(json.dumps(settings))
     return folder
@@ -315,15 +335,10 @@ def _epochs(quick: bool) -> int:
     return QUICK_EPOCHS if quick else EPOCHS
 
 
-def _seeds(quick: bool) -> tuple[range, range]:
-    """Return the seeds that settings are chosen by, and all seeds."""
-    return range(1 if quick else CHOICE_SEEDS), range(2 if quick else SEEDS)
-
-
 def _error(values: Sequence[float]) -> float:
     """Return the standard error of the mean; of one value 0."""
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":
-    main("quality", measure)
+    main("quality", measure, full="five seeds and splits; some 50 minutes")

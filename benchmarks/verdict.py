@@ -38,7 +38,7 @@ from recprune.evaluation import Verdict, verdict
 from recprune.executor import Executor
 from recprune.metrics import auc
 
-RUNS, QUICK_RUNS = 2000, 40
+RUNS, FULL_RUNS, QUICK_RUNS = 1000, 2000, 40
 #: Those of 1,000 rows, whose runs ask for few.
 QUICK_SCENARIOS = 2
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
@@ -215,9 +215,9 @@ def claims(scenario: Scenario, runs: int, executor: Executor) -> list[Claim]:
     ]
 
 
-def measure(quick: bool) -> list[Claim]:
+def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims."""
-    runs = QUICK_RUNS if quick else RUNS
+    runs = QUICK_RUNS if quick else FULL_RUNS if full else RUNS
     # Of few runs most of the time would be the starting of processes.
     executor = Executor(1 if quick else os.cpu_count() or 1)
     found: list[Claim] = []
@@ -230,4 +230,4 @@ def measure(quick: bool) -> list[Claim]:
 
 
 if __name__ == "__main__":
-    main("verdict", measure)
+    main("verdict", measure, full=f"{FULL_RUNS:,} runs each; some 20 minutes")
