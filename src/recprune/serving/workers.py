@@ -50,8 +50,9 @@ class Workers(Multiprocess):
         self._folder = folder
         self._served = False
         self._failed = False
-        #: Position of a worker that is gone → when another is started in its place.
-        self._due: dict[int, float] = {}
+        #: When another is started in the place of one that is gone. By worker and not by position,
+        #: where a signal may have put another meanwhile.
+        self._due: weakref.WeakKeyDictionary[Process, float] = weakref.WeakKeyDictionary()
         #: When each was last heard of.
         self._heard: weakref.WeakKeyDictionary[Process, float] = weakref.WeakKeyDictionary()
 
@@ -70,12 +71,11 @@ class Workers(Multiprocess):
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
-            if place not in self._due:
+            if process not in self._due:
                 if self._lives(process):
                     continue
-                self._ended(place, process)
-            if self._due.get(place, float("inf")) <= time.monotonic():
-                del self._due[place]
+                self._ended(process)
+            if self._due.get(process, float("inf")) <= time.monotonic():
                 self.processes[place] = fresh = Process(self.config, self.sockets)
                 fresh.start()
 
@@ -97,7 +97,7 @@ class Workers(Multiprocess):
             if process not in self.processes:
                 self._forget(process)
 
-    def _ended(self, place: int, process: Process) -> None:
+    def _ended(self, process: Process) -> None:
         process.kill()  # it may hang
         process.join()
         self._forget(process)
@@ -106,7 +106,7 @@ class Workers(Multiprocess):
             self._failed = True
             self.should_exit.set()
             return
-        self._due[place] = time.monotonic() + (PAUSE if unfit else 0)
+        self._due[process] = time.monotonic() + (PAUSE if unfit else 0)
         why = "could not start" if unfit else f"ended ({process.exitcode})"
         logger.warning("Worker %s %s; another takes its place.", process.pid, why)
 
