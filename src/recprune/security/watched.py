@@ -26,8 +26,9 @@ class Watched(Generic[T]):
 
     def __init__(self, file: Path, read: Callable[[bytes], T], missing: T) -> None:
         self._file, self._read, self._missing = os.fspath(file), read, missing
-        self._kept = missing
-        self._mark: tuple[int, int, int] | None = None
+        #: The file's mark (None = it is not there) and what was read of it, in one: threads may
+        #: ask at once, and one's mark beside the other's content would hide a change for good.
+        self._held: tuple[tuple[int, int, int] | None, T] = None, missing
 
     def get(self) -> T:
         """Return what the file holds.
@@ -38,15 +39,18 @@ class Watched(Generic[T]):
         try:
             about = os.stat(self._file)
         except FileNotFoundError:
-            self._mark, self._kept = None, self._missing
+            self._held = None, self._missing
             return self._missing
-        if (about.st_ino, about.st_mtime_ns, about.st_size) != self._mark:
-            self._again()
-        return self._kept
+        mark, kept = self._held
+        return kept if mark == _mark(about) else self._again()
 
-    def _again(self) -> None:
-        self._mark = None
+    def _again(self) -> T:
         with open(self._file, "rb") as handle:
             about = os.fstat(handle.fileno())
-            self._kept = self._read(handle.read())
-        self._mark = (about.st_ino, about.st_mtime_ns, about.st_size)
+            kept = self._read(handle.read())
+        self._held = _mark(about), kept
+        return kept
+
+
+def _mark(about: os.stat_result) -> tuple[int, int, int]:
+    return about.st_ino, about.st_mtime_ns, about.st_size
