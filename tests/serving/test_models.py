@@ -14,13 +14,14 @@ from recprune.crypto import Pseudonymiser
 from recprune.envelope import seal
 from recprune.errors import RunError
 from recprune.runtime import Scorer
+from recprune.schema import Field, Schema
 from recprune.serving import Callers, KeyFiles, Most, Sources
 from recprune.users import Users
 from tests.runtime.drafts import MODELS, random_model
-from tests.runtime.factory import MIXED, random_encoder, random_shop
+from tests.runtime.factory import MIXED, random_artifact, random_encoder, random_shop
 
 from .inprocess import inprocess, settings_of
-from .living import Place, make_place
+from .living import SMALL, Place, make_place
 
 
 @pytest.fixture
@@ -92,6 +93,34 @@ def test_stored_columns_need_not_be_named(place: Place) -> None:
         refused = worker.post("/v1/score", json={"rows": [row]})
         assert refused.status_code == 422
         assert "'user_id', 'age'" in refused.json()["error"]["message"]
+
+
+def test_a_row_scores_the_same_whatever_other_rows_name(tmp_path: Path) -> None:
+    """One names a part of a date, another the date, and of a third it is stored."""
+    fields = (
+        Field("user", "categorical", "user"),
+        Field("month", "numeric", "user", of="joined", part="month"),
+        Field("hour", "numeric"),
+    )
+    place = make_place(tmp_path)
+    encoder = random_encoder(Schema(fields, label="y", user="user"), 1)
+    place.write(replace(place.shop, artifact=random_artifact(encoder, SMALL, 1)))
+    Users(("7",), {"user": ["7"], "joined": ["2024-01-05"]}).save(place.users)
+    rows = [
+        {"user": None, "month": 1, "hour": 1.0},
+        {"user": None, "joined": "2024-01-09", "hour": 1.0},
+        {"user": "7", "hour": 1.0},
+        {"user": None, "month": None, "joined": "no date, and not read", "hour": 1.0},
+        {"user": None, "joined": None, "hour": 1.0},
+    ]
+    with inprocess(place) as worker:
+        alone = [worker.post("/v1/score", json={"rows": [r]}).json()["scores"][0] for r in rows]
+        together = worker.post("/v1/score", json={"rows": rows}).json()["scores"]
+        facts = worker.get("/v1/model").json()["fields"]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert alone[0] == pytest.approx(alone[1], abs=1e-5)
+    assert abs(alone[0] - alone[3]) > 1e-3, "a month that is known counts"
+    assert {f["name"] for f in facts if f["required"]} == {"hour"}
 
 
 def test_each_label_is_ranked_by_itself(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recprune.crypto import Pseudonyms
+from recprune.encoding import raw_column
 from recprune.errors import DataError
 from recprune.runtime import Places, Recommendation
 from recprune.schema import Field
@@ -113,8 +114,25 @@ class Answering:
         columns = {
             n: [row.get(n) for row in filled] for n in self._read if any(n in r for r in filled)
         }
+        self._derive(columns, filled)
         scores = self._scorer.score(columns, label=label, calibrated=calibrated)
         return list(_numbers(scores)), fallback
+
+    def _derive(self, columns: dict[str, list[Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take parts of dates from the dates of those rows that do not name the part itself.
+
+        The encoder takes a part from one column for all rows, its own or the date's.
+        """
+        time = self._schema.time
+        for field in self._schema.fields:
+            if field.name not in columns or field.of is None or field.of not in columns:
+                continue
+            given = {} if time is None or time not in columns else {time: columns[time]}
+            given[field.of] = [None if field.name in row else row.get(field.of) for row in rows]
+            derived = raw_column(field, given, time)
+            columns[field.name] = [
+                row.get(field.name, part) for row, part in zip(rows, derived, strict=True)
+            ]
 
     def _filled(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """Return a row with its user's stored columns, and whether the user is known, if named."""

@@ -176,7 +176,7 @@ def model_facts(loaded: Loaded) -> dict[str, Any]:
             "kind": f.kind,
             "source": f.source,
             "sensitive": f.sensitive,
-            "required": f.name not in stored,
+            "required": f.name not in stored and f.of not in stored,
         }
         for f in schema.fields
     ]
