@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,6 +228,25 @@ def test_killing_a_process_in_its_work_spoils_nothing(tmp_path: Path, helper: An
     assert counters.unlocked == 0
 
 
+def test_a_lock_that_fails_holds_nobody_up(
+    counters: SharedCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network's disk: an error, and not a worker that waits for itself."""
+
+    def fails(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fails)
+        with pytest.raises(OSError, match="No locks"):
+            counters.incr("a", 3600)
+    done: list[int] = []
+    next_one = threading.Thread(target=lambda: done.append(counters.incr("a", 3600)), daemon=True)
+    next_one.start()
+    next_one.join(10)
+    assert done == [1]
+
+
 def test_a_child_of_a_fork_has_a_lock_of_its_own(counters: SharedCounters) -> None:
     handle = counters._handle
     child = os.fork()
@@ -274,6 +296,18 @@ class Elsewhere(MemoryStorage):
         if self.gone:
             raise limits.errors.StorageError(ConnectionError("redis://user:secret@host"))
         return super().acquire_sliding_window_entry(*words, **more)
+
+
+def test_what_a_store_refuses_burdens_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = SlidingWindowCounterRateLimiter(MemoryStorage())
+    monkeypatch.setattr(rates_module, "_far", lambda uri: far)
+    for number, store in enumerate(("elsewhere://", None)):
+        rates = Rates(Limits(("1/hour",), ("3/hour",), ()), tmp_path / f"limits {number}", store)
+        assert [rates.request("x", SHOP) > 0 for _ in range(9)] == [False] + [True] * 8
+        others = [Caller(name, frozenset(), "key") for name in ("bakery", "dairy", "mill")]
+        assert [rates.request("x", each) > 0 for each in others] == [False, False, True]
 
 
 def test_a_store_out_of_reach_leaves_the_machines_own(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -111,12 +112,13 @@ class Rates:
             return None
         from limits.errors import StorageError
 
-        ask = self._far.hit if what == "hit" else self._far.test
+        windows = [(item, name, who) for name, who in asked for item in self._items[name]]
+        # All are looked at before one is counted: what one window refuses burdens no other.
+        asks = [self._far.test, *([self._far.hit] if what == "hit" else [])]
         try:
-            for name, who in asked:
-                for item in self._items[name]:
-                    if not ask(item, name, who):
-                        return _wait(self._far, item, name, who)
+            for ask, window in itertools.product(asks, windows):
+                if not ask(*window):
+                    return _wait(self._far, *window)
             return 0
         except StorageError as error:
             # The store's own words may hold its address and password.

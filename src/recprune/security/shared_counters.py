@@ -115,12 +115,16 @@ class SharedCounters(Storage, SlidingWindowCounterSupport):
 
     def _lock(self) -> None:
         self._thread.acquire()
-        if self._pid != os.getpid():
-            self._open()
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._wait()
+            if self._pid != os.getpid():
+                self._open()
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._wait()
+        except BaseException:
+            self._thread.release()  # or whoever counts next waits for ever
+            raise
 
     def _wait(self) -> None:
         until = time.monotonic() + PATIENCE
