@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -319,6 +320,28 @@ def test_a_full_disk_refuses_events_and_keeps_counts(tmp_path: Path) -> None:
         assert (found.sound, found.torn) == (True, 0)
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_is_full_before_the_first_head_leaves_no_line(
+    audit: Audit, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def full(handle: int, content: Any, offset: int) -> int:
+        if Path(os.readlink(f"/proc/self/fd/{handle}")) == head_of(log):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(handle, content, offset)
+
+    audit.count("shop", "POST /v1/score", "200")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(AuditUnavailable):
+            audit.event("test")
+        assert not audit.flush()
+    audit.event("test")
+    assert audit.flush()
+    assert (verify(log).sound, verify(log).lines) == (True, 2), verify(log).why
+    assert [line["kind"] for line in lines_of(log)] == ["test", "use"]
 
 
 def test_a_lock_that_is_not_to_be_had_is_waited_for_so_long(

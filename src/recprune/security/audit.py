@@ -179,12 +179,13 @@ class Audit:
                 _write(log, lines, size)
                 if lasting:
                     os.fsync(log)
+                _write(head, written_head(self._key, point), 0)
             except OSError:
-                # What is half there is taken back, which needs no room.
+                # What is half there is taken back, which needs no room. So are lines without a
+                # head, whose first writing may find none: they would look like a head removed.
                 with contextlib.suppress(OSError):
                     os.ftruncate(log, size)
                 raise
-            _write(head, written_head(self._key, point), 0)
             if lasting:
                 os.fsync(head)
 
