@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recprune.envelope import seal
 from recprune.errors import ArtifactError
 from recprune.runtime import Scorer
 from recprune.serving import Sources
@@ -181,6 +182,25 @@ def test_what_was_read_in_the_middle_of_a_change_is_read_again(
     assert asyncio.run(again()) == [False, True, False]
     assert live.loaded.about.version != first
     assert (calls, refused) == (4, [])
+
+
+def test_a_new_model_deep_in_a_sealed_folder_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, plain, sealed = b"m" * 32, tmp_path / "plain", tmp_path / "sealed"
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY", key.decode())
+    place = make_place(plain / "shops" / "one")
+    seal(plain, sealed, key)
+    there = sealed / "shops" / "one"
+    live = Live(Sources(there / "model", there / "users.rp"))
+    live.start()
+    assert live.loaded is not None
+    first = live.loaded.about.version
+    assert not asyncio.run(live.refresh())
+    place.write(random_shop(SMALL, 8))
+    seal(plain, sealed, key)
+    assert asyncio.run(live.refresh())
+    assert live.loaded.about.version != first
 
 
 def test_a_start_on_a_damaged_model_fails_at_once(shop_place: Place) -> None:

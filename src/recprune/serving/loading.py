@@ -17,7 +17,7 @@ from recprune._support import stream
 from recprune.artifact import read_artifact
 from recprune.crypto import read_key
 from recprune.encoding import Rows
-from recprune.envelope import folder_reader
+from recprune.envelope.reading import folder_reader, home
 from recprune.errors import RecpruneError, RunError
 from recprune.folders import SEALED
 from recprune.lookups import UNKNOWN, Knots
@@ -29,8 +29,8 @@ __all__ = ["About", "Loaded", "Signature", "load_sources", "signature"]
 
 #: What tells that a folder was written anew.
 Signature = tuple[tuple[int, int, int], ...]
-#: A folder's file that names all its others, by hash: that of an artefact, of users, of a sealed one.
-MARKS = ("config.json", "users.json", SEALED)
+#: A plain folder's file that names all its others, by hash: that of an artefact, of users.
+MARKS = ("config.json", "users.json")
 
 #: Rows that are scored before a model answers.
 TRIED = 64
@@ -118,8 +118,9 @@ def signature(sources: Sources) -> Signature:
 
 
 def _mark(folder: Path) -> tuple[int, int, int]:
-    # A folder that lies in a sealed one has no file of its own.
-    for file in (*(folder / name for name in MARKS), folder.parent / SEALED):
+    # A folder that lies in a sealed one, however deep, has no file of its own.
+    sealed = home(folder)
+    for file in [folder / name for name in MARKS] if sealed is None else [sealed[0] / SEALED]:
         try:
             about = os.stat(file)
         except OSError:
