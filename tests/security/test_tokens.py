@@ -195,11 +195,30 @@ def test_a_shared_secret_allows_one_algorithm(tmp_path: Path) -> None:
     assert refused(tokens, by_hand({"alg": "none"}, claims())) == "invalid_credentials"
 
 
+@pytest.mark.parametrize("edge", [b" ", b"\t", b"\n", b"\r", b"\v", b"\f"])
+def test_a_secret_of_random_bytes_is_taken_as_it_is(tmp_path: Path, edge: bytes) -> None:
+    secret = b" " + bytes(range(200, 230)) + edge + b"\0" + edge
+    (tmp_path / "secret").write_bytes(secret + b"\n")
+    tokens = Tokens(tmp_path / "secret", ISSUER, AUDIENCE)
+    expected = secret.removesuffix(b"\r")  # as an editor may end the line
+    assert tokens.verify(signed(expected, "HS256")).id == "ann"
+
+
+def unknown_kind() -> bytes:
+    """A public key in PEM of an algorithm that nobody knows (OID 1.2.3)."""
+    text = base64.encodebytes(bytes.fromhex("300b300406022a030303000000")).decode()
+    return f"-----BEGIN PUBLIC KEY-----\n{text}-----END PUBLIC KEY-----\n".encode()
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"short",
+        unknown_kind(),
+        b'{"keys": ["a"]}',
+        b'{"keys": [[]]}',
+        b'{"keys": ' + b"[" * 5000,
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
         b'{"keys": []}',
         b'{"keys": [{"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}]}',
