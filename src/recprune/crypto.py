@@ -72,7 +72,7 @@ def read_key(name: KeyName, file: Path | None = None) -> bytes:
             fewer than 32 bytes. A key is never shown.
     """
     variable = key_variable(name)
-    command = os.environ.get(f"{variable}_COMMAND", "")
+    command = os.environ.get(f"{variable}_COMMAND", "").strip()
     if file is not None:
         owner = f"The {name} key in file {str(file)!r}"
         try:

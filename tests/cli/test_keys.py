@@ -95,11 +95,22 @@ def test_the_audit_log_is_checked(state: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(state: Path, words: tuple[str, ...], told: str) -> None:
+    state.mkdir(mode=0o700)
     done = inside("keys", *words, "--state", state)
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert not (state / "keys.json").exists()
+
+
+@pytest.mark.parametrize("words", [("list",), ("revoke", "abc"), ("rotate", "abc"), ("audit",)])
+def test_a_folder_that_is_not_there_has_no_keys_and_is_not_made(
+    state: Path, words: tuple[str, ...]
+) -> None:
+    done = inside("keys", *words, "--state", state)
+    assert done.returncode == 2
+    assert str(state) in done.stderr
+    assert not state.exists()
 
 
 def test_a_log_that_is_kept_is_written_to_or_nothing_happens(

@@ -116,6 +116,13 @@ def test_a_command_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, comma
         read_key("master")
 
 
+def test_a_command_of_blanks_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECPRUNE_MASTER_KEY", raising=False)
+    monkeypatch.setenv("RECPRUNE_MASTER_KEY_COMMAND", " ")
+    with pytest.raises(InputError, match="There is no master key"):
+        read_key("master")
+
+
 def test_after_a_change_of_keys_users_are_found_under_both(tmp_path: Path) -> None:
     old, new = Pseudonymiser(KEY), Pseudonymiser(KEY[::-1])
     stored = Users((old.pseudonym("7"), new.pseudonym("8")), {})

@@ -51,7 +51,9 @@ def test_a_port_that_is_taken(made: Place) -> None:
     assert f"port {port} cannot be listened on: Address already in use" in told
 
 
-@pytest.mark.parametrize("host", ["192.0.2.77", "no.such.host.invalid", "300.1.1.1", "::g"])
+@pytest.mark.parametrize(
+    "host", ["192.0.2.77", "no.such.host.invalid", "300.1.1.1", "::g", "a..b", "x" * 70]
+)
 def test_an_address_that_is_not_here(made: Place, host: str) -> None:
     assert "cannot be listened on" in refused(made, "--host", host)
 
@@ -134,6 +136,7 @@ def test_a_first_stage_for_rows(made: Place) -> None:
         (("--rate-store", "memory://"), "memory://"),
         (("--rate-store", "nothing://host"), "nothing://"),
         (("--rate-store", "redis://user:secret@host"), "password"),
+        (("--rate-store", "redis://[host"), "redis://…"),
         (("--workers", "0"), "workers"),
         (("--workers", "-2"), "workers"),
         (("--port", "65536"), "port"),
@@ -159,6 +162,10 @@ def test_an_option_that_cannot_be(made: Place, options: tuple[str, ...], words: 
     told = refused(made, *options)
     assert words in told
     assert "secret@" not in told
+
+
+def test_pseudonyms_without_stored_users_would_hash_nothing(made: Place) -> None:
+    assert "goes with --users" in refused(made, "--pseudonymised-users", users=False)
 
 
 @pytest.mark.slow

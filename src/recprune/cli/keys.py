@@ -52,7 +52,8 @@ def create(
 ) -> int:
     """Make a key. Its token is shown now and never again."""
     ends = None if expires is None else time.time() + _seconds("expires", expires)
-    key, token = _store(state, pepper_key_file, audit_key_file).create(name, scope, ends)
+    store = _store(state, pepper_key_file, audit_key_file, first=True)
+    key, token = store.create(name, scope, ends)
     _given(key, token, as_json)
     return 0
 
@@ -116,13 +117,33 @@ def audit(
 
 
 def _store(
-    state: Path, pepper_key_file: Path | None, audit_key_file: Path | None, writes: bool = True
+    state: Path,
+    pepper_key_file: Path | None,
+    audit_key_file: Path | None,
+    writes: bool = True,
+    first: bool = False,
 ) -> KeyStore:
-    """Return the keys of a service; changes are put on record where there is a record."""
+    """Return the keys of a service; changes are put on record where there is a record.
+
+    Args:
+        state: its folder; only for what may be the ``first`` key it need not exist.
+        pepper_key_file: of the key pepper; None = the environment has it.
+        audit_key_file: of the key audit; likewise.
+        writes: whether they are to be changed.
+        first: whether a key is made.
+
+    Raises:
+        InputError: there is no such folder, or a key is lacking.
+    """
     from recprune.crypto import key_variable, read_key
     from recprune.folders import private_folder
     from recprune.security import Audit, KeyStore
 
+    if not first and not state.is_dir():
+        raise InputError(
+            f"There is no state folder {str(state)!r}. Name the one that recprune serve was given, or "
+            "make its first key with: recprune keys create."
+        )
     pepper = read_key("pepper", pepper_key_file)
     if not writes:
         return KeyStore(state / "keys.json", pepper)

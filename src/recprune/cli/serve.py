@@ -140,8 +140,13 @@ def command(
         raise InputError("--jwt-issuer and --jwt-audience go with --jwt-key, which is not given.")
     if pseudonym_files and not pseudonymised:
         raise InputError("--pseudonym-key-file goes with --pseudonymised-users.")
+    if pseudonymised and users is None:
+        raise InputError(
+            "--pseudonymised-users goes with --users: without stored users no id is hashed. Give "
+            "both, or let requests send pseudonyms."
+        )
     shown = rate_store is not None and rate_store != os.environ.get(RATE_STORE)
-    if shown and urlsplit(rate_store).password is not None:
+    if shown and _holds_password(rate_store or ""):
         raise InputError(
             "--rate-store holds a password, which everybody on this machine can read there. Set the "
             f"environment variable {RATE_STORE} instead."
@@ -169,6 +174,13 @@ def command(
         print("recprune: anyone on this machine may ask: there are no keys", file=sys.stderr)
     serve(settings, lambda url: print(f"recprune: serving on {url}", file=sys.stderr, flush=True))
     return 0
+
+
+def _holds_password(uri: str) -> bool:
+    try:
+        return urlsplit(uri).password is not None
+    except ValueError:
+        return False  # no URI; who opens the store says so
 
 
 def _bytes(text: str) -> int:

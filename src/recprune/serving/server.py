@@ -118,10 +118,9 @@ def _bound(host: str, port: int) -> socket.socket:
             listening.bind(place)
             listening.listen(2048)
             closing.pop_all()
-    except OSError as error:
-        raise InputError(
-            f"Address {host!r}, port {port} cannot be listened on: {error.strerror or error}."
-        ) from error
+    except (OSError, UnicodeError) as error:  # the latter: what no name of a host can be
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"Address {host!r}, port {port} cannot be listened on: {why}.") from error
     listening.setblocking(False)
     listening.set_inheritable(True)
     return listening
