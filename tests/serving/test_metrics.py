@@ -17,3 +17,11 @@ def test_the_mean_time_is_that_of_the_models_answers(monkeypatch: pytest.MonkeyP
         metrics.answered(route, 200, 7.0)
     assert metrics.figures().mean == pytest.approx(0.003)
     assert metrics.figures().requests == 6
+
+
+def test_who_hung_up_was_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER, raising=False)
+    metrics = Metrics()
+    for status in (200, 303, 0, 401, 503):
+        metrics.answered("/v1/recommend", status, 0.001)
+    assert (metrics.figures().requests, metrics.figures().refused) == (2, 3)

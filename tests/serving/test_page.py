@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from recprune.runtime import Scorer
-from recprune.security import KeyStore, NetworkRules
+from recprune.security import Bounds, KeyStore, NetworkRules
+from recprune.security.bodies import ClientGone, read_body
 from recprune.serving import Guards
+from recprune.serving.doorway import Doorway
 from recprune.serving.sessions import LIFETIME, Sessions
 from tests.runtime.factory import (
     KINDS,
@@ -173,6 +177,25 @@ def test_a_wrong_key_is_told_and_gets_no_cookie(stranger: httpx.Client) -> None:
         assert "set-cookie" not in answer.headers
         assert "not valid" in answer.text
     assert stranger.get("/").status_code == 401
+
+
+def test_who_hangs_up_is_answered_nothing() -> None:
+    """Else each would count as a failure of the service."""
+
+    async def gate(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(ClientGone):
+            await read_body(receive, Bounds())
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    sent: list[Any] = []
+    scope = {"type": "http", "method": "POST", "path": "/try/recommend", "headers": []}
+    asyncio.run(Doorway(gate, None)(scope, receive, send))
+    assert sent == []
 
 
 def test_a_long_log_in_is_cut_short(stranger: httpx.Client) -> None:

@@ -73,6 +73,8 @@ class Doorway:
             else:
                 scope = self._known(scope, cookie)
             answer = await _answer(self._gate, scope, receive)
+            if not answer.status:
+                raise ClientGone
             answer = self._readable(scope, answer, token, held=cookie is not None)
         except Denied as denied:
             body = notice_page(str(denied))
@@ -185,8 +187,8 @@ async def _nothing() -> Message:
 
 
 async def _answer(app: App, scope: Message, receive: Receive) -> _Answer:
-    """Return the whole of an answer; the page's are small."""
-    status, headers, parts = 500, [], []
+    """Return the whole of an answer; the page's are small. Status 0 = there was none."""
+    status, headers, parts = 0, [], []
 
     async def take(message: Message) -> None:
         nonlocal status, headers

@@ -66,7 +66,7 @@ class Figures:
 
     Args:
         requests: answered with a status below 400.
-        refused: with another.
+        refused: with another, or not answered, since the client hung up.
         fallbacks: answers for users who are not known.
         mean: seconds of an answer of the routes that recommend and score.
         reloads: models that were put in place, the first ones included.
@@ -179,7 +179,7 @@ class Metrics:
         good = sum(
             s.value
             for s in samples
-            if s.name == "recprune_requests_total" and s.labels["status"] < "400"
+            if s.name == "recprune_requests_total" and "100" <= s.labels["status"] < "400"
         )
         count, spent = (
             sum(total(f"recprune_request_seconds_{part}", route=route) for route in ANSWERING)
