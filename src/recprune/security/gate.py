@@ -1,7 +1,7 @@
 """The gate in front of the service: who may come in, how often, with how much, for how long.
 
 Plain ASGI, so that it sees every request before the service does, and every answer after. Refused
-is, in this order: what is too long to look at, an address by the lists, an address that asks too
+is, in this order: an address by the lists, what is too long to look at, an address that asks too
 often or failed to authenticate too often, who has no valid credentials, a caller who asks too
 often, a route without a rule, a caller without the scope, an event that cannot be written down, a
 body that is too long or too slow. Open routes know the lists and the bounds alone. WebSockets are

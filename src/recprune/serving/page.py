@@ -19,6 +19,7 @@ from recprune.serving.loading import Loaded
 from recprune.serving.rendering import HEADERS, fill
 from recprune.serving.schemas import requests
 from recprune.serving.service import Service, model_facts
+from recprune.serving.shortcut import refuse
 
 __all__ = ["add_page"]
 
@@ -192,16 +193,12 @@ def _whole(text: str) -> int:
 
 def _record(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise InputError('The record is no JSON. Write it as {"age": 31}.') from error
     if not isinstance(found, dict):
         raise InputError('The record must be an object, as {"age": 31}.')
     return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 async def _own_form(request: Request) -> None:
