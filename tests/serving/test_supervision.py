@@ -83,6 +83,20 @@ def test_a_worker_that_is_gone_is_replaced(
     assert len(Pretended.started) == 3
 
 
+def test_what_was_counted_outlives_its_worker_and_one_that_never_served_leaves_nothing(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, failed = workers.processes
+    for process in (served, failed):
+        for kind in ("counter", "histogram", "gauge_livemax", "gauge_livesum"):
+            (tmp_path / f"{kind}_{process.pid}.db").touch()
+    served.kill()
+    unfit(workers, 1, monkeypatch)
+    workers.keep_subprocess_alive()
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {f"counter_{served.pid}.db", f"histogram_{served.pid}.db"}
+
+
 def test_a_signal_that_replaces_one_that_could_not_start_does_so_once(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

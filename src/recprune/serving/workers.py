@@ -31,6 +31,8 @@ __all__ = ["Workers", "worker"]
 PAUSE = 5.0
 #: Seconds in which a worker says that it lives; it is asked twice a second.
 PING = 0.2
+#: Files of a worker's figures that hold for as long as it lives, as prometheus_client names them.
+LIVE = "gauge_live*"
 
 
 class Workers(Multiprocess):
@@ -100,8 +102,10 @@ class Workers(Multiprocess):
     def _ended(self, process: Process) -> None:
         process.kill()  # it may hang
         process.join()
-        self._forget(process)
         unfit = process.exitcode == STARTUP_FAILURE
+        # One that never served has counted nothing, and is tried again every few seconds: what it
+        # leaves would fill the memory of all.
+        self._forget(process, "*" if unfit else LIVE)
         if unfit and not self._served:
             self._failed = True
             self.should_exit.set()
@@ -110,8 +114,8 @@ class Workers(Multiprocess):
         why = "could not start" if unfit else f"ended ({process.exitcode})"
         logger.warning("Worker %s %s; another takes its place.", process.pid, why)
 
-    def _forget(self, process: Process) -> None:
-        for file in self._folder.glob(f"gauge_live*_{process.pid}.db"):
+    def _forget(self, process: Process, what: str = LIVE) -> None:
+        for file in self._folder.glob(f"{what}_{process.pid}.db"):
             file.unlink(missing_ok=True)
 
 
