@@ -23,7 +23,7 @@ from limits import RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 
-from recprune.errors import InputError, ParameterError
+from recprune.errors import InputError, MissingExtra, ParameterError
 from recprune.security import Caller, Limits, Rates
 from recprune.security import rates as rates_module
 from recprune.security.shared_counters import BUCKET, START, SharedCounters
@@ -267,6 +267,20 @@ def test_a_limit_that_is_none_is_an_error(tmp_path: Path, texts: tuple[str, ...]
 def test_a_store_that_cannot_be_shared_is_an_error(tmp_path: Path, uri: str) -> None:
     with pytest.raises(ParameterError, match="store"):
         Rates(Limits(), tmp_path / "limits", uri)
+
+
+def test_what_a_store_needs_and_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Without:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "redis":
+                raise ModuleNotFoundError(name=name)
+
+    monkeypatch.delitem(sys.modules, "redis", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Without(), *sys.meta_path])
+    with pytest.raises(MissingExtra, match=r"'redis' is needed .* pip install redis"):
+        Rates(Limits(), tmp_path / "limits", "redis://user:secret@host")
 
 
 def test_a_counters_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recprune._support import logger, require
-from recprune.errors import ParameterError
+from recprune.errors import MissingExtra, ParameterError
 from recprune.security.callers import Caller
 from recprune.security.policy import Limits
 
@@ -162,6 +163,12 @@ def _far(uri: str) -> SlidingWindowCounterRateLimiter:
             raise ConfigurationError("workers cannot share it")
         return SlidingWindowCounterRateLimiter(store)
     except (ConfigurationError, NotImplementedError, ValueError) as error:
+        lacking = re.match(r"'([\w.]+)' prerequisite not available", str(error))
+        if lacking is not None:
+            raise MissingExtra(
+                f"{lacking[1]!r} is needed for such a store of rates and not installed. Install it "
+                f"with: pip install {lacking[1]}"
+            ) from error
         shown = f"{uri.partition('://')[0]}://…"
         constraint = "a URI of a store that workers can share, such as 'redis://localhost:6379'"
         raise ParameterError.of("store", "Rates", constraint, shown) from error
