@@ -52,9 +52,13 @@ class RayCluster:
 
     def kill(self, number: int) -> None:
         """Kill a node as a power cut would: its raylet and the workers that it started, by SIGKILL."""
-        for process in (self.raylets[number], *_started_by(self.raylets[number])):
+        for process in (self.raylets[number], *self.processes(number)):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+    def processes(self, number: int) -> set[int]:
+        """Return what a node's raylet started, its workers among them."""
+        return _started_by(self.raylets[number])
 
 
 def _started_by(process: int) -> set[int]:

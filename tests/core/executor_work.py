@@ -64,10 +64,16 @@ def whose(shared: object, part: int, draws: np.random.Generator) -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def marked_moments(
+def held_moments(
     shared: tuple[np.ndarray, str], part: slice, draws: np.random.Generator
 ) -> np.ndarray:
-    (data, folder), start = shared, part.start
-    (Path(folder) / f"{start}").touch()
-    time.sleep(0.3)  # long beside the way to the next part: a node that is killed works
+    """Says in a folder what is begun; while ``hold-NUMBER`` is there it waits, and says that too."""
+    data, place = shared[0], Path(shared[1])
+    (place / f"begun-{part.start}").touch()
+    ends = time.monotonic() + 120
+    for hold in sorted(place.glob("hold-*")):
+        while hold.exists():
+            (place / f"waits-{hold.name}-{os.getpid()}").touch()
+            assert time.monotonic() < ends
+            time.sleep(0.01)
     return moments(data, part, draws)

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +60,19 @@ def test_a_node_that_dies_in_the_middle_changes_nothing(
 
     def kill() -> None:
         for number, least in ((1, 12), (2, 30)):
-            while len(list(tmp_path.iterdir())) < least:
-                time.sleep(0.01)
+            until(lambda: len(list(tmp_path.glob("begun-*"))) >= least)  # noqa: B023
+            hold = tmp_path / f"hold-{number}"
+            hold.touch()  # so that the node has work in its hands, and cannot hand it over
+            until(
+                lambda: any(
+                    (tmp_path / f"waits-{hold.name}-{process}").exists()  # noqa: B023
+                    for process in cluster.processes(number)  # noqa: B023
+                )
+            )
             cluster.kill(number)
+            hold.unlink()
 
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill, daemon=True)
     with (
         Executor(3, engine="ray", address=cluster.address) as executor,
         caplog.at_level(logging.WARNING, "recprune"),
@@ -72,10 +80,17 @@ def test_a_node_that_dies_in_the_middle_changes_nothing(
         assert len(set(executor.map(work.whose, range(30)))) == 3
         killer.start()
         shared = (DATA, str(tmp_path))
-        found = executor.map(work.marked_moments, PARTS, shared=shared, seed=3)
+        found = executor.map(work.held_moments, PARTS, shared=shared, seed=3)
     killer.join()
     assert [a.tobytes() for a in serial] == [b.tobytes() for b in found]
-    assert sum("died; what it worked on is tried again" in m for m in caplog.messages) >= 1
+    assert sum("died; what it worked on is tried again" in m for m in caplog.messages) >= 2
+
+
+def until(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 def test_a_cluster_that_asks_nobody_is_refused_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
