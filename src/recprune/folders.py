@@ -21,6 +21,7 @@ __all__ = [
     "folder_written_whole",
     "is_ours",
     "private_folder",
+    "remove_folder",
     "state_folder",
 ]
 
@@ -91,6 +92,15 @@ def file_written_whole(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.replace(target)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder whole or not at all: what a killed run leaves of it lies beside its place, and
+    goes with the next :func:`clear_leftovers`."""
+    target = Path(os.path.realpath(folder))
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    target.rename(partial)
+    shutil.rmtree(partial)
 
 
 def private_folder(path: Path) -> None:

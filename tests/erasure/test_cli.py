@@ -71,6 +71,14 @@ def test_former_keys_another_list_and_json(
     assert not erased_list().exists()
 
 
+def test_a_check_among_pseudonyms_needs_their_key_too(hidden: Path, keys: dict[str, Path]) -> None:
+    """It would find nothing, and say so."""
+    refused = inside("forget", GONE, hidden, "--check")
+    assert (refused.returncode, "--pseudonym-key-file" in refused.stderr) == (2, True)
+    words = ["forget", GONE, hidden, "--check", "--pseudonym-key-file", keys["old"]]
+    assert inside(*words).returncode == 3
+
+
 def test_the_program_s_readings_leave_them_out(
     shop: Path, made: Path, keys: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from recprune.data import ingest
 from recprune.data.columns import ColumnStore
 from recprune.envelope import seal
 from recprune.envelope.memory import HELD, MEMORY
@@ -105,6 +107,31 @@ def kill_and_call_again(shop: Path, place: Path, part: int, parts: int) -> None:
 
 def test_killed_at_some_moments(shop: Path, tmp_path: Path) -> None:
     kill_and_call_again(shop, tmp_path / "there", part=17, parts=40)
+
+
+def test_a_folder_that_held_nobody_else_is_removed_whole(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while its files go, it is not a damaged folder in the way of the next call."""
+    only = shop / "only.rp"
+    pl.DataFrame({"user_id": [GONE], "x": [1]}).write_csv(shop / "t.csv")
+    ingest(shop / "t.csv", only, user="user_id")
+    (shop / "t.csv").unlink()
+
+    removed = shutil.rmtree
+
+    def pulled_out(folder: Path, ignore_errors: bool = False) -> None:
+        if ignore_errors:  # of what was not finished
+            return removed(folder, ignore_errors)
+        next(iter(sorted(folder.glob("*.bin")))).unlink()
+        raise LookupError("pulled out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", pulled_out)
+        with pytest.raises(LookupError):
+            forget(GONE, [only], key=KEY)
+    assert forget(GONE, [shop], key=KEY).left == ()
+    assert sorted(f.name for f in shop.iterdir()) == ["data.rp", "model"]
 
 
 @pytest.mark.slow

@@ -83,6 +83,7 @@ def command(
     """Remove a user from data, users, models and runs, and list them, so that they do not come back."""
     from recprune.crypto import ErasureKey, read_key
     from recprune.erasure import Names, forget, traces
+    from recprune.erasure.kinds import check_below
 
     name = sys.stdin.readline().rstrip("\r\n") if user == "-" else user
     keys = _keys(pseudonym_key_file or ())
@@ -92,6 +93,7 @@ def command(
         for path in paths:
             if not path.exists():
                 raise InputError(f"Path {str(path)!r} does not exist.")
+            check_below(path, names, master)
         found = traces(paths, names, master)
         said = {"traces": [vars(t) for t in found]}
         emit(said, as_json, None if as_json else _shown([], found, (), "Traces of the user"))

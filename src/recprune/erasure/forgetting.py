@@ -17,7 +17,7 @@ from recprune.envelope import changed
 from recprune.erasure.artefacts import clean_artifact
 from recprune.erasure.columns import clean_columns
 from recprune.erasure.files import clean_bad_rows, clean_file
-from recprune.erasure.kinds import check_names, kind_of, opened, own_files, sealed
+from recprune.erasure.kinds import check_below, kind_of, own_files, sealed
 from recprune.erasure.names import Names
 from recprune.erasure.people import clean_users
 from recprune.erasure.records import Forgotten, Removed
@@ -26,7 +26,13 @@ from recprune.erasure.scan import traces
 from recprune.erasure.stores import delete_stores, is_store
 from recprune.erasure.streams import clean_stream, streams_in
 from recprune.errors import InputError
-from recprune.folders import clear_leftovers, folder_written_whole, is_ours, state_folder
+from recprune.folders import (
+    clear_leftovers,
+    folder_written_whole,
+    is_ours,
+    remove_folder,
+    state_folder,
+)
 
 __all__ = ["forget"]
 
@@ -69,8 +75,8 @@ def forget(
         master: the key of sealed folders; None = :func:`recprune.crypto.read_key` has it.
 
     Raises:
-        InputError: a path does not exist, an empty id, a list of another key, or a folder of
-            pseudonyms whose key is not given; nothing was changed.
+        InputError: a path does not exist, an empty id, a list of another key, a folder of
+            pseudonyms whose key is not given, or the state of a stream that runs; nothing was changed.
         ArtifactError: a folder is damaged; nothing was changed.
     """
     names = user if isinstance(user, Names) else Names.of(user, pseudonyms)
@@ -85,7 +91,7 @@ def _forgotten(
 ) -> Forgotten:
     for root in roots:
         _clear_below(root)
-        _check_below(root, names, master)
+        check_below(root, names, master)
     listed = add_to_list(target, key, sorted(names.all))
     removed: list[Removed] = []
     there = any(trace.sure for trace in traces(roots, names, master))
@@ -140,16 +146,6 @@ def _folders(path: Path) -> Iterator[Path]:
                 yield from _folders(entry)
 
 
-def _check_below(path: Path, names: Names, master: bytes | None) -> None:
-    """Refuse folders in a folder among whose pseudonyms the user could not be found."""
-    if not path.is_dir() or path.is_symlink():
-        return
-    with opened(path, master) as plain:
-        check_names(plain, names)
-        for entry in sorted(plain.iterdir()):
-            _check_below(entry, names, master)
-
-
 def _renewed(folder: Path, names: Names, master: bytes | None) -> list[Removed]:
     """Replace a folder by itself without the user; return what went."""
     removed: list[Removed] = []
@@ -163,7 +159,7 @@ def _renewed(folder: Path, names: Names, master: bytes | None) -> list[Removed]:
     except _Nothing:
         pass
     except _Nobody:
-        shutil.rmtree(folder)
+        remove_folder(folder)
         removed = [Removed(str(folder), "folder, which held nobody else", 1)]
     bad = bad_rows_file(folder)
     return removed + (clean_bad_rows(bad, names) if bad.exists() else [])

@@ -19,7 +19,7 @@ from recprune.folders import SEALED
 from recprune.lookups import Vocabulary
 from recprune.users import Users
 
-__all__ = ["Kind", "check_names", "kind_of", "opened", "own_files", "sealed"]
+__all__ = ["Kind", "check_below", "check_names", "kind_of", "opened", "own_files", "sealed"]
 
 Kind = Literal["columns", "users", "artifact", "stream"]
 #: Kind → its manifest, and the format that it states.
@@ -84,16 +84,33 @@ def own_files(folder: Path) -> set[str]:
     return set()
 
 
+def check_below(path: Path, names: Names, master: bytes | None) -> None:
+    """Refuse folders in a folder among whose pseudonyms the user could not be found.
+
+    Raises:
+        InputError, ArtifactError: see :func:`check_names`.
+    """
+    if not path.is_dir() or path.is_symlink():
+        return
+    with opened(path, master) as plain:
+        check_names(plain, names)
+        for entry in sorted(plain.iterdir()):
+            check_below(entry, names, master)
+
+
 def check_names(folder: Path, names: Names) -> None:
     """Refuse pseudonyms among which a plain id would not be found, as if it were not there.
 
     Raises:
-        InputError: the folder's ids are pseudonyms, and the key that made them is not given.
+        InputError: the folder's ids are pseudonyms, and the key that made them is not given; or it is
+            the state of a stream that runs, or a damaged one.
         ArtifactError: the folder is not sound.
     """
+    kind = kind_of(folder)
+    hidden = kind == "stream" and hidden_users(folder)  # also whether it can be opened
     if not names.ids:
         return
-    match kind_of(folder):
+    match kind:
         case "columns":
             key = ColumnStore(folder).pseudonyms.get("key", "")
             if key and key not in names.keys:
@@ -110,7 +127,7 @@ def check_names(folder: Path, names: Names) -> None:
             if is_pseudonym(known) and not names.pseudonyms:
                 raise _hidden(folder)
         case "stream":
-            if hidden_users(folder) and not names.pseudonyms:
+            if hidden and not names.pseudonyms:
                 raise _hidden(folder)
 
 

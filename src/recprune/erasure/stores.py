@@ -60,9 +60,9 @@ def _stores_in(path: Path) -> Iterator[Path]:
 def _empty_trials(folder: Path) -> None:
     """Delete a folder of trials; files in it that are none stay."""
     for entry in folder.iterdir():
-        ours = entry.name == JOURNAL or entry.suffix in (".safetensors", ".partial")
-        if entry.is_file() and ours:
+        if entry.is_file() and entry.suffix in (".safetensors", ".partial"):
             entry.unlink()
+    (folder / JOURNAL).unlink()  # last: it tells, should this be killed, that weights are left
     if not any(folder.iterdir()):
         folder.rmdir()
 
