@@ -151,6 +151,15 @@ def test_former_keys_find_them_too(hidden: Path) -> None:
     assert {Path(r.path).name for r in done.removed} == {"data.rp", "model", "users.rp"}
 
 
+def test_other_users_whose_ids_hold_the_id_are_not_touched(shop: Path) -> None:
+    """As ann@example.org's does not say that mary.ann@example.org is to go."""
+    before, rows = everyone(shop), ColumnStore(shop / "data.rp").frame()
+    done = forget(Names.of("customer", everywhere=True), [shop], key=KEY)
+    assert (done.removed, done.left) == ((), ())
+    assert everyone(shop) == before
+    assert ColumnStore(shop / "data.rp").frame().equals(rows)
+
+
 def test_two_in_a_row(shop: Path) -> None:
     before = everyone(shop)
     for user in (GONE, OTHER):

@@ -102,6 +102,27 @@ def test_a_run_folder_s_files_are_cleaned(shop: Path, name: str) -> None:
     assert parquet["auc"].dtype == pl.Float64
 
 
+def test_numbers_of_users_in_tables(shop: Path) -> None:
+    """By whole numbers as they are: floats would not tell long ones apart."""
+    for user, other in ((7, 8), (1_234_567_890_123_456_789, 1_234_567_890_123_456_790)):
+        for kind in (pl.Int64, pl.UInt64, pl.Float64 if user < 10 else pl.Int64):
+            file = shop / "model" / "users.parquet"
+            pl.DataFrame({"user": pl.Series([user, other, None], dtype=kind)}).write_parquet(file)
+            (trace,) = [t for t in traces([file], [str(user)]) if t.what == "rows"]
+            assert (trace.count, trace.sure) == (1, True)
+            forget(str(user), [shop], key=KEY)
+            assert pl.read_parquet(file)["user"].to_list() == [other, None]
+
+
+def test_lines_of_json_end_in_line_feeds_alone(shop: Path) -> None:
+    """U+2028 and U+0085 end a line for Python, and none for JSON."""
+    file, strange = shop / "model" / "lists.jsonl", "an odd\u2028\u0085item"
+    said = [{"user": who, "items": [strange]} for who in ("7", OTHER)]
+    file.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in said), "utf-8")
+    forget("7", [shop], key=KEY)
+    assert json.loads(file.read_text("utf-8")) == said[1]
+
+
 def test_other_programs_files_are_found_and_left(shop: Path) -> None:
     for file, plant in FOREIGN.items():
         plant(shop / file, GONE)
@@ -140,6 +161,27 @@ def test_checkpoints_and_trials_are_deleted(shop: Path) -> None:
     deleted = [r.path for r in done.removed if "checkpoint or trial store" in r.what]
     assert deleted == [str(beside), str(loose.path), str(shop / "trials")]
     assert not (shop / "trials" / JOURNAL).exists()
+
+
+def test_weights_of_trials_are_deleted_before_what_tells_of_them(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = TrialStore(shop / "trials")
+    trials.trial("key", lambda: (None, {"table": np.zeros(3, np.float32)}))
+    unlink, listed = Path.unlink, Path.iterdir
+
+    def pulled_out(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "trials" and path.suffix == ".safetensors":
+            raise LookupError("pulled out")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", pulled_out)
+        patch.setattr(Path, "iterdir", lambda f: sorted(listed(f), key=lambda p: p.name != JOURNAL))
+        with pytest.raises(LookupError):
+            forget(GONE, [shop], key=KEY)
+    forget(GONE, [shop], key=KEY)
+    assert not (shop / "trials").exists()
 
 
 def test_what_a_killed_run_left_is_removed(shop: Path) -> None:

@@ -153,6 +153,33 @@ def test_a_stream_that_runs_is_not_touched(log: Path, shop: Path) -> None:
         assert not (shop / "list.txt").exists()
 
 
+def test_a_stream_that_runs_is_not_scanned_by_halves(log: Path, shop: Path) -> None:
+    with opened(log, shop) as running:
+        running.run()
+        with pytest.raises(InputError, match="Another stream"):
+            traces([shop], Names.of(USER))
+        with pytest.raises(InputError, match="Another stream"):
+            forget(Pseudonymiser(bytes(32)).pseudonym(USER), [shop], key=KEY, list_file=shop / "l")
+        assert not (shop / "l").exists(), "nothing was changed"
+
+
+def test_dead_letters_name_users_by_numbers_too(shop: Path, tmp_path: Path) -> None:
+    letters = [
+        b'{"user_id": 7, "event_id": 1}',
+        b'{"event_id": 2, "user_id" :7.0}',
+        b'{"event_id": 3, "user_id":7',
+        b'{"event_id": 4, "user_id": 77}',
+        b'{"event_id": 7, "user_id": 7.5, "item_id": 7}',
+    ]
+    events = write(tmp_path / "numbers", [*letters, *lines(some_events(400))])
+    ran(events, shop)
+    done = forget("7", [shop / "state"], key=KEY, list_file=shop / "list.txt")
+    assert [(r.what, r.count) for r in done.removed] == [("dead letters", 3)]
+    with opened(events, shop) as running:
+        left = [letter["payload"] for letter in running.state.rows("dead_letters")]
+    assert sorted(left) == letters[3:]
+
+
 def test_nothing_is_changed_where_there_is_nothing(log: Path, shop: Path) -> None:
     before = ran(log, shop)
     forget("somebody-0815", [shop], key=KEY, list_file=shop / "list.txt")

@@ -72,6 +72,15 @@ def test_the_others_are_as_if_the_user_had_never_been_there(
     assert clean_users(folder, names) == []
 
 
+def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "users.rp"
+    users_of(IDS, set(), unused=True).save(folder)
+    (folder / "notes.txt").write_text("mine")
+    clean_users(folder, Names.of("bob"))
+    assert sorted(f.name for f in folder.iterdir()) == ["notes.txt", "users.json", "users.safetensors"]  # fmt: skip
+    assert "bob" not in Users.load(folder).ids
+
+
 def test_what_others_say_of_the_user_is_missing(tmp_path: Path) -> None:
     """An item that is called as a user with a telling id is that user's, a short one is not."""
     told = {"by": ["customer-02", "7", None], "tags": [["customer-02", "x"], ["7"], []]}

@@ -54,16 +54,15 @@ def clean_artifact(folder: Path, names: Names) -> list[Removed]:
 def rows_of(encoder: Encoder, names: Names) -> dict[str, list[int]]:
     """Return field → rows of its table, positions, whose values are the user's names.
 
-    In fields of user ids any name counts, in others a telling one. Hashed values have no rows of
-    their own: what is learnt of them is shared with others, as in all other weights.
+    In fields of user ids a value that is any name counts, in others one that has a telling name in it.
+    Hashed values have no rows of their own: what is learnt of them is shared with others, as in all
+    other weights.
     """
     known = {encoder.schema.user, *names.columns}
     found = {}
     for name, part in encoder.parts.items():
         values = pl.Series([v or "" for v in values_of(part)], dtype=pl.String)
-        there = names.mentions(values)
-        if name in known:
-            there |= names.are(values)
+        there = names.stand_in(values, name in known)
         rows = (np.flatnonzero(there.to_numpy()) + FIRST).tolist()
         if rows:
             found[name] = rows

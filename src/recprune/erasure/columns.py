@@ -70,8 +70,8 @@ def clean_columns(folder: Path, names: Names) -> list[Removed] | None:
         ArtifactError: the folder is not sound.
     """
     store = ColumnStore(folder)
-    gone = np.zeros(store.n_rows, np.bool_)
-    for name in user_columns(store, names):
+    gone, users = np.zeros(store.n_rows, np.bool_), user_columns(store, names)
+    for name in users:
         gone |= rows_of(store, name, names)
     where = str(folder)
     removed = [Removed(where, "rows", int(gone.sum()))] if gone.any() else []
@@ -79,7 +79,7 @@ def clean_columns(folder: Path, names: Names) -> list[Removed] | None:
     told: dict[str, Mask] = {}
     for name, column in store.columns.items():
         if column.content in ("text", "list"):
-            told[name] = names.mentions(store.texts(name)).to_numpy()
+            told[name] = names.stand_in(store.texts(name), name in users).to_numpy()
     about = json.loads((folder / ABOUT).read_bytes())
     findings = [_scrubbed(finding, names) for finding in store.findings]
     changed = bool(removed) or any(mask.any() for mask in told.values())

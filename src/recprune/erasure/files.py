@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def _clean_json(text: str, names: Names, lines: bool) -> tuple[str | None, int]:
     """Return the text without the user's objects, None if nothing is left, and how many there were."""
     if lines:
         kept, count = [], 0
-        for line in text.splitlines(keepends=True):
+        # Not by splitlines: to it, U+2028 and its like end a line, and JSON holds them as they are.
+        for line in re.findall(r"[^\n]*\n|[^\n]+", text):
             cleaned, some = _clean_json(line, names, lines=False) if line.strip() else (line, 0)
             kept.append(cleaned or "")
             count += some
@@ -144,12 +146,13 @@ def in_frame(frame: pl.DataFrame, names: Names) -> tuple[pl.Series, dict[str, pl
         column = frame[name]
         if column.dtype in (pl.Categorical, pl.Enum):
             column = column.cast(pl.String)
-        if name in names.columns:
-            if column.dtype == pl.String:
-                theirs |= names.are(column)
-            elif column.dtype.is_numeric():
-                theirs |= column.is_in(list(map(float, names.numbers))).fill_null(False)
-        if column.dtype == pl.String:
+        if name in names.columns and column.dtype.is_numeric():
+            # As the column's type has it: as floats, long ids would be their neighbours'.
+            own = pl.Series(sorted(names.numbers), dtype=pl.Int64).cast(column.dtype, strict=False)
+            theirs |= column.is_in(own.drop_nulls().to_list()).fill_null(False)
+        if name in names.columns and column.dtype == pl.String:
+            theirs |= names.are(column)  # and who is called otherwise is somebody else
+        elif column.dtype == pl.String:
             told[name] = names.mentions(column)
         elif column.dtype == pl.List(pl.String):
             joined = column.list.join("\n", ignore_nulls=True)

@@ -3,8 +3,9 @@
 An id such as ``12``, ``ann`` or ``banana`` is also an item's id, an age, a word. A *telling* name is
 one that means nobody else wherever it stands: a pseudonym, a text of at least six characters of which
 some are letters and some are not, or a number of at least nine digits. It is looked for everywhere,
-within texts as a whole word. Any other name is looked for, as the whole value, in columns of user ids
-alone, unless it is said to be telling, too.
+within texts as a whole word, but in columns of user ids as the whole value: there ``ann@example.org``
+is not ``mary.ann@example.org``. Any other name is looked for in such columns alone, unless it is said
+to be telling, too.
 """
 
 from __future__ import annotations
@@ -91,13 +92,18 @@ class Names:
 
     @cached_property
     def numbers(self) -> frozenset[int]:
-        """The id as a whole number, if it is one: ``07`` is none, and another user than ``7``."""
-        return frozenset(int(i) for i in self.ids if re.fullmatch(r"-?[1-9]\d{0,17}|0", i))
+        """The id as a whole number of 64 bits, if it is one: ``07`` is none, and another than ``7``."""
+        whole = {int(i) for i in self.ids if re.fullmatch(r"-?[1-9][0-9]{0,18}|0", i)}
+        return frozenset(n for n in whole if -(1 << 63) <= n < 1 << 63)
 
     def are(self, texts: pl.Series) -> pl.Series:
         """Return which texts of a column of user ids are this user's."""
         spelt = id_texts_of(texts.str.strip_chars())
         return spelt.is_in(list(self.all)).fill_null(False)
+
+    def stand_in(self, texts: pl.Series, of_users: bool) -> pl.Series:
+        """Return which texts of a column name the user: in one of user ids, those that are the user's."""
+        return self.are(texts) if of_users else self.mentions(texts)
 
     def mentioned_in(self, text: str) -> int:
         """Return how often a telling name stands in a text as a whole word."""
@@ -107,7 +113,7 @@ class Names:
         """Return which texts hold a telling name."""
         if not self.telling:
             return pl.Series([False] * len(texts), dtype=pl.Boolean)
-        there = texts.str.contains_any(list(self.telling)).fill_null(False)
+        there = texts.str.contains_any(sorted(self._telling_forms)).fill_null(False)
         if not there.any():
             return there
         told = [
@@ -128,9 +134,12 @@ class Names:
         return _whole_words({f for name in self.all for f in _forms(name)})
 
     @cached_property
+    def _telling_forms(self) -> set[str]:
+        return {form for name in self.telling for form in _forms(name)}
+
+    @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        forms = {f for name in self.telling for f in _forms(name)}
-        return _whole_words(forms)
+        return _whole_words(self._telling_forms)
 
 
 def is_telling(name: str) -> bool:

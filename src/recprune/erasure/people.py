@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from recprune.erasure.records import Removed
 from recprune.histories import CrossTable, SeenItems
 from recprune.users import Users
 
-__all__ = ["clean_users", "without"]
+__all__ = ["clean_users", "id_columns", "texts_of", "without"]
 
 Mask = NDArray[np.bool_]
 
@@ -29,7 +30,10 @@ def clean_users(folder: Path, names: Names) -> list[Removed]:
     users = Users.load(folder)
     left, removed = without(users, names)
     if removed:
-        left.save(folder)
+        with tempfile.TemporaryDirectory(dir=folder) as place:  # others' files in the folder stay
+            left.save(Path(place) / "users.rp")
+            for file in (Path(place) / "users.rp").iterdir():
+                file.replace(folder / file.name)
     return [Removed(str(folder), what, count) for what, count in removed.items()]
 
 
@@ -41,10 +45,10 @@ def without(users: Users, names: Names) -> tuple[Users, dict[str, int]]:
     """
     gone = names.are(pl.Series(users.ids, dtype=pl.String)).to_numpy().astype(np.bool_)
     removed = {"user": int(gone.sum())} if gone.any() else {}
-    columns = {}
+    columns, known = {}, id_columns(users, names)
     for name, column in users.columns.items():
         left = column[~gone] if isinstance(column, np.ndarray) else _kept(column, ~gone)
-        columns[name], told = _untold(left, names)
+        columns[name], told = _untold(left, names, name in known)
         if told:
             removed[f"values of column {name!r}, now missing"] = told
     cross = {by: _cross(table, ~gone, names) for by, table in users.cross.items()}
@@ -64,6 +68,24 @@ def without(users: Users, names: Names) -> tuple[Users, dict[str, int]]:
         if len(before) > len(after):
             removed[what] = len(before) - len(after)
     return Users(tuple(_kept(users.ids, ~gone)), columns, cross, seen), removed
+
+
+def id_columns(users: Users, names: Names) -> set[str]:
+    """Return the columns that hold ids of users: those that are called so, and that of the ids."""
+    return {
+        name
+        for name, column in users.columns.items()
+        if name in names.columns
+        or (not isinstance(column, np.ndarray) and tuple(column) == users.ids)
+    }
+
+
+def texts_of(column: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts of a column, and those of its lists."""
+    for value in column:
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str):
+                yield each
 
 
 def _cross(table: CrossTable, stay: Mask, names: Names) -> CrossTable:
@@ -96,16 +118,18 @@ def _kept(values: Sequence[Any], stay: Mask) -> list[Any]:
     return [value for value, stays in zip(values, stay.tolist(), strict=True) if stays]
 
 
-def _untold(column: Any, names: Names) -> tuple[Any, int]:
-    """Return a column without telling names, and how many values held one."""
-    if isinstance(column, np.ndarray) or not names.telling:
+def _untold(column: Any, names: Names, of_users: bool) -> tuple[Any, int]:
+    """Return a column without what names the user, and how many values did."""
+    if isinstance(column, np.ndarray):
         return column, 0
-    told = 0
-    for place, value in enumerate(column):
-        if isinstance(value, str) and names.mentioned_in(value):
-            column[place] = None
-        elif isinstance(value, list | tuple):
-            column[place] = [v for v in value if not names.mentioned_in(str(v))]
-        if column[place] != value:
-            told += 1
-    return column, told
+    texts = pl.Series(sorted(set(texts_of(column))), dtype=pl.String)
+    gone = set(texts.filter(names.stand_in(texts, of_users)))
+    left = [
+        [v for v in value if v not in gone]
+        if isinstance(value, list | tuple)
+        else None
+        if value in gone
+        else value
+        for value in column
+    ]
+    return left, sum(one != other for one, other in zip(left, column, strict=True))

@@ -29,6 +29,7 @@ from recprune.erasure.columns import rows_of, user_columns
 from recprune.erasure.files import TEXTS, in_frame, in_json, read_frame
 from recprune.erasure.kinds import kind_of, opened, own_files, sealed
 from recprune.erasure.names import Names
+from recprune.erasure.people import id_columns, texts_of
 from recprune.erasure.records import Trace
 from recprune.erasure.streams import of_stream
 from recprune.errors import RecpruneError
@@ -55,7 +56,8 @@ def traces(
         else.
 
     Raises:
-        ArtifactError, InputError: a sealed folder cannot be opened.
+        ArtifactError, InputError: a sealed folder cannot be opened; or a stream's state is damaged,
+            or a stream has it open.
     """
     if not isinstance(names, Names):
         names = Names(frozenset(names))
@@ -82,14 +84,15 @@ def _below(path: Path, shown: str, names: Names, master: bytes | None) -> Iterat
 def _of_place(path: Path, names: Names) -> Found:
     if path.is_file():
         return _of_file(path, names)
+    kind = kind_of(path)
+    if kind == "stream":  # one that runs is no other program's: its pages would tell half
+        return of_stream(path, names)
     try:
-        match kind_of(path):
+        match kind:
             case "columns":
                 return _of_columns(path, names)
             case "users":
                 return _of_users(path, names)
-            case "stream":
-                return of_stream(path, names)
         return _of_artifact(path, names)
     except (RecpruneError, OSError, ValueError):  # damaged, or of another program: as it lies there
         found: Found = Counter()
@@ -113,14 +116,14 @@ def _of_columns(path: Path, names: Names) -> Found:
                 found[said, False] += int(np.isin(here, numbers).sum())
         if column.content in ("text", "list"):
             texts, counts = store.texts(name), store.counts(name)
-            mentioned, same = names.mentions(texts).to_numpy(), names.are(texts).to_numpy()
+            told, same = (
+                names.stand_in(texts, name in users).to_numpy(),
+                names.are(texts).to_numpy(),
+            )
             # A text that no row has is in the vocabulary all the same.
             counts = np.maximum(counts, 1)
-            found[f"texts of {said}", True] += int(counts[mentioned].sum())
-            if name in users:
-                found[f"texts of {said}", True] += int(counts[same & ~mentioned].sum())
-            else:
-                found[f"texts of {said}", False] += int(counts[same & ~mentioned].sum())
+            found[f"texts of {said}", True] += int(counts[told].sum())
+            found[f"texts of {said}", False] += int(counts[same & ~told].sum())
     text = (path / ABOUT).read_text("utf-8")
     found[ABOUT, True] += names.mentioned_in(text)
     return found
@@ -128,16 +131,15 @@ def _of_columns(path: Path, names: Names) -> Found:
 
 def _of_users(path: Path, names: Names) -> Found:
     users, found = Users.load(path), Found()
-    found["ids of users", True] += _count(users.ids, names, sure=True)[0]
-    lists: dict[str, Iterable[object]] = {f"column {n!r}": c for n, c in users.columns.items()}
-    lists |= {f"values of the histories by {by!r}": t.values for by, t in users.cross.items()}
-    lists |= {"seen items": users.seen.items} if users.seen is not None else {}
-    for said, values in lists.items():
-        if isinstance(values, np.ndarray):
-            continue
-        flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
-        here = said.removeprefix("column ").strip("'") in names.columns
-        _add(found, said, [v for v in flat if isinstance(v, str)], names, here)
+    _add(found, "ids of users", users.ids, names, True)
+    known = id_columns(users, names)
+    for name, column in users.columns.items():
+        if not isinstance(column, np.ndarray):
+            _add(found, f"column {name!r}", texts_of(column), names, name in known)
+    for by, table in users.cross.items():
+        _add(found, f"values of the histories by {by!r}", table.values, names, False)
+    if users.seen is not None:
+        _add(found, "seen items", users.seen.items, names, False)
     return found
 
 
@@ -164,18 +166,12 @@ def _texts_of_catalogue(artifact: Artifact) -> Iterator[tuple[str, list[str]]]:
         yield f"values of {name!r} in the catalogue", list(values)
 
 
-def _add(found: Found, said: str, texts: list[str], names: Names, users: bool) -> None:
+def _add(found: Found, said: str, texts: Iterable[str], names: Names, of_users: bool) -> None:
     """Count the texts that name the user, and those that may."""
-    sure, perhaps = _count(texts, names, users)
-    found[said, True] += sure
-    found[said, False] += perhaps
-
-
-def _count(texts: Iterable[str], names: Names, sure: bool) -> tuple[int, int]:
     series = pl.Series(list(texts), dtype=pl.String)
-    mentioned, same = names.mentions(series), names.are(series)
-    short = int((same & ~mentioned).sum())
-    return int(mentioned.sum()) + short * sure, short * (not sure)
+    told, same = names.stand_in(series, of_users), names.are(series)
+    found[said, True] += int(told.sum())
+    found[said, False] += int((same & ~told).sum())
 
 
 def _of_file(path: Path, names: Names) -> Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -63,17 +64,18 @@ def of_stream(folder: Path, names: Names) -> Counter[tuple[str, bool]]:
     found: Counter[tuple[str, bool]] = Counter()
     with StreamState(folder, None) as state:
         saved, dead = state.saved(), state.rows("dead_letters")
-    for letter in dead:
-        found["dead letters", True] += _letter(letter, names)
     if saved is None:
-        return found
+        return found  # and no dead letters: they come with a commit
     contents = contents_of(saved.arrays)
+    users = _of_users(contents, names)
+    for letter in dead:
+        found["dead letters", True] += _letter(letter, users, names)
     for name, (_, texts) in contents.values.items():
         series = pl.Series(texts, dtype=pl.String)
-        told, same = names.mentions(series), names.are(series)
-        sure = told | same if _of_users(contents, name, names) else told
-        found[f"values of {name!r} in the stream's rows", True] += int(sure.sum())
-        found[f"values of {name!r} in the stream's rows", False] += int((same & ~sure).sum())
+        told = names.stand_in(series, name in users)
+        found[f"values of {name!r} in the stream's rows", True] += int(told.sum())
+        may = int((names.are(series) & ~told).sum())
+        found[f"values of {name!r} in the stream's rows", False] += may
     for name, files in contents.models.items():
         found[f"the stream's {name} model", True] += sum(r.count for r in _cleaned(files, names)[1])
     found["items that the stream brought", True] += sum(map(names.mentioned_in, contents.items))
@@ -91,30 +93,31 @@ def clean_stream(folder: Path, names: Names) -> list[Removed]:
     """
     removed: list[Removed] = []
     with StreamState(folder, None) as state:
-        letters = [d for d in state.rows("dead_letters") if _letter(d, names)]
+        saved = state.saved()
+        if saved is None:
+            return []
+        contents = contents_of(saved.arrays)
+        users = _of_users(contents, names)
+        letters = [d for d in state.rows("dead_letters") if _letter(d, users, names)]
         if letters:
             state.remove_dead_letters([(d["partition"], d["position"]) for d in letters])
             removed.append(Removed(str(folder), "dead letters", len(letters)))
-        saved = state.saved()
-        if saved is not None:
-            arrays, gone = _without(dict(saved.arrays), names)
-            removed += [Removed(str(folder), what, count) for what, count in gone.items() if count]
-            if any(gone.values()):
-                state.replace(arrays)
+        arrays, gone = _without(dict(saved.arrays), contents, names)
+        removed += [Removed(str(folder), what, count) for what, count in gone.items() if count]
+        if any(gone.values()):
+            state.replace(arrays)
         if removed:
             state.scrub()
     return removed
 
 
 def _without(
-    arrays: dict[str, NDArray[Any]], names: Names
+    arrays: dict[str, NDArray[Any]], contents: Contents, names: Names
 ) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-    contents, gone, rows = contents_of(arrays), dict[str, int](), []
+    gone, rows, users = dict[str, int](), [], _of_users(contents, names)
     for name, (held, texts) in contents.values.items():
         series = pl.Series(texts, dtype=pl.String)
-        theirs = names.mentions(series)
-        if _of_users(contents, name, names):
-            theirs |= names.are(series)
+        theirs = names.stand_in(series, name in users)
         rows.append(held[theirs.to_numpy()])
         gone[f"rows of values of {name!r}"] = int(theirs.sum())
     at = np.sort(np.concatenate(rows))
@@ -148,12 +151,20 @@ def _cleaned(files: Mapping[str, bytes], names: Names) -> tuple[dict[str, bytes]
         return {f.name: f.read_bytes() for f in sorted(folder.iterdir())}, removed
 
 
-def _of_users(contents: Contents, field: str, names: Names) -> bool:
-    return field in {contents.reference.encoder.schema.user, *names.columns}
+def _of_users(contents: Contents, names: Names) -> set[str]:
+    """Return the fields, and keys of events, that hold ids of users."""
+    user = contents.reference.encoder.schema.user
+    return set(names.columns) | ({user} if user is not None else set())
 
 
-def _letter(letter: Mapping[str, Any], names: Names) -> int:
-    """Return how often a dead letter names the user; a plain id, as the value of a key of theirs."""
+def _letter(letter: Mapping[str, Any], users: set[str], names: Names) -> int:
+    """Return how often a dead letter names the user; a short id, as a text of its own, or as a number
+    that is the value of a key of users.
+    """
     text = letter["payload"].decode("utf-8", "replace")
     told = names.mentioned_in(text) + names.mentioned_in(letter["reason"])
-    return told or sum(f'"{name}"' in text for name in names.all)
+    told = told or sum(f'"{name}"' in text for name in names.all)
+    if told or not names.numbers:
+        return told
+    keys, numbers = ("|".join(each) for each in (map(re.escape, users), map(str, names.numbers)))
+    return len(re.findall(rf'"(?:{keys})"\s*:\s*(?:{numbers})(?:\.0*)?\s*(?:[,}}]|$)', text))
