@@ -234,6 +234,24 @@ def test_users_are_renamed_as_on_ingest_and_erased_under_both_names() -> None:
     assert events.erased == 2
 
 
+def test_who_left_no_event_is_known_by_the_pseudonym_too() -> None:
+    """The first that comes of a user may be one that cannot be read."""
+    names = Pseudonymiser(bytes(range(32)))
+    erased = Erased([names.pseudonym("eve")])
+    reader = EventReader({"price": pl.Float64()}, "clicked", None, "user", erased, names)
+    wrong = [json.dumps({"clicked": 1, "user": u, "price": "x"}).encode() for u in ("ann", "eve")]
+    events, poison = reader.read(wrong)
+    assert (len(events), events.erased, [p.index for p in poison]) == (0, 1, [0])
+
+
+@pytest.mark.parametrize("erased", [None, Erased(["bob"])])
+def test_half_a_surrogate_pair_is_nobody(erased: Erased | None) -> None:
+    reader = EventReader({}, "clicked", user="user", erased=erased)
+    events, poison = reader.read([rb'{"clicked": 1, "user": "\ud800"}', *people("ann")])
+    assert events.frame["user"].to_list() == ["ann"]
+    assert [(p.index, p.fault) for p in poison] == [(0, "utf8")]
+
+
 def test_pseudonyms_on_the_list_and_plain_users_are_refused() -> None:
     erased = Erased([Pseudonymiser(bytes(32)).pseudonym("ann")])
     reader = EventReader({}, "clicked", user="user", erased=erased)

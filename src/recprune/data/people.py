@@ -116,7 +116,7 @@ class People:
             return True
         if self.pseudonyms is None or self.already:
             return False
-        return self.erased.holds(self._known[id_])
+        return self.erased.holds(self._known.get(id_) or self.pseudonyms.pseudonym(id_))
 
     def about(self) -> dict[str, str]:
         """Return what the manifest says of pseudonyms: the column, and the key's fingerprint."""

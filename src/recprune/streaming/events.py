@@ -20,6 +20,7 @@ from recprune.crypto import Pseudonymiser
 from recprune.data.erased import Erased
 from recprune.data.people import People, id_texts_of
 from recprune.errors import ParameterError
+from recprune.streaming.columns import valid
 from recprune.streaming.flat import Flat
 from recprune.streaming.hashes import byte_hashes, hashes
 from recprune.streaming.one_event import Poison, Unreadable, cells, parsed
@@ -278,7 +279,7 @@ class EventReader:
         """Tell which users were erased: what they left is kept nowhere, not even as poison."""
         if self._people is None:
             return [False] * len(users)
-        return self._people.gone(pl.Series(map(text, users), dtype=pl.String))
+        return self._people.gone(pl.Series([valid(text(u)) for u in users], dtype=pl.String))
 
 
 class _Everybody:
