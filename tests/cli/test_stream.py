@@ -96,6 +96,26 @@ def test_a_signal_ends_it_after_a_last_commit(
     assert json.loads(out)["counts"]["counted"] == EVENTS + 100
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(
+    number: signal.Signals, model: Path, tmp_path: Path
+) -> None:
+    """Whatever reading waits for: here, a segment that nobody writes."""
+    source = events(tmp_path / "e", frame(EVENTS, 2))
+    os.mkfifo(source / "2.jsonl")
+    line = command(source, model, tmp_path)
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            _until(lambda: 'counted"} ' in _text(tmp_path / "s" / "metrics.prom"))
+            process.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            process.send_signal(number)
+            assert process.wait(timeout=30) == -number
+        finally:
+            process.kill()
+
+
 def test_on_a_terminal_events_of_one_class_are_shown_too(model: Path, tmp_path: Path) -> None:
     source = events(tmp_path / "e", frame(EVENTS, 2).with_columns(y=0))
     mine, theirs = pty.openpty()

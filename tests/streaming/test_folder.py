@@ -136,6 +136,20 @@ def test_a_segment_may_be_compressed_later(tmp_path: Path) -> None:
         assert list(reader.read("all", after, 100).payloads) == payloads(5, 5) + payloads(10)
 
 
+def test_a_segment_may_be_compressed_between_two_readings(tmp_path: Path) -> None:
+    """It was listed as it was called before."""
+    for name in ("1", "2", "3"):
+        put(tmp_path, f"{name}.jsonl", payloads(10))
+    source, after = read_to(tmp_path, 10)
+    put(tmp_path, "2.jsonl.gz", payloads(10))
+    for name in ("2", "3"):
+        (tmp_path / f"{name}.jsonl").unlink()
+    read = source.read("all", after, 10)
+    assert list(read.payloads) == payloads(10)
+    with pytest.raises(GapError, match=r"segment '3'.*cannot be opened"):
+        source.read("all", read.positions[-1], 10)
+
+
 def test_a_segment_that_comes_too_late_is_a_gap(tmp_path: Path) -> None:
     put(tmp_path, "9.jsonl", payloads(10))
     source, after = read_to(tmp_path, 10)

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,25 @@ def test_its_figures_are_those_of_scores_before_learning(
     assert figures["events"] == N
 
 
+def test_candidates_are_judged_though_chunks_are_long(
+    events: Path, model: Path, tmp_path: Path
+) -> None:
+    """The next one's time comes, a chunk later, before enough events did."""
+    settings = replace(SETTINGS, publishing=Publishing(every=800, judged=750, tolerance=0.05))
+    summary = ran(events, model, tmp_path, settings=settings)
+    assert [p.frozen for p in summary.publications] == list(range(1_400, N - 1_400, 1_400))
+
+
+def test_partitions_that_were_added_are_read_too(model: Path, tmp_path: Path) -> None:
+    payloads = lines(some_events(3_000))
+    events = write(tmp_path / "e", payloads[:2_000], 2)
+    assert ran(events, model, tmp_path).counts["counted"] == 2_000
+    (events / "p2").mkdir()
+    (events / "p2" / "1.jsonl").write_bytes(b"\n".join(payloads[2_000:]) + b"\n")
+    for _ in range(2):
+        assert ran(events, model, tmp_path).counts["counted"] == 3_000
+
+
 def test_poison_repeated_and_erased_events(model: Path, tmp_path: Path) -> None:
     frame = some_events(3_000)
     good = lines(frame)
@@ -303,6 +323,8 @@ def test_it_does_not_publish_over_its_model_or_its_state(
     shutil.copytree(model, tmp_path / "run" / "m")
     with pytest.raises(InputError, match="Choose another -o"):
         open_stream(str(events), tmp_path / "run" / "m", tmp_path / "run" / "s", tmp_path / "run" / what)  # fmt: skip
+    with pytest.raises(InputError, match="Name another --state"):
+        open_stream(str(events), tmp_path / "run" / "m", tmp_path / "run" / "m")
     read_artifact(tmp_path / "run" / "m")
 
 

@@ -57,6 +57,29 @@ def test_what_is_committed_is_there_when_it_is_opened_again(tmp_path: Path) -> N
         saved.arrays["a/b"][0] = 1  # and goes on being changed in place
 
 
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "stream.sqlite"
+    with sqlite3.connect(file) as other:
+        other.execute("create table notes (text)")
+    other.close()
+    before = file.read_bytes()
+    for settings in (SETTINGS, None):
+        with pytest.raises(InputError, match="another program"):
+            StreamState(tmp_path, settings)
+    assert file.read_bytes() == before
+
+
+def test_partitions_may_be_added(tmp_path: Path) -> None:
+    more = {**SETTINGS, "source": ["a", "b", "c"]}
+    StreamState(tmp_path, SETTINGS).close()
+    with pytest.raises(InputError, match="chunk was 8192 and is 1"):
+        StreamState(tmp_path, {**more, "chunk": 1})
+    StreamState(tmp_path, more).close()
+    with pytest.raises(InputError, match="source was"):
+        StreamState(tmp_path, SETTINGS)
+    StreamState(tmp_path, more).close()
+
+
 @given(
     st.lists(
         st.dictionaries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -162,7 +163,7 @@ def command(
         until_end=taking.until_end, master=master, at_commit=shown,
     )  # fmt: skip
     try:
-        with running, _ended_by_signals(running):
+        with running, _ended_by_signals(running, shown):
             summary = running.run()
     finally:
         shown.end()
@@ -171,13 +172,19 @@ def command(
 
 
 @contextlib.contextmanager
-def _ended_by_signals(running: Running) -> Iterator[None]:
+def _ended_by_signals(running: Running, shown: _Shown) -> Iterator[None]:
     """Let Ctrl-C and a service manager's stop end the stream after a last commit; a second one, at once."""
     before: dict[int, Any] = {}
+    asked = False
 
     def stop(number: int, _: object) -> None:
+        nonlocal asked
+        if asked:  # not by an exception, which would wait for who reads from a broker that is away
+            shown.abandon()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        asked = True
         running.stop()
-        signal.signal(number, before[number])
 
     for number in (signal.SIGTERM, signal.SIGINT):
         before[number] = signal.getsignal(number)
@@ -222,6 +229,11 @@ class _Shown:
             self.status.update(
                 f"{running.counts['counted']:,} events, {flow.rate:,.0f} a second{waiting}{auc}"
             )
+
+    def abandon(self) -> None:
+        """Give the terminal its cursor back, whatever is being written."""
+        if self.status is not None:
+            self.status.console.show_cursor()
 
     def end(self) -> None:
         """Clear the terminal's line."""

@@ -114,11 +114,17 @@ def open_stream(
 
     Raises:
         ArtifactError: the model is not sound.
-        InputError: the state is another stream's, or open elsewhere; the source cannot be read; or
-            ``publish`` is the folder of the model or of the state, or around one.
+        InputError: the state is another stream's, open elsewhere, or in the folder of the model; the
+            source cannot be read; or ``publish`` is the folder of the model or of the state, or around
+            one.
         ParameterError: a shadow that is a field of the model, or has another role.
     """
     settings, people = settings or StreamSettings(), people or People()
+    if Path(state).resolve() == Path(model).resolve():
+        raise InputError(
+            f"The state of a stream would lie among the files of {str(model)!r}, the model that it "
+            "begins with. Name another --state."
+        )
     if publish is not None:
         _apart(Path(publish), Path(model), Path(state))
     read = folder_reader(model, master=master)

@@ -129,6 +129,11 @@ class Publisher:
             self._put(reference)
 
     @property
+    def judging(self) -> bool:
+        """Whether a candidate waits for more events to be judged by."""
+        return self._candidate is not None
+
+    @property
     def reference(self) -> Artifact:
         """The artefact that none may be worse than."""
         return self._reference.artifact

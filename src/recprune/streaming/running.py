@@ -203,7 +203,8 @@ class Running:
         self._since.alarms += raised
         self.newcomers.add(events)
         every = self.publisher.how.every
-        if count // every > before // every:
+        # One that is still judged, where chunks are long beside that, is not dropped for the next.
+        if count // every > before // every and not self.publisher.judging:
             frozen = self.learner.artifact(self.publisher.reference)
             self.publisher.freeze(self.newcomers.listed(frozen), count)
         self.flow.events += len(events)

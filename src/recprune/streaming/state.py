@@ -106,8 +106,8 @@ class StreamState:
 
     Args:
         folder: made if it is not there; its owner alone may read it.
-        settings: what the state depends on, as plain data: a stream goes on with the same alone;
-            None = as it was begun.
+        settings: what the state depends on, as plain data: a stream goes on with the same alone, but
+            that there may be more names of partitions, ``source``; None = as it was begun.
 
     Raises:
         InputError: another process has it open, it is of other settings or another format, or no
@@ -275,6 +275,10 @@ class StreamState:
         before = json.loads(about["settings"])
         if settings is None:
             settings = before
+        # More partitions are the same source: those that there were go on where they were.
+        grown = set(before.get("source", ())) < set(settings.get("source", ()))
+        if grown:
+            before["source"] = settings["source"]
         changed = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         if changed:
             what = "; ".join(
@@ -284,6 +288,11 @@ class StreamState:
                 f"The stream's state in {str(self.folder)!r} was begun otherwise: {what}. Go on as it "
                 "was begun, or begin anew with another --state."
             )
+        if grown:
+            with self._transaction() as file:
+                file.execute(
+                    "update about set value = ? where key = 'settings'", (json.dumps(settings),)
+                )
         return about
 
     def _damaged(self) -> InputError:
@@ -349,11 +358,14 @@ def _opened(path: Path) -> sqlite3.Connection:
         if new:
             path.touch(mode=0o600)
         file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        tables = {name for (name,) in file.execute("select name from sqlite_master")}
+        if tables and "about" not in tables:
+            raise sqlite3.DatabaseError("it is a database of another program")
         file.execute("pragma journal_mode = wal")
         file.execute("pragma synchronous = full")
         # Who was forgotten is not to be found in pages that are free.
         file.execute("pragma secure_delete = on")
-        if not file.execute("select 1 from sqlite_master where name = 'about'").fetchone():
+        if not tables:
             file.executescript(f"begin; {TABLES} commit;")
         return file
     except (sqlite3.Error, OSError) as error:

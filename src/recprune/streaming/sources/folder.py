@@ -97,7 +97,7 @@ class _Log:
     def waiting(self, after: str | None) -> int | None:
         self._go_to(after)
         files = self._listed()
-        left: float = sum(file.stat().st_size for name, file in files.items() if name > self._here)
+        left: float = sum(_size(file) for name, file in files.items() if name > self._here)
         if self._segment is not None and self._is_open():
             left += self._segment.bytes_left
         if not left:
@@ -151,7 +151,10 @@ class _Log:
             self._check_number(following)
         if self._segment is not None:
             self._segment.close()
-        self._segment = Segment(self._partition, following, self._files[following])
+        file = self._files[following]
+        if not file.exists():  # it was compressed since it was listed, or is gone
+            file = self._listed().get(following, file)
+        self._segment = Segment(self._partition, following, file)
         self._here = following
         return True
 
@@ -202,6 +205,14 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
         for e in inside
         if not e.name.startswith((".", "_")) and not e.name.endswith((".tmp", ".part"))
     ]
+
+
+def _size(file: Path) -> int:
+    """Return a file's bytes; 0 of one that went since it was listed."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _positions(pieces: list[Piece], n: int) -> Positions:
