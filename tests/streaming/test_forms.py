@@ -155,6 +155,49 @@ def test_a_date_or_vector_that_cannot_be_read_is_a_dead_letter(model: Path, tmp_
         assert name in row["reason"]
 
 
+def test_a_time_that_is_a_number_of_the_model_too(tmp_path: Path) -> None:
+    """It is read as the model reads it, and is what ages are taken to."""
+    day = pl.Series("day", np.arange(1_200) * 86_400.0 + 1.7e9)
+    frame = frame_with_dates(1_200, 1).with_columns(day)
+    data = rp.Dataset.from_frame(
+        frame,
+        label="y",
+        user="user",
+        item="item",
+        time="day",
+        schema={"fields": {"day": {"kind": "numeric"}}},
+    ).split(by="random")
+    ranker = rp.LR(training=rp.Training(epochs=1)).fit(data.train, data.valid)
+    save_model(ranker, data, tmp_path / "m")
+    payloads = lines(frame)
+    payloads[7] = json.dumps({**json.loads(payloads[7]), "day": "soon"}).encode()
+    with opened(tmp_path / "m", tmp_path, payloads) as running:
+        schema = running.publisher.reference.encoder.schema
+        assert {"day", "released.age"} <= set(schema.names)
+        taken = next(iter(running.reading))
+        assert [letter.reason for letter in taken.dead] == [
+            "'day' holds text where a number belongs"
+        ]
+        assert taken.events is not None
+        columns = frame[:500].filter(pl.int_range(500) != 7).with_columns(pl.col("vector").arr.to_list())  # fmt: skip
+        scores = rp.load(tmp_path / "m").score({n: columns[n].to_list() for n in columns.columns})
+        logits = running.publisher._reference(taken.events.frame)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), scores, atol=1e-5)
+
+
+def test_a_time_that_no_field_needs_may_be_any_text(tmp_path: Path) -> None:
+    """It is what ages are taken to, and the ages were pruned."""
+    frame = frame_with_dates(1_200, 1).with_columns(at="when")
+    data = rp.Dataset.from_frame(frame, label="y", user="user", item="item", time="at")
+    data = data.split(by="random")
+    full = rp.LR(training=rp.Training(epochs=1)).fit(data.train, data.valid)
+    save_model(cut(full, data.train, {"fields": ["item", "when.hour"]}), data, tmp_path / "m")
+    payloads = lines(frame)
+    payloads[7] = json.dumps({**json.loads(payloads[7]), "at": "soon"}).encode()
+    with opened(tmp_path / "m", tmp_path, payloads) as running:
+        assert running.run().counts["counted"] == 1_200
+
+
 def test_pruned_columns_are_watched_whatever_their_kind(tmp_path: Path) -> None:
     """Lists, vectors, a part of a date, and an item's number that the catalogue keeps to filter by."""
     price = pl.col("item").str.slice(1).cast(pl.Float64) / 4

@@ -35,7 +35,8 @@ def values_of(frame: pl.DataFrame, field: Field, part: Lookup, time: str | None)
     elif field.of in columns:
         assert field.of is not None
         assert field.part is not None
-        now = moments(frame[time]) if time in columns and time != field.of else None
+        aged = field.part == "age" and time in columns and time != field.of
+        now = moments(frame[str(time)]) if aged else None
         series = part_of(moments(frame[field.of]), field.part, now).alias(name)
     else:
         series = pl.Series(name, [None] * len(frame))

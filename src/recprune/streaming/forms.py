@@ -87,7 +87,8 @@ class Forms:
         for name in self._dates & set(frame.columns):
             known[name] = moments(frame[name]).cast(pl.Datetime("us"))
         dated = frame.with_columns(known.values())
-        made = [self._values(dated, f) for f in self._encoder.schema.fields]
+        fields = self._encoder.schema.fields
+        made = [self._values(frame if f.of is None else dated, f) for f in fields]
         return frame.with_columns([*made, *self._derived(frame)])
 
     def _derived(self, frame: pl.DataFrame) -> Iterator[pl.Series]:
@@ -105,9 +106,13 @@ class Forms:
 def moments(texts: pl.Series) -> pl.Series:
     """Return microseconds since 1970, shape (n,); null of what is missing, or no date.
 
+    Args:
+        texts: or numbers.
+
     >>> moments(pl.Series(["1970-01-02", "1970-01-01T01:00:00+01:00", "1.5", "soon", None])).to_list()
     [86400000000, 0, 1500000, None, None]
     """
+    texts = texts.cast(pl.String)
     read = [texts.str.to_datetime(form, strict=False, time_unit="us") for form in ISO]
     found = pl.select(pl.coalesce(read).dt.epoch("us")).to_series()
     seconds = (texts.cast(pl.Float64, strict=False) * 1e6).cast(pl.Int64, strict=False)

@@ -188,7 +188,7 @@ def _reader(
     columns = Forms(reference.encoder, shadows).columns
     for name in (schema.item, schema.time):
         if name is not None:
-            columns[name] = pl.String()
+            columns.setdefault(name, pl.String())  # a time that is a field, too, is read as that
     derived = {field.name for field in schema.fields if field.of is not None}
     listed = Newcomers(reference).columns
     columns = {**{n: kind for n, kind in listed.items() if n not in derived}, **columns}
