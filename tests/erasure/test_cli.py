@@ -77,6 +77,9 @@ def test_a_check_among_pseudonyms_needs_their_key_too(hidden: Path, keys: dict[s
     assert (refused.returncode, "--pseudonym-key-file" in refused.stderr) == (2, True)
     words = ["forget", GONE, hidden, "--check", "--pseudonym-key-file", keys["old"]]
     assert inside(*words).returncode == 3
+    users = hidden / "model" / "users.rp" / "users.safetensors"
+    users.write_bytes(users.read_bytes() + b"\0")
+    assert inside(*words).returncode == 3, "what is damaged is scanned as it lies there"
 
 
 def test_the_program_s_readings_leave_them_out(

@@ -93,7 +93,7 @@ def command(
         for path in paths:
             if not path.exists():
                 raise InputError(f"Path {str(path)!r} does not exist.")
-            check_below(path, names, master)
+            check_below(path, names, master, damaged_too=True)
         found = traces(paths, names, master)
         said = {"traces": [vars(t) for t in found]}
         emit(said, as_json, None if as_json else _shown([], found, (), "Traces of the user"))

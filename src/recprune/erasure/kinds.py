@@ -14,7 +14,7 @@ from recprune.data.columns import ABOUT, TEXTS, ColumnStore
 from recprune.envelope import in_memory, unseal
 from recprune.erasure.names import Names
 from recprune.erasure.streams import STATE_FILES, hidden_users, is_stream
-from recprune.errors import InputError
+from recprune.errors import ArtifactError, InputError
 from recprune.folders import SEALED
 from recprune.lookups import Vocabulary
 from recprune.users import Users
@@ -84,8 +84,16 @@ def own_files(folder: Path) -> set[str]:
     return set()
 
 
-def check_below(path: Path, names: Names, master: bytes | None) -> None:
+def check_below(
+    path: Path, names: Names, master: bytes | None, *, damaged_too: bool = False
+) -> None:
     """Refuse folders in a folder among whose pseudonyms the user could not be found.
+
+    Args:
+        path: the folder.
+        names: of the user.
+        master: see :func:`opened`.
+        damaged_too: whether there may be damaged folders, which a scan reads as they lie there.
 
     Raises:
         InputError, ArtifactError: see :func:`check_names`.
@@ -93,9 +101,13 @@ def check_below(path: Path, names: Names, master: bytes | None) -> None:
     if not path.is_dir() or path.is_symlink():
         return
     with opened(path, master) as plain:
-        check_names(plain, names)
+        try:
+            check_names(plain, names)
+        except ArtifactError:
+            if not damaged_too:
+                raise
         for entry in sorted(plain.iterdir()):
-            check_below(entry, names, master)
+            check_below(entry, names, master, damaged_too=damaged_too)
 
 
 def check_names(folder: Path, names: Names) -> None:
