@@ -11,7 +11,9 @@ import pytest
 from recprune.artifact import read_artifact
 from recprune.data import Dataset, ingest
 from recprune.errors import InputError, TrainingError
-from recprune.models import trainer
+from recprune.executor import Executor
+from recprune.models import PrivacyBudget, trainer
+from recprune.models.parallel import Group
 from recprune.models.step import Step
 from recprune.pipeline import RunConfig, train_model
 from recprune.pipeline.run_folder import data_hash
@@ -90,3 +92,20 @@ def test_a_foreign_folder_is_refused_before_training(
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not a recprune folder"):
         train_model(small_data(1500), tmp_path / "mine", QUICK)
+
+
+def test_private_training_by_several_workers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Private training is for one process alone"):
+        train_model(
+            small_data(1500), tmp_path / "out", QUICK, PrivacyBudget(8.0), executor=Executor(2)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_workers_beside_processes_of_torchrun_are_refused(tmp_path: Path, rank: int) -> None:
+    with pytest.raises(InputError, match="train together already"):
+        train_model(
+            small_data(1500), tmp_path / "out", QUICK, group=Group(rank, 2), executor=Executor(2)
+        )
+    assert list(tmp_path.iterdir()) == []

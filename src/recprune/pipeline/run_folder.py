@@ -73,16 +73,21 @@ def train_model(
     Raises:
         InputError: private training by several processes, or workers beside a group.
     """
-    if group is not None:
-        if privacy is not None:
-            raise InputError(
-                "Private training is for one process alone. Start it without torchrun."
-            )
-        if group.rank:
-            return fitted(config, data, Path(out), DataParallel(group)), 0
+    several = executor is not None and executor.workers > 1
+    if several and group is not None:
+        raise InputError(
+            "Processes that torchrun started train together already. Leave --workers (executor) out."
+        )
+    if privacy is not None and (several or group is not None):
+        raise InputError(
+            "Private training is for one process alone. Start it without --workers (executor) and "
+            "torchrun."
+        )
+    if group is not None and group.rank:
+        return fitted(config, data, Path(out), DataParallel(group)), 0
     together = None if group is None else DataParallel(group)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        if executor is not None and executor.workers > 1:
+        if executor is not None and several:
             model = fit_together(config.ranker(), data.train, data.tune, executor, checkpoint)
         elif privacy is None:
             model = fitted(config, data, checkpoint, together)
