@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -102,7 +103,7 @@ def _most_shown(
 
 def _order(value: str) -> tuple[float, str]:
     """Sort ranges by their first number, words by themselves."""
-    digits = "".join(c if c.isdigit() or c == "." else " " for c in value).split()
     if value.lower().startswith("under"):
         return (-1.0, value)
-    return (float(digits[0]) if digits and digits[0].strip(".") else float("inf"), value)
+    first = re.search(r"\d+(?:\.\d+)?", value)
+    return (float(first[0]) if first else float("inf"), value)
