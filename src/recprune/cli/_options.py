@@ -305,7 +305,9 @@ def emit(result: Mapping[str, Any], as_json: bool, renderable: Any = None) -> No
         return
     from rich.console import Console
 
-    Console().print(renderable if renderable is not None else _table(result))
+    # Names and values come from data: nothing in them is markup, or a word for an emoji.
+    shown = Console(markup=False, emoji=False)
+    shown.print(renderable if renderable is not None else _table(result))
 
 
 def _table(result: Mapping[str, Any]) -> RichTable:
