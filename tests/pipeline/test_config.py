@@ -65,11 +65,25 @@ def test_every_ranker_can_be_named(name: str) -> None:
         ({"metric": "acu"}, r"Did you mean 'auc'"),
         ({"warm_up": 2.5}, r"'warm_up' parameter of Schedule"),
         ({"decya": "linear"}, r"no setting 'decya'. Did you mean 'decay'"),
+        ({"importance": "permutaton"}, r"no way 'permutaton' to rank.*Did you mean 'permutation'"),
+        ({"importance": "svd"}, r"no way 'svd' to rank fields"),
+        ({"keep_fields": 0}, r"'keep_fields' setting is wrong"),
+        ({"keep_fields": 1.5}, r"'keep_fields' setting is wrong"),
+        ({"keep_fields": float("nan")}, r"'keep_fields' setting is wrong"),
+        ({"tolerance": "low", "budget": "max_drop.auc=0.01"}, r"0\.01 and the tolerance low"),
+        ({"budget": {"max_drop": "low", "max_drop.auc": 0.01}}, r"'max_drop' parameter of Budget"),
+        ({"budget": {"latency_rows": 1000.0}}, r"'latency_rows' parameter of Budget"),
     ],
 )
 def test_bad_settings_are_named(settings: dict, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         RunConfig.of(**settings)
+
+
+@pytest.mark.parametrize("amount", [1, 3, 0.5, 1.0])
+def test_fields_to_keep_are_a_count_or_a_share(amount: float) -> None:
+    kept = RunConfig.of(keep_fields=amount).keep_fields
+    assert (kept, type(kept)) == (amount, type(amount))
 
 
 def test_one_layer_needs_no_list() -> None:

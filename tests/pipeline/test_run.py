@@ -12,9 +12,10 @@ import pytest
 
 import recprune as rp
 from recprune.artifact import read_artifact
-from recprune.data import Dataset
+from recprune.data import Dataset, ingest
 from recprune.data.checks import check_dataset
-from recprune.errors import DataError, InputError, RecpruneWarning
+from recprune.errors import DataError, InputError, ParameterError, RecpruneWarning
+from recprune.executor import Executor
 from recprune.pipeline import RunConfig, job, run
 from recprune.users import Users
 from tests.host import with_profile
@@ -147,6 +148,37 @@ def test_strict_refuses_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 warning.*leak_suspect of 'after'.*recprune check"):
         run(data, tmp_path / "a", strict)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"protect": ("storng0",)}, "Cannot protect 'storng0'. Did you mean 'strong0'"),
+        ({"force": ("strong0",), "protect": ("strong0",)}, "in protect .* and in force"),
+        ({"keep_fields": 99}, r"'count' parameter of FieldRanking.keep must be an int in \[1, "),
+        ({"profile": "nowhere.json"}, "Host profile 'nowhere.json' cannot be read"),
+    ],
+)
+def test_what_a_search_cannot_do_is_told_before_anything_is_trained(
+    settings: dict, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "fitted", None)
+    data = Dataset.from_frame(planted_frame(400, noise=1), label="y").split(by="random")
+    with pytest.raises(InputError, match=said):
+        run(data, tmp_path / "a", RunConfig.of(**settings))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_for_rows_on_disk_are_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "fitted", None)
+    planted_frame(400, noise=1).write_csv(tmp_path / "rows.csv")
+    ingest(tmp_path / "rows.csv", tmp_path / "rows.rp", label="y")
+    data = Dataset.read(tmp_path / "rows.rp", label="y").split(by="random")
+    with pytest.raises(ParameterError, match="one worker for rows on disk"):
+        run(data, tmp_path / "a", executor=Executor(2))
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_bytes_are_those_of_the_files(made) -> None:

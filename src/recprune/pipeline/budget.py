@@ -89,7 +89,7 @@ class Budget:
             if value is not None and not (_is(value, kinds) and 0 < value < math.inf):
                 constraint = "a whole number > 0" if name == "params" else "a number > 0"
                 raise ParameterError.of(name, "Budget", constraint, value)
-        if self.latency_rows not in get_args(AnswerRows):
+        if not _is(self.latency_rows, (int,)) or self.latency_rows not in get_args(AnswerRows):
             raise ParameterError.of("latency_rows", "Budget", "1 or 1000", self.latency_rows)
         if not isinstance(self.max_drop, Mapping):
             raise ParameterError.of("max_drop", "Budget", "a dict of metrics", self.max_drop)
@@ -132,7 +132,7 @@ class Budget:
             _known(name)
         if _is(limits.get("max_drop"), (int, float)):  # of the metric that always counts
             limits["max_drop"] = {"auc": limits["max_drop"]}
-        if drops:
+        if drops and isinstance(limits.get("max_drop", {}), Mapping):
             limits["max_drop"] = {**limits.get("max_drop", {}), **drops}
         return cls(**limits)
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recprune.errors import ParameterError, nearest
+from recprune.importance import METHODS
 from recprune.models import RANKERS, Hidden, Penalty, Ranker, Schedule, Training
 from recprune.models.device import Device, Precision
 from recprune.pipeline.budget import Budget
@@ -117,7 +118,7 @@ class RunConfig(BaseModel):
     """Most epochs of fine-tuning after each cut."""
     importance: str = "permutation"
     """How fields are ranked."""
-    keep_fields: float | int | None = None
+    keep_fields: Annotated[float, Field(gt=0, le=1)] | Positive | None = None
     """Share or count of fields to keep; none = chosen automatically on the gate rows."""
     protect: tuple[str, ...] = ()
     """Fields that stay in any case."""
@@ -145,6 +146,14 @@ class RunConfig(BaseModel):
             raise ParameterError(f"There is no model {name!r}.{nearest(name, RANKERS)}")
         return known[name.casefold()] if isinstance(name, str) else name
 
+    @field_validator("importance")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        able = [method.name for method in METHODS.values() if "field" in method.units]
+        if name not in able:
+            raise ParameterError(f"There is no way {name!r} to rank fields.{nearest(name, able)}")
+        return name
+
     @model_validator(mode="before")
     @classmethod
     def _one_tolerance(cls, given: Any) -> Any:
@@ -162,7 +171,7 @@ class RunConfig(BaseModel):
         tolerance = given.get("tolerance")
         if drop is not None and tolerance is not None and tolerance != drop:
             raise ParameterError(
-                f"The budget allows an AUC drop of {drop:g} and the tolerance {tolerance:g}. Leave one out."
+                f"The budget allows an AUC drop of {drop:g} and the tolerance {tolerance}. Leave one out."
             )
         return {**given, "budget": budget, **({} if drop is None else {"tolerance": drop})}
 
@@ -238,7 +247,7 @@ class RunConfig(BaseModel):
             if first["type"] == "extra_forbidden":
                 hint = nearest(name, cls.model_fields)
                 raise ParameterError(f"There is no setting {name!r}.{hint}") from error
-            told = [e["msg"].lower() for e in error.errors() if str(e["loc"][0]) == name]
+            told = [e["msg"].lower() for e in error.errors() if e["loc"][:1] == first["loc"][:1]]
             raise ParameterError(
                 f"The {name!r} setting is wrong: {', or '.join(told)}. "
                 f"Got {settings.get(name, first['input'])!r} instead."

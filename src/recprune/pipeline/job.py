@@ -22,18 +22,20 @@ from recprune.evaluation import Verdict, row_facts
 from recprune.executor import Executor
 from recprune.metrics import calibration_curve
 from recprune.models import Ranker
+from recprune.pipeline.asked_fields import refuse_fields
 from recprune.pipeline.attributes import attribute_groups
 from recprune.pipeline.beside import beside_the_search
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.judgement import bare_verdict, final_verdict
 from recprune.pipeline.lists import Lists, rank_test_users
 from recprune.pipeline.membership import membership_facts
+from recprune.pipeline.procedures import one_worker_on_disk
 from recprune.pipeline.pruned import means_of
 from recprune.pipeline.run_folder import checkpoint_beside, epochs_of, fitted, write_training
 from recprune.pipeline.saving import ship
 from recprune.pipeline.scoring import latencies
 from recprune.pipeline.search_result import Search
-from recprune.pipeline.searching import find_small
+from recprune.pipeline.searching import Means, find_small
 from recprune.pipeline.techniques import techniques
 from recprune.pipeline.yardsticks import yardsticks
 from recprune.report import model_card, write_report
@@ -88,16 +90,21 @@ def run(
 
     Raises:
         DataError: ``config.strict`` is set and the table has a warning or an error.
+        ParameterError: ``config`` asks for fields that the table does not have; or workers, and rows
+            that are on disk.
         BudgetError: no model keeps ``config.budget``. Nothing is written, and what was trained and
             tried is kept for another budget.
     """
     config, start = config or RunConfig(), time.perf_counter()
+    refuse_fields(config, data.schema.names)
+    one_worker_on_disk(executor or Executor(), data, "run")
     findings = check_dataset(data)
     if config.strict:
         refuse_grave(findings)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
+        means = means_of(config, checkpoint.parent / "trials", executor)
         full = fitted(config, data, checkpoint)
-        job = _Job(full, epochs_of(full), data, config, checkpoint.parent / "trials", executor)
+        job = _Job(full, epochs_of(full), data, config, means)
         return _pruned(job, folder, _About(str(out), name, command, findings, start))
 
 
@@ -130,9 +137,11 @@ def prune_to_budget(
             another budget.
     """
     start = time.perf_counter()
+    refuse_fields(config, full.encoder.schema.names)
     findings = check_dataset(data)
     with checkpoint_beside(out) as checkpoint, folder_written_whole(Path(out)) as folder:
-        job = _Job(full, history, data, config, checkpoint.parent / "trials", executor)
+        means = means_of(config, checkpoint.parent / "trials", executor)
+        job = _Job(full, history, data, config, means)
         return _pruned(job, folder, _About(str(out), name, command, findings, start))
 
 
@@ -144,8 +153,7 @@ class _Job:
     history: Sequence[Mapping[str, Any]]
     data: Dataset
     config: RunConfig
-    trials: Path
-    executor: Executor | None
+    means: Means
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +170,7 @@ class _About:
 def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
     """Search, judge, and write the folder; return the report."""
     full, data, config = job.full, job.data, job.config
-    found = find_small(full, data, config, means_of(config, job.trials, job.executor))
+    found = find_small(full, data, config, job.means)
     found.refuse_unmet()
     small = found.small
     rivals = (
@@ -177,7 +185,7 @@ def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
         if config.techniques
         else []
     )
-    beside = beside_the_search(full, found, data, config, job.executor)
+    beside = beside_the_search(full, found, data, config, job.means.executor)
     # From here on the test rows are open: nothing below changes a model.
     scored = {
         "full": _shipped(folder / "full", found.reference, data),

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recprune._support import require
 from recprune.data import Dataset
 from recprune.errors import ParameterError, nearest
 from recprune.executor import Executor
 from recprune.models import Ranker
+from recprune.pipeline.asked_fields import refuse_fields
 from recprune.pipeline.budget import Budget
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.host_profile import HostProfile
@@ -110,6 +112,7 @@ def search(
     if profile is not None and not isinstance(profile, HostProfile):
         profile = HostProfile.read(profile)
     config = RunConfig.of(**settings, **({} if budget is None else {"budget": budget}))
+    refuse_fields(config, full.encoder.schema.names)
     means = means_of(config, storage, executor, profile)
     return find_small(full, data, config, means)
 
@@ -120,7 +123,14 @@ def means_of(
     executor: Executor | None = None,
     profile: HostProfile | None = None,
 ) -> Means:
-    """Return with what a search works, by a configuration; see :func:`search`."""
+    """Return with what a search works, by a configuration; see :func:`search`.
+
+    Raises:
+        InputError: a profile that cannot be read.
+        MissingExtra: cuts are to be drawn, and Optuna is not installed.
+    """
+    if config.sampler == "optuna":
+        require("optuna", "search")
     if profile is None:
         file = config.profile
         profile = HostProfile.of_this_host() if file is None else HostProfile.read(file)

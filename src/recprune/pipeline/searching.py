@@ -18,6 +18,7 @@ from recprune.executor import Executor
 from recprune.importance import rank_fields
 from recprune.metrics import auc
 from recprune.models import Ranker
+from recprune.pipeline.asked_fields import asked_fields
 from recprune.pipeline.attributes import chosen_attributes
 from recprune.pipeline.budget import Sizes
 from recprune.pipeline.config import RunConfig
@@ -253,10 +254,9 @@ class _Work:
         return None if self.asked else self.reference
 
     def _first_fields(self, tolerance: float) -> tuple[str, ...]:
-        config, data, wanted = self.config, self.data, self.config.keep_fields
-        if wanted is not None:
-            amount = {"count": wanted} if isinstance(wanted, int) else {"ratio": wanted}
-            return self.ranking.keep(**amount, protect=config.protect, force=config.force)
+        config, data = self.config, self.data
+        if (asked := asked_fields(self.ranking, config)) is not None:
+            return asked
         return choose_fields(
             self.reference,
             self.ranking,
