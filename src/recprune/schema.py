@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
@@ -98,9 +99,12 @@ class Schema:
             )
         if self.label in names:
             raise SchemaError(f"The label column {self.label!r} cannot be a field too.")
-        for role in ("user", "item", "time", "weight"):
-            if getattr(self, role) == self.label:
-                raise SchemaError(f"The label column {self.label!r} cannot be the {role} too.")
+        for first, second in itertools.combinations(("label", "user", "item", "time"), 2):
+            name = getattr(self, first)
+            if name is not None and name == getattr(self, second):
+                raise SchemaError(
+                    f"The {first} column {name!r} cannot be the {second} too. Name different columns."
+                )
         apart = [*self.other_labels, *([self.weight] if self.weight else [])]
         for name in apart:
             taken = name in (*names, self.label, self.user, self.item, self.time)
