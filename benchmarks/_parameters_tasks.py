@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 
-from benchmarks._tasks import DATA, ml_100k, pairs_task
+from benchmarks._tasks import ml_100k, pairs_task, published
 from recprune.data import Dataset
 from recprune.data.datasets import load_demo
 
@@ -43,7 +43,7 @@ def parameters_task(name: str, quick: bool = False) -> Dataset:
 
 def _book_crossing(every: int) -> Dataset:
     """Ratings of books, one in so many: did the reader like it?"""
-    folder = DATA / "book_crossing_subset"
+    folder = published("book_crossing").parent
     ratings, users = (
         pl.read_csv(folder / f"{name}.tsv.gz", separator="\t")
         for name in ("book_ratings", "users_info")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,7 +17,17 @@ from recprune.data.history import History, cross_fields
 from recprune.data.negatives import Negatives, popularity_of, sample_negatives
 from recprune.schema import Field, Schema
 
-__all__ = ["DATA", "PAIRS", "TABULAR", "ml_100k", "pairs_task", "read_tabular", "tabular_task"]
+__all__ = [
+    "DATA",
+    "PAIRS",
+    "TABULAR",
+    "look_for",
+    "ml_100k",
+    "pairs_task",
+    "published",
+    "read_tabular",
+    "tabular_task",
+]
 
 DATA = ROOT.parent / "shared" / "data"
 ML_100K = ".venv-recbole/lib/python3*/site-packages/recbole/dataset_example/ml-100k"
@@ -27,6 +39,12 @@ TABULAR = {
     "bank_marketing": ("bank-full.csv.gz", "y", ("duration",)),
     "hillstrom_email": ("hillstrom.csv.gz", "visit", ("conversion", "spend")),
     "adult_income": ("income_evaluation.csv.gz", "income", ()),
+}
+#: Set → a file of it as it was published, below :data:`DATA`.
+FILES = {
+    "online_retail": "online_retail/online_retail.parquet",
+    "book_crossing": "book_crossing_subset/book_ratings.tsv.gz",
+    **{name: f"{name}/{file}" for name, (file, _, _) in TABULAR.items()},
 }
 
 USER, ITEM, LABEL = "CustomerID", "StockCode", "bought"
@@ -53,6 +71,34 @@ SCHEMA = Schema(
 )
 
 
+def published(name: str) -> Path:
+    """Return the file of a set that is read from :data:`DATA`.
+
+    Raises:
+        SystemExit: it is not there.
+    """
+    file = DATA / FILES[name]
+    if not file.is_file():
+        raise SystemExit(
+            f"The public data set {name!r} is missing: put its files, {file.name} among them, into the "
+            f"folder {file.parent}, or run a benchmark that draws its own rows."
+        )
+    return file
+
+
+def look_for(names: Iterable[str]) -> None:
+    """Look for sets before anything is measured; others than published ones are there.
+
+    Raises:
+        SystemExit: one is missing.
+    """
+    for name in names:
+        if name in FILES:
+            published(name)
+        elif name == "ml100k":
+            _ml_100k_folder()
+
+
 @cache
 def pairs_task(name: str) -> Dataset:
     """Return ``"ml100k"`` or ``"online_retail"``: users and items, split by time."""
@@ -68,8 +114,8 @@ def tabular_task(name: str, seed: int = 0) -> Dataset:
 
 def read_tabular(name: str) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
     """Return a tabular set as it was published, its label, and the columns to leave out."""
-    file, label, drop = TABULAR[name]
-    frame = pl.read_csv(DATA / name / file, infer_schema_length=None)
+    _, label, drop = TABULAR[name]
+    frame = pl.read_csv(published(name), infer_schema_length=None)
     frame = frame.rename({c: c.strip() for c in frame.columns})
     frame = frame.with_columns(pl.col(pl.String).str.strip_chars())
     if name == "adult_income":
@@ -79,9 +125,6 @@ def read_tabular(name: str) -> tuple[pl.DataFrame, str, tuple[str, ...]]:
 
 def ml_100k() -> Dataset:
     """Ratings of MovieLens 100k, not split: is it at least 4?"""
-    folder = next(iter(sorted(ROOT.glob(ML_100K))), None)
-    if folder is None:
-        raise SystemExit(".venv-recbole is missing; make it with: make bench-peers")
     schema = {
         "fields": {
             "class": {"kind": "sequence", "separator": " ", "source": "item"},
@@ -90,7 +133,7 @@ def ml_100k() -> Dataset:
         }
     }
     return Dataset.read(
-        folder,
+        _ml_100k_folder(),
         label="rating",
         threshold=4,
         user="user_id",
@@ -101,13 +144,20 @@ def ml_100k() -> Dataset:
     )
 
 
+def _ml_100k_folder() -> Path:
+    folder = next(iter(sorted(ROOT.glob(ML_100K))), None)
+    if folder is None:
+        raise SystemExit(".venv-recbole is missing; make it with: make bench-peers")
+    return folder
+
+
 def _online_retail() -> Dataset:
     """Will a known customer buy this product in the next five weeks?
 
     Positives are the products that a customer buys in the window; for each, two others are drawn
     by popularity. All columns tell of the time before the window.
     """
-    lines = pl.read_parquet(DATA / "online_retail" / "online_retail.parquet")
+    lines = pl.read_parquet(published("online_retail"))
     events = (
         lines.drop_nulls([USER, "Description"])
         .filter(

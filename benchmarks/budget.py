@@ -31,6 +31,7 @@ from benchmarks._common import Claim, main
 from benchmarks._full_models import tuned
 from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
 from benchmarks._parameters_ways import QUICK, WAYS
+from benchmarks._tasks import look_for
 from recprune.data import Dataset
 from recprune.evaluation.paired import Rows, intervals
 from recprune.executor import Executor
@@ -49,6 +50,7 @@ OUR_FACTS = ("label", "bits", "met", "outcome", "trials", "search_s", "candidate
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
+    look_for(sets)
     found = workers.map(tuned, [(name, quick) for name in reversed(sets)], text="full models")
     settings = {one["set"]: one["settings"] for one in found}
     # The largest set first.

@@ -38,6 +38,7 @@ from benchmarks._full_models import tuned
 from benchmarks._parameters_cells import BUDGETS, DEFAULT, levels
 from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
 from benchmarks._parameters_ways import FULL, QUICK, WAYS
+from benchmarks._tasks import look_for
 from recprune.data import Dataset, Split
 from recprune.evaluation import Verdict, verdict
 from recprune.executor import Executor
@@ -76,6 +77,7 @@ class Level:
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
+    look_for(sets)
     settings = {
         found["set"]: found
         for found in workers.map(tuned, [(n, quick) for n in sets], text="full models")

@@ -39,7 +39,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from benchmarks._cells import RESULTS, Cells, code_version
 from benchmarks._common import Claim, main, peer
 from benchmarks._fuxictr import FUXICTR
-from benchmarks._tasks import PAIRS, TABULAR, pairs_task, tabular_task
+from benchmarks._tasks import PAIRS, TABULAR, look_for, pairs_task, tabular_task
 from recprune import models
 from recprune.data import Dataset, Split
 from recprune.metrics import auc
@@ -125,10 +125,11 @@ class Side:
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return the claims ``auc_gap_…`` and ``tabular_gap_…``."""
     size = QUICK if quick else FULL if full else DEFAULT
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     tasks, rankers, sets = PAIRS[: 1 if quick else None], list(RANKERS), list(TABULAR)
     if quick:
         rankers, sets = list(QUICK_RANKERS), list(QUICK_TABULAR)
+    look_for([*tasks, *sets])
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as name:
         folders = {task: _exported(task, Path(name) / task, size) for task in tasks}
         with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:

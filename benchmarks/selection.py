@@ -35,6 +35,7 @@ from benchmarks._selection_cells import (
     measured,
 )
 from benchmarks._selection_tasks import QUICK_SETS, SETS
+from benchmarks._tasks import look_for
 from recprune._support import require
 from recprune.evaluation.cross_fitting import resampled_t
 from recprune.executor import Executor
@@ -64,9 +65,10 @@ Aukc = Mapping[str, Mapping[str, list[float]]]
 
 def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
+    sets = QUICK_SETS if quick else SETS
+    look_for(sets)
     found = Executor(WORKERS).map(measured, _parts(quick, full), text="sets and seeds")
     planted = [(seed, quick) for seed in range(2 if quick else ORDERS)]
-    sets = QUICK_SETS if quick else SETS
     kept = Executor(WORKERS).map(kept_of_planted, planted, text="row orders")
     area: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
     seconds: dict[str, dict[str, list[float]]] = {name: {} for name in sets}
