@@ -14,7 +14,7 @@ import pytest
 
 import recprune as rp
 from recprune.data.datasets import load_demo
-from recprune.errors import ParameterError
+from recprune.errors import InputError, ParameterError
 from recprune.metrics import auc
 from recprune.models import Ranker, Training
 from recprune.pipeline import Minimisation
@@ -149,6 +149,9 @@ def test_pages_and_pictures(found: Minimisation, tmp_path: Path) -> None:
     assert text.count("<svg") >= 1
     drawn = write_minimisation(tmp_path / "picture.png", found.to_json())
     assert drawn.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="cannot be written: a file is in the way"):
+        write_minimisation(drawn / "page.html", found.to_json())
+    assert [p.name for p in drawn.parent.iterdir() if p.is_file()] == ["picture.png"]
 
 
 def test_the_same_seed_gives_the_same_answer(full: Ranker, data: rp.Dataset) -> None:

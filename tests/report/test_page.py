@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import recprune.report as report_package
-from recprune.report import render_page, write_report
+from recprune.errors import InputError
+from recprune.report import render_page, write_comparison, write_report
 from tests.report.searched import searched
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -277,3 +278,22 @@ def test_long_names_and_many_fields(make_report):
     html = render_page({"importance": rows})
     assert "column 499" in html
     assert len(html) < 2_000_000
+
+
+def test_a_comparison_is_written_whole_or_not_at_all(
+    make_report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, page = make_report(), tmp_path / "compared.html"
+    pruned = {**report["pruned"], "name": "small", "verdict": report["verdict"]}
+    found = {"full": {**report["full"], "name": "full"}, "pruned": [pruned]}
+    page.write_text("before")
+
+    def half(self: Path, text: str, **_: object) -> None:
+        self.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_comparison(page, found)
+    assert page.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["compared.html"]

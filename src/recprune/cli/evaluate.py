@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,14 +151,7 @@ def _check(per_user: Path | None) -> None:
 
 def _write(table: pl.DataFrame, path: Path) -> None:
     """Write the users, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        if path.suffix == ".csv":
-            table.write_csv(partial)
-        else:
-            table.write_parquet(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    from recprune.folders import file_written_whole
+
+    with file_written_whole(path) as file:
+        table.write_csv(file) if path.suffix == ".csv" else table.write_parquet(file)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recprune.folders import file_written_whole
 from recprune.report.blocks import Column, Section, Table
 from recprune.report.facts import at, number, records
 from recprune.report.filling import Top, fill
@@ -41,22 +42,22 @@ def write_comparison(path: Path, found: Report, name: str = "") -> Path:
     """Write a comparison as one page that works offline; return its path.
 
     Args:
-        path: the file, replaced if it is there; folders on the way are made.
+        path: the file, whole or not at all; replaced if it is there. Folders on the way are made.
         found: as :meth:`recprune.pipeline.Comparison.to_json` gives it.
         name: of the table, for the page's head.
 
     Raises:
         MissingExtra: matplotlib or Jinja2 is not installed.
-        OSError: the file cannot be written.
+        InputError: the file cannot be written.
     """
     path, found = Path(path), _shortly_named(found)
     models = records(found, "pruned")
-    path.parent.mkdir(parents=True, exist_ok=True)
     report = _as_report(found)
     made = _pictures(report, models)
     told = [_models(found, models, made), *_slices(models, made)]
     page = fill(_top(name, models), [s for s in told if not s.empty])
-    path.write_text(page, encoding="utf-8", newline="\n")
+    with file_written_whole(path) as file:
+        file.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 

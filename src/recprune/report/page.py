@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recprune.folders import file_written_whole
 from recprune.report.facts import at, fields_of, headline, latencies, meaning, number
 from recprune.report.filling import Top, fill
 from recprune.report.plots import pictures
@@ -54,22 +55,22 @@ def write_minimisation(path: Path, found: Report, name: str = "") -> Path:
     """Write what :func:`recprune.minimise` found as a page (.html) or as its picture (.png).
 
     Args:
-        path: the file, replaced if it is there; folders on the way are made.
+        path: the file, whole or not at all; replaced if it is there. Folders on the way are made.
         found: as :meth:`recprune.pipeline.Minimisation.to_json` gives it.
         name: of the data, for the page's head.
 
     Raises:
         MissingExtra: matplotlib or Jinja2 is not installed.
-        OSError: the file cannot be written.
+        InputError: the file cannot be written.
     """
     path, verdict = Path(path), at(found, "joint", "verdict")
     report: dict[str, Any] = {"dataset": {"name": name}, "verdict": verdict, "minimisation": found}
     made = pictures(report)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".png":
-        path.write_bytes(made["minimisation"].png)
-    else:
-        path.write_text(render_page(report, made), encoding="utf-8", newline="\n")
+    with file_written_whole(path) as file:
+        if path.suffix == ".png":
+            file.write_bytes(made["minimisation"].png)
+        else:
+            file.write_text(render_page(report, made), encoding="utf-8", newline="\n")
     return path
 
 
