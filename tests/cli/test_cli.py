@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from recprune import artifact
 from tests.cli.inside import inside
 from tests.host import with_profile
 from tests.pipeline.test_run import shop
@@ -160,6 +161,16 @@ def test_an_output_that_cannot_be_written_is_said_before_training(table: Path, e
 def test_debug_shows_the_traceback(environment) -> None:
     done = recprune("run", "absent.csv", "--label", "y", "--debug", environment=environment)
     assert "Traceback" in done.stderr
+
+
+def test_an_interruption_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifact, "read_artifact", interrupted)
+    done = inside("inspect", ".")
+    assert done.returncode == 130
+    assert done.stderr == "recprune: Interrupted; nothing half-written was left.\n"
 
 
 def test_help_names_every_verb(environment) -> None:

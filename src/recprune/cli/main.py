@@ -43,6 +43,8 @@ VERBS = (
 )
 #: Verbs that have verbs of their own.
 GROUPS = ("keys",)
+#: What typer makes of Ctrl-C: the exit code of programs that were.
+INTERRUPTED = 130
 
 
 def _version(asked: bool) -> None:
@@ -86,7 +88,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the program and exit: 0 done, 1 failed, 2 bad usage or input, 3 verdict not met."""
+    """Run the program and exit: 0 done, 1 failed, 2 bad usage or input, 3 verdict not met, 130 Ctrl-C."""
     warnings.formatwarning = _formatted
     debug = "--debug" in sys.argv
     if debug:  # allowed after the verb too
@@ -94,12 +96,13 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _complain("Interrupted; nothing half-written was left.")
-        sys.exit(130)
+        code = INTERRUPTED
     except Exception as error:
         if debug:
             raise
         sys.exit(_other(error))
+    if code == INTERRUPTED:
+        _complain("Interrupted; nothing half-written was left.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
