@@ -73,6 +73,18 @@ class TestLinks:
         broken = broken_in_markdown(pages)
         assert [why in line for line in broken] == [True]
 
+    def test_of_a_site_that_lead_nowhere_are_found(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        links = ("a/", "a/#x", "/a/", "/b", "a/#y", "../z.html", "https://example.org")
+        page = "".join(f'<a href="{link}">' for link in links)
+        (tmp_path / "index.html").write_text(page)
+        (tmp_path / "a" / "index.html").write_text('<p id="x">')
+        assert broken_in_site(tmp_path) == [
+            "index.html: /b: there is no such file",
+            "index.html: a/#y: the page has no such place",
+            "index.html: ../z.html: there is no such file",
+        ]
+
     def test_of_pages_are_turned_to_where_the_site_has_their_targets(self) -> None:
         text = (
             "[a](../../SECURITY.md#x), [b](../format.md)\n```\n[c](../x.md)\n```\n[d](../gone.md)"

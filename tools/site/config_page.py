@@ -12,8 +12,8 @@ __all__ = ["render"]
 HEAD = """# Configuration
 
 Settings of training and of the main job, written from the code when this site is built. They are
-read from TOML by `--config FILE` (`run`, `train`, `tune` and `demo`), and one by one by
-`--set name=value`, which wins over the file; verbs' own options such as `--label` win over both.
+read from TOML by `--config FILE` (`run`, `train`, `tune`, `demo` and `prune --budget`), and one by
+one by `--set name=value`, which wins over the file; verbs' own options such as `--label` win over both.
 Every trained folder holds its settings as `run.toml`. An unknown setting is an error that names the
 nearest one.
 

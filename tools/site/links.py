@@ -7,7 +7,7 @@ there is one. Links to other sites are checked for their form alone: nothing is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -56,46 +56,60 @@ def broken_in_markdown(pages: Mapping[Path, str]) -> list[str]:
     """
     known = {page: _of_markdown(text) for page, text in pages.items()}
     generated = {(ROOT / "docs" / name).resolve() for name in GENERATED}
-    broken = []
-    for page in pages:
-        skip = generated if page.is_relative_to(FOR_SITE) else set()
-        for link in known[page].links:
-            target, anchor = _target(page, link)
-            if target is None:
-                why = _wrong_form(link)
-            elif target in skip:
-                why = ""
-            elif target not in known and not target.exists():
-                why = "there is no such file"
-            elif anchor and target in known and anchor not in known[target].anchors:
-                why = "the page has no such heading"
-            else:
-                why = ""
-            broken += [f"{page.relative_to(ROOT)}: {link}: {why}"] if why else []
-    return broken
+
+    def is_there(page: Path, target: Path) -> bool:
+        written_later = page.is_relative_to(FOR_SITE) and target in generated
+        return target in known or target.exists() or written_later
+
+    return _broken(known, ROOT, _target, is_there, "heading")
 
 
 def broken_in_site(site: Path) -> list[str]:
     """Return a line for each link or file of a built site that leads nowhere within it."""
     site = site.resolve()
     known = {page: _of_html(page.read_text("utf-8")) for page in sorted(site.rglob("*.html"))}
+
+    def target_of(page: Path, link: str) -> tuple[Path | None, str]:
+        # The page of errors is shown at any address, so that its links begin at the root.
+        base = site / "index.html" if link.startswith("/") else page
+        target, anchor = _target(base, link.lstrip("/") or ".")
+        return target / "index.html" if target and target.is_dir() else target, anchor
+
+    def is_there(page: Path, target: Path) -> bool:
+        return target.is_relative_to(site) and target.is_file()
+
+    return _broken(known, site, target_of, is_there, "place")
+
+
+def _broken(
+    known: Mapping[Path, Page],
+    root: Path,
+    target_of: Callable[[Path, str], tuple[Path | None, str]],
+    is_there: Callable[[Path, Path], bool],
+    place: str,
+) -> list[str]:
+    """Return a line for each link that leads nowhere.
+
+    Args:
+        known: the pages.
+        root: of the paths in the lines.
+        target_of: from a page and its link to a file and a place in it; see :func:`_target`.
+        is_there: whether a page may lead to a file.
+        place: what a link's fragment names.
+    """
     broken = []
     for page, (_, links) in known.items():
         for link in links:
-            # The page of errors is shown at any address, so that its links begin at the root.
-            base = site / "index.html" if link.startswith("/") else page
-            target, anchor = _target(base, link.lstrip("/") or ".")
-            if target is not None and target.is_dir():
-                target /= "index.html"
+            target, anchor = target_of(page, link)
             if target is None:
                 why = _wrong_form(link)
-            elif not (target.is_relative_to(site) and target.is_file()):
+            elif not is_there(page, target):
                 why = "there is no such file"
             elif anchor and target in known and anchor not in known[target].anchors:
-                why = "the page has no such place"
+                why = f"the page has no such {place}"
             else:
                 why = ""
-            broken += [f"{page.relative_to(site)}: {link}: {why}"] if why else []
+            broken += [f"{page.relative_to(root)}: {link}: {why}"] if why else []
     return broken
 
 
