@@ -102,9 +102,12 @@ def test_folders_and_artefacts_stand_for_models(full, small, data, tmp_path: Pat
     small.save(tmp_path / "small")
     by_folder = compare(tmp_path / "full", str(tmp_path / "small"), data.test)
     by_model = compare(full.artifact(), small, data.test)
+    assert by_folder.full.name == str(tmp_path / "full")
     assert by_folder.pruned[0].name == str(tmp_path / "small")
     assert by_folder.verdict.difference == by_model.verdict.difference
     assert by_folder.verdict.test_uses == by_model.verdict.test_uses == 1
+    named = compare(full, {"tiny": tmp_path / "small"}, data.test)
+    assert named.pruned[0].name == "tiny"
 
 
 @pytest.mark.parametrize("metric", ["auc", "logloss", "accuracy"])

@@ -184,7 +184,7 @@ def compare(
     train = rows.train if isinstance(rows, Dataset) else None
     rows = rows.test if isinstance(rows, Dataset) else rows
     groups = slice_groups(rows, train, by)
-    reference, *others = [_Entry.of(n, m, rows) for n, m in (("full", full), *given)]
+    reference, *others = [_Entry.of(n, m, rows) for n, m in ((_called(full, "full"), full), *given)]
     times = latencies([(each.scorer, each.rows) for each in (reference, *others)])
     found = [
         each.contender(rows, taken) for each, taken in zip((reference, *others), times, strict=True)
@@ -218,8 +218,7 @@ class _Entry:
     def of(cls, name: str, model: Model, rows: Split) -> _Entry:
         artifact = _artifact(model)
         scorer, encoded = Scorer(artifact), encoded_for(artifact.encoder, rows)
-        shown = str(model) if isinstance(model, str | Path) else name
-        return cls(shown, artifact, scorer, encoded, logits_in_blocks(scorer, encoded))
+        return cls(name, artifact, scorer, encoded, logits_in_blocks(scorer, encoded))
 
     def contender(self, rows: Split, latency: Mapping[str, float]) -> Contender:
         values = {name: held_out_score(name, rows, self.logits) for name in METRICS}
@@ -247,14 +246,19 @@ def _artifact(model: Model) -> Artifact:
     return model if isinstance(model, Artifact) else read_artifact(model)
 
 
+def _called(model: Model, otherwise: str) -> str:
+    """Return the folder of a saved model, or the name of another."""
+    return str(model) if isinstance(model, str | Path) else otherwise
+
+
 def _named(pruned: Model | Sequence[Model] | Mapping[str, Model]) -> list[tuple[str, Model]]:
     """Return the pruned models by name."""
     if isinstance(pruned, Mapping):
         named = list(pruned.items())
     elif isinstance(pruned, Ranker | Artifact | str | Path):
-        named = [("pruned", pruned)]
+        named = [(_called(pruned, "pruned"), pruned)]
     else:
-        named = [(f"pruned {number}", model) for number, model in enumerate(pruned, 1)]
+        named = [(_called(each, f"pruned {number}"), each) for number, each in enumerate(pruned, 1)]
     if not named:
         raise ParameterError.of("pruned", "compare", "a model, or several", pruned)
     return named
