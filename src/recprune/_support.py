@@ -1,4 +1,4 @@
-"""What every floor may use: the logger, progress bars, random streams, optional imports."""
+"""What every floor may use: the logger, progress bars, random streams, plain data, optional imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import FunctionType
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ __all__ = [
     "kernel_of",
     "logger",
     "missing_extra",
+    "plain",
     "progress",
     "require",
     "stream",
@@ -115,6 +116,25 @@ def byte_count(size: object, owner: str, parameter: str = "bytes") -> int:
         constraint = "a number of bytes ≥ 1, or a text such as '2 MB' or '500 KiB'"
         raise ParameterError.of(parameter, owner, constraint, size)
     return count
+
+
+def plain(value: Any) -> Any:
+    """Return JSON's own types; a number that is not finite becomes null, which JSON has.
+
+    >>> plain({"ci": (-np.inf, np.float32(0.5)), "n": np.arange(2)})
+    {'ci': [None, 0.5], 'n': [0, 1]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
 def progress(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import polars as pl
@@ -29,3 +31,9 @@ def test_nor_are_titles_and_plain_results(capsys: pytest.CaptureFixture[str]) ->
         shown = capsys.readouterr().out
         assert f"runs/{name}" in shown
         assert f"of {name}" in shown
+
+
+def test_a_number_that_is_none_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"verdict": {"ci": (-math.inf, math.inf)}, "score": math.nan, "n": 2}, True)
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told == {"verdict": {"ci": [None, None]}, "score": None, "n": 2}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from recprune._support import plain
 from recprune.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 def emit(result: Mapping[str, Any], as_json: bool, renderable: Any = None) -> None:
     """Print one JSON object, or the summary for people."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(plain(result), ensure_ascii=False))
         return
     from rich.console import Console
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune import __version__
-from recprune._support import logger
+from recprune._support import logger, plain
 from recprune.artifact import Artifact, folder_written_whole
 from recprune.data import Dataset, Split
 from recprune.data.checks import check_dataset
@@ -226,7 +226,7 @@ def _pruned(job: _Job, folder: Path, about: _About) -> dict[str, Any]:
     }
     report["compression"] = scored["full"].bytes / scored["pruned"].bytes
     report["report"] = str(Path(about.out) / "report.html")
-    report = {key: _plain(value) for key, value in report.items()}
+    report = {key: plain(value) for key, value in report.items()}
     write_training(folder, full, data, config)
     (folder / "README.md").write_text(model_card(report), encoding="utf-8")
     write_report(folder, report)
@@ -364,21 +364,6 @@ def _score_facts(scored: Mapping[str, _Scored]) -> dict[str, Any]:
         curve = calibration_curve(label, probability)
         curves[key] = dict(zip(("predicted", "rate", "count"), curve, strict=True))
     return {"score_histogram": histogram, "calibration": curves}
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own types; a number that is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _dumps(report: Mapping[str, Any]) -> str:
