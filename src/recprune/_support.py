@@ -162,7 +162,7 @@ def require(module: str, extra: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of the system that is not there
         raise _missing(module.split(".")[0], extra, error) from error
 
 
@@ -176,7 +176,7 @@ def missing_extra(error: ImportError) -> Exception:
     return _missing(package, BROUGHT[package], error) if package in BROUGHT else error
 
 
-def _missing(package: str, extra: str, error: ImportError) -> MissingExtra:
+def _missing(package: str, extra: str, error: ImportError | OSError) -> MissingExtra:
     absent = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == package
     state = "not installed" if absent else f"cannot be imported ({error})"
     return MissingExtra(

@@ -164,3 +164,20 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < ends
         time.sleep(0.05)
+
+
+def test_on_a_terminal_what_is_wrong_leaves_the_cursor(model: Path, tmp_path: Path) -> None:
+    mine, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            command(tmp_path / "none", model, tmp_path),
+            stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False,
+            env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+        with open(mine, "rb", buffering=0) as shown:
+            told = shown.read(1 << 16)
+    assert done.returncode == 2, told
+    hidden, visible = told.count(b"\x1b[?25l"), told.count(b"\x1b[?25h")
+    assert hidden == visible > 0

@@ -45,12 +45,13 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     assert require("json", "trees").dumps(1) == "1"
 
 
+@pytest.mark.parametrize("kind", ["ImportError", "OSError"])
 def test_a_broken_installation_is_not_called_absent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recprune._support import require
 
-    (tmp_path / "broken_package.py").write_text("raise ImportError('libodd.so: no such file')")
+    (tmp_path / "broken_package.py").write_text(f"raise {kind}('libodd.so: no such file')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingExtra, match=r"cannot be imported \(libodd.so: no such file\)"):
         require("broken_package", "trees")

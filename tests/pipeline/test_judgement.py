@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -69,3 +72,16 @@ def test_harm_to_one_age_is_an_alarm_and_fails(data: Dataset) -> None:
     assert alarms <= {"age=under 18", "age=18 to 25", "age=25 to 35"}
     assert all(name in found.reasons[0] for name in alarms)
     assert {"activity", "popularity", "sensitive"} <= {s.kind for s in found.slices}
+
+
+def test_a_broken_lightgbm_is_left_out_with_a_warning(
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "lightgbm.py").write_text("raise OSError('libgomp.so.1: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    assert [each["name"] for each in yardsticks(data, CONFIG)] == ["popularity", "LR"]
+    assert "without LightGBM: 'lightgbm' is needed here and cannot be imported" in caplog.text

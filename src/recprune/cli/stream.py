@@ -158,11 +158,11 @@ def command(
     )
     master = None if master_key_file is None else read_key("master", master_key_file)
     shown = _Shown(state / METRICS)
-    running = open_stream(
-        source, model, state, publish, settings, _people(users),
-        until_end=taking.until_end, master=master, at_commit=shown,
-    )  # fmt: skip
     try:
+        running = open_stream(
+            source, model, state, publish, settings, _people(users),
+            until_end=taking.until_end, master=master, at_commit=shown,
+        )  # fmt: skip
         with running, _ended_by_signals(running, shown):
             summary = running.run()
     finally:

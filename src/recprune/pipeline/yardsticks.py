@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recprune._support import logger
+from recprune._support import logger, require
 from recprune.artifact import stored_size
 from recprune.data import Dataset, Split
+from recprune.errors import MissingExtra
 from recprune.lookups import FIRST
 from recprune.metrics import auc
 from recprune.models import LR
@@ -47,7 +48,12 @@ def yardsticks(data: Dataset, config: RunConfig) -> list[dict[str, Any]]:
     )
     if importlib.util.find_spec("lightgbm") is not None:
         start = time.perf_counter()
-        score, size = _boosted_trees(data, config.seed)
+        try:
+            lightgbm = require("lightgbm", "trees")
+        except MissingExtra as error:
+            logger.warning("The report is without LightGBM: %s", error)
+            return out
+        score, size = _boosted_trees(lightgbm, data, config.seed)
         out.append(_record("LightGBM", data.test, score, size, start))
     return out
 
@@ -71,10 +77,8 @@ def _popularity(data: Dataset) -> NDArray[np.float64]:
     return np.asarray(rate[test.items], np.float64)
 
 
-def _boosted_trees(data: Dataset, seed: int) -> tuple[NDArray[np.float64], int]:
+def _boosted_trees(lightgbm: Any, data: Dataset, seed: int) -> tuple[NDArray[np.float64], int]:
     """LightGBM on all fields but the ids, stopped early on the tune rows."""
-    import lightgbm
-
     ids = (data.schema.user, data.schema.item)
     names = [n for n in data.schema.names if n not in ids]
     settings = {
