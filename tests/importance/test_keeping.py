@@ -111,3 +111,25 @@ def test_one_of_a_group_is_kept() -> None:
     assert ranked.keep(count=3, protect=("d",)) == ("a", "d", "e")
     assert ranked.keep(ratio=1.0, protect=("c", "d")) == ("a", "c", "d", "e")
     assert ranked.keep(count=2, force=("b", "c", "d")) == ("a", "e")
+
+
+def test_a_ranking_prints_as_a_table() -> None:
+    scores = np.array([0.25, 0.25, -np.inf])
+    ranked = FieldRanking(
+        ("colour", "hue", "x"), scores, np.array([0.01, 0.01, 0]), "permutation",
+        by=("joint", "joint", "alone"), groups=(("colour", "hue"),),
+    )  # fmt: skip
+    assert str(ranked).splitlines() == [
+        "field   permutation  ± standard error  scored by  group of",
+        "colour         0.25              0.01  joint      colour",
+        "hue            0.25              0.01  joint      colour",
+        "x              -inf                 0  alone      x",
+    ]
+
+
+def test_of_many_fields_the_best_are_printed() -> None:
+    fields = tuple(f"f{i:03}" for i in range(1_200))
+    lines = str(FieldRanking(fields, np.zeros(1_200), np.zeros(1_200), "random")).splitlines()
+    assert len(lines) == 22
+    assert lines[-2].startswith("f019")
+    assert lines[-1] == "… and 1,180 more: to_frame() has all"

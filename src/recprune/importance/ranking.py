@@ -23,6 +23,8 @@ from recprune.models import Ranker
 __all__ = ["FieldRanking", "rank_fields"]
 
 OWNER = "FieldRanking.keep"
+#: Fields that a printed ranking shows.
+SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,11 @@ class FieldRanking:
         costs: what the fields cost that state it.
         groups: fields that were scored as one. The first of each stands for it: of the others, which
             follow in the order in which they would take its place, none is kept beside it.
+
+    >>> print(FieldRanking(("price", "age"), np.array([0.031, 4e-6]), np.zeros(2), "permutation"))
+    field  permutation  ± standard error
+    price        0.031                 0
+    age          4e-06                 0
     """
 
     fields: tuple[str, ...]
@@ -163,6 +170,31 @@ class FieldRanking:
             constraint = f"at least {cheapest:g}, what the cheapest field costs"
             raise ParameterError.of("cost", OWNER, constraint, budget)
         return tuple(name for name in names if name in kept)
+
+    def __str__(self) -> str:
+        """The best fields as a table, with what each was scored by, and its group, where it has any."""
+        names = self.fields[:SHOWN]
+        numbers = [[f"{v:.4g}" for v in each[:SHOWN]] for each in (self.scores, self.std)]
+        columns = [["field", *names]]
+        columns += [
+            [head, *each]
+            for head, each in zip((self.method, "± standard error"), numbers, strict=True)
+        ]
+        if self.by:
+            columns.append(["scored by", *self.by[:SHOWN]])
+        if self.groups:
+            columns.append(["group of", *(self.group_of(name)[0] for name in names)])
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i in (1, 2) else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in zip(*columns, strict=True)
+        ]
+        if more := len(self.fields) - len(names):
+            lines.append(f"… and {more:,} more: to_frame() has all")
+        return "\n".join(lines)
 
     def to_frame(self) -> Any:
         """Return a Polars frame with the columns field, score, std, method, and perhaps by, and group:
