@@ -12,6 +12,7 @@ from recprune.errors import ParameterError, SchemaError
 from recprune.importance import rank_fields
 from recprune.importance.association import association, found_groups
 from recprune.models import DeepFM, Ranker, Training
+from recprune.pruning import cut
 
 N = 6000
 
@@ -134,3 +135,39 @@ def test_bad_groups_are_refused(
 ) -> None:
     with pytest.raises(ParameterError, match=message):
         rank_fields(model, data, method, groups=groups)  # type: ignore[arg-type]
+
+
+def test_a_filter_scores_the_groups_of_a_pruned_model(model: Ranker, data: Dataset) -> None:
+    """The data set has fields and values that the model has lost: its own are scored."""
+    small = cut(model, data.train, {"fields": ["colour", "farbe", "cm", "number"], "rows": 0.5})
+    groups = {"hue": ["colour", "farbe"]}
+    ranked = rank_fields(small, data, "mutual_information", groups=groups)
+    assert set(ranked.fields) == {"colour", "farbe", "cm", "number"}
+    alone = rank_fields(small, data, "mutual_information", groups=None)
+    single = dict(zip(alone.fields, alone.scores.tolist(), strict=True))
+    score = dict(zip(ranked.fields, ranked.scores.tolist(), strict=True))
+    assert score["cm"] == single["cm"]
+    assert score["colour"] == score["farbe"] == single[ranked.groups[0][0]]
+
+
+def test_groups_are_scored_on_as_many_rows_as_are_asked_for(model: Ranker, data: Dataset) -> None:
+    groups = {"hue": ["colour", "farbe"]}
+    few = rank_fields(model, data.train, groups=groups, max_rows=300)
+    more = rank_fields(model, data.train, groups=groups)
+    place = few.fields.index("colour")
+    assert few.std[place] > 2 * more.std[more.fields.index("colour")]
+
+
+def test_numbers_that_are_rarely_known_together_do_not_tell_the_same() -> None:
+    """In the few rows where both are known their ranks happen to agree."""
+    draws = np.random.default_rng(0)
+    a, b, c = draws.normal(size=(3, 2000))
+    a[:1000], b[1040:] = np.nan, np.nan
+    a[1000:1040] = b[1000:1040]
+    c[:] = np.where(np.isnan(a), np.nan, a)  # a copy, missing where the first is
+    frame = pl.DataFrame({"a": a, "b": b, "c": c, "y": draws.integers(0, 2, 2000)})
+    frame = frame.with_columns(pl.col("a", "b", "c").fill_nan(None))
+    rows = Dataset.from_frame(frame, label="y").split(by="random", seed=1).train
+    near = association(rows, ("a", "b", "c"))
+    assert near[0, 1] < 0.05
+    assert near[0, 2] == pytest.approx(1)

@@ -28,6 +28,8 @@ ALIKE = 0.7
 SHUFFLES = 2
 #: Codes a row, up to which they are counted in a table.
 FEW_CODES = 16
+#: Rows where two numbers are known, below which their ranks agree by chance.
+FEWEST = 10
 
 
 def groups_of(groups: Groups, rows: Evidence, seed: int = 0) -> tuple[tuple[str, ...], ...]:
@@ -89,7 +91,9 @@ def found_groups(
 def association(split: Split, names: Sequence[str], seed: int = 0) -> NDArray[np.float64]:
     """Return how much of each other two fields tell, shape (n_names, n_names), in [0, 1].
 
-    Of two numbers, the square of Spearman's rank correlation, over rows where neither is missing.
+    Of two numbers, the square of Spearman's rank correlation over the rows where neither is missing,
+    times their share of the rows where not both are: what one tells where the other is missing is
+    its own.
     Of any two others, the mutual information of their codes, adjusted for chance and by the larger
     entropy (Vinh et al. 2010, "Information theoretic measures for clusterings comparison", AMI with
     the maximum); chance is what two shuffles share. The larger entropy, since a product tells its
@@ -174,14 +178,15 @@ class _Ranked:
 
 
 def _rank_share(a: _Ranked, b: _Ranked) -> float:
-    """Return the square of Spearman's correlation where both are known."""
+    """Return the square of Spearman's correlation where both are known, times their share of the
+    rows where one is."""
     known = a.known & b.known
-    if known.sum() < 3:
+    if known.sum() < FEWEST:
         return 0.0
     one, two = a.whole, b.whole
     if one is None or two is None:
         one, two = _ranks(a.value[known]), _ranks(b.value[known])
-    return float(one @ two) ** 2
+    return float(one @ two) ** 2 * float(known.sum() / (a.known | b.known).sum())
 
 
 def _ranks(value: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from recprune.data import Split
 from recprune.errors import ParameterError
 from recprune.executor import Executor
 from recprune.importance.base import METHODS, Scores, importance
+from recprune.importance.design import some_rows
 from recprune.importance.evidence import Evidence
 from recprune.importance.replaced import Replaced
 from recprune.models import Ranker
@@ -23,6 +24,7 @@ __all__ = ["scored_jointly"]
 
 #: Methods whose scores are falls of AUC under shuffles.
 PERMUTATIONS = ("permutation", "screened")
+#: Most rows of these, as groups are scored; of fewer that are asked for, so many.
 MAX_ROWS = 50_000
 
 Group = tuple[str, ...]
@@ -60,13 +62,16 @@ def scored_jointly(
     names = rows.encoder.schema.names
     if method in PERMUTATIONS and model is not None:
         single = importance(model, rows, "fields", method, seed, executor, **options)
-        return _permuted(model, rows.held_out, seed, groups, single, options.get("repeats", 5))
+        most = min(options.get("max_rows", MAX_ROWS), MAX_ROWS)
+        split = some_rows(rows.held_out, most, seed, "permutation rows")
+        return _permuted(model, split, seed, groups, single, options.get("repeats", 5))
     if METHODS[method].needs_model:
         able = [*PERMUTATIONS, *(m.name for m in METHODS.values() if not m.needs_model)]
         raise ParameterError(
             f"Method {method!r} scores fields one by one and cannot score groups jointly. Methods "
             f"that do: {', '.join(able)}. Or rank without groups: groups=None."
         )
+    rows = Evidence(rows.train, rows.held_out)  # the model's fields, in its codes
     single = importance(None, rows, "fields", method, seed, executor, **options)
     ordered = []
     for group in groups:
@@ -88,8 +93,7 @@ def scored_jointly(
 def _permuted(
     model: Ranker, split: Split, seed: int, groups: Sequence[Group], single: Scores, repeats: int
 ) -> tuple[Scores, tuple[Group, ...]]:
-    chosen = np.sort(stream(seed, "permutation rows").permutation(len(split))[:MAX_ROWS])
-    values, schema = Replaced(model, split.take(chosen)), model.encoder.schema
+    values, schema = Replaced(model, split), model.encoder.schema
     base = values.auc()
 
     def fall(members: Sequence[str], order: torch.Tensor) -> float:
