@@ -123,6 +123,24 @@ def test_the_defaults_of_all_options_pass_the_check(method: str) -> None:
     check_options(method, METHODS[method].score, defaults)
 
 
+@pytest.mark.parametrize(
+    "axis, method", [("rows.shape", "norm_count"), ("rows.shape", "activity"),
+                     ("neurons.0", "activity"), ("dims.shape", "svd")],
+)  # fmt: skip
+def test_a_row_of_weight_two_counts_as_two(
+    axis: str, method: str, model: Ranker, data: Dataset
+) -> None:
+    weight = np.random.default_rng(0).integers(1, 4, len(data.tune)).astype(np.float32)
+    weighted = replace(data.tune, extras=replace(data.tune.extras, weight=weight))
+    again = data.tune.take(np.repeat(np.arange(len(data.tune)), weight.astype(int)))
+    ours = importance(model, weighted, axis, method).score
+    # Weights are taken by their mean: a scale of the scores apart, more of a row is more rows.
+    scale = {"norm_count": np.sqrt(len(again) / len(data.tune))}.get(method, 1)
+    np.testing.assert_allclose(
+        scale * ours, importance(model, again, axis, method).score, rtol=1e-6, atol=1e-12
+    )
+
+
 def test_rows_that_cannot_tell_are_told(model: Ranker, data: Dataset) -> None:
     none = data.tune.take(np.arange(0))
     weightless = replace(

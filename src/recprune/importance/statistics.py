@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data import Split
 from recprune.importance.base import Scores, method
+from recprune.importance.design import row_weights
 from recprune.importance.evidence import Evidence
 from recprune.layout import Axis
 from recprune.lookups import PADDING, UNKNOWN
@@ -68,19 +69,20 @@ def activity(model: Ranker, rows: Evidence, axis: Axis, seed: int) -> Scores:
     """Share of rows on which the unit is not zero: 1 − APoZ (Hu et al. 2016, eq. 1).
 
     For a neuron, the share of positive ReLU outputs. For a table row, whose one-hot input is zero
-    on all rows but its own, that share is its use.
+    on all rows but its own, that share is its use. A row of weight w counts w times.
     """
     if axis.unit == "row":
         return Scores.exact(use_counts(model, rows.train, axis) / max(len(rows.train), 1))
     positive = np.zeros(axis.size)
-
-    def count(value: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
-        positive[:] += (value > 0).sum(dim=0).numpy()
-        return value
-
     split, net = rows.held_out, model.net
+    weight = row_weights(split)
     with torch.no_grad():
-        for _, block in split.rows.blocks(BLOCK):
+        for at, block in split.rows.blocks(BLOCK):
+
+            def count(value: torch.Tensor, _: torch.Tensor | None, at: slice = at) -> torch.Tensor:
+                positive[:] += weight[at] @ (value > 0).double().numpy()
+                return value
+
             net(*tensors(block), {axis.name: count})
     return Scores.exact(positive / max(len(split), 1))
 
@@ -102,14 +104,19 @@ def chances_of(axis: Axis, seed: int) -> NDArray[np.float64]:
     return draws[axis.units]
 
 
-def use_counts(model: Ranker, split: Split, axis: Axis) -> NDArray[np.float64]:
+def use_counts(
+    model: Ranker, split: Split, axis: Axis, *, weighted: bool = True
+) -> NDArray[np.float64]:
     """Return how many rows of ``split`` look each table row up, shape (n_units,).
 
     The split's codes count in the split's own vocabulary; the model must have the same fields' rows.
+    A row of weight w (by their mean) counts w times, or, if not ``weighted``, once.
     """
     slots = split.encoder.slots[split.encoder.schema.names.index(_field(axis))]
-    codes = split.rows.codes[:, slots].ravel()
-    counts = np.bincount(codes, minlength=axis.size).astype(np.float64)
+    codes, weight = split.rows.codes[:, slots], None
+    if weighted and split.extras.weight is not None:
+        weight = np.repeat(row_weights(split), codes.shape[1])
+    counts = np.bincount(codes.ravel(), weight, minlength=axis.size).astype(np.float64)
     counts[PADDING] = 0  # fills up short sequences
     return counts
 

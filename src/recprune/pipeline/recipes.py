@@ -105,7 +105,7 @@ def minimum_count(full: Ranker, rows: Split, budget: int, seed: int) -> Recipe:
     encoder = rows.encoder
     whole = full.like(seed=seed).begin(rows)
     counts = {
-        axis.name.removeprefix("rows."): use_counts(whole, rows, axis)
+        axis.name.removeprefix("rows."): use_counts(whole, rows, axis, weighted=False)
         for axis in cuttable(whole, "rows")
     }
 

@@ -96,7 +96,7 @@ def encoding_plan(
             kind = tables
             if tiers and counted is not None:
                 axis = model.layout.axis(f"rows.{name.removeprefix('table.')}")
-                kind = _runs(use_counts(model, counted, axis), tiers, axis.units)
+                kind = _runs(use_counts(model, counted, axis, weighted=False), tiers, axis.units)
             if shape[1] == 1:
                 kind = _without_scales_a_row(kind)
         if kind == "fp32":
