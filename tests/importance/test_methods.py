@@ -106,6 +106,7 @@ def test_a_method_refuses_units_it_cannot_score(model: Ranker, data: Dataset) ->
         ("screened", {"keep_ratios": 0.5}, "must be a tuple. Got 0.5 instead."),
         ("gauss_newton", {"max_rows": 0}, "must be an int ≥ 1, or None. Got 0 instead."),
         ("sfs", {"batches": None}, "must be an int. Got None instead."),
+        ("drift", {"penalty": float("inf")}, "must be a float ≥ 0. Got inf instead."),
     ],
 )
 def test_options_are_checked(
@@ -121,6 +122,12 @@ def test_the_defaults_of_all_options_pass_the_check(method: str) -> None:
     defaults = {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
     defaults.pop("executor", None)  # where it runs, no option
     check_options(method, METHODS[method].score, defaults)
+
+
+def test_units_of_a_model_need_one(data: Dataset) -> None:
+    assert len(importance(None, data, "fields", "random").score) == len(data.schema.names)
+    with pytest.raises(ParameterError, match="'axis' parameter of importance must be 'fields'"):
+        importance(None, data, "neurons.0", "random")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,10 @@ def test_rows_that_cannot_tell_are_told(model: Ranker, data: Dataset) -> None:
     for rows in (none, weightless):
         with pytest.raises(ParameterError, match="needs rows that count"):
             rank_fields(model, rows, "shark")
+    with pytest.raises(
+        ParameterError, match=r"'sfs' found scores .* no numbers\. Give it more rows"
+    ):
+        rank_fields(model, data.tune.take(np.arange(1)), "sfs")
     ones = data.tune.take(np.flatnonzero(data.tune.label))
     with pytest.raises(ParameterError, match="of l1_logistic must be rows of both classes"):
         rank_fields(None, ones, "l1_logistic")

@@ -142,7 +142,7 @@ def test_a_decision_stands_against_a_later_estimate() -> None:
     np.testing.assert_array_equal(screen.scores().score, [0.3, 0.2])
 
 
-@pytest.mark.parametrize("wrong", [(), (0.0,), (0.5, 1.2)])
-def test_odd_ratios_are_refused(model: Ranker, data: Dataset, wrong: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("wrong", [(), (0.0,), (0.5, 1.2), ("half",)])
+def test_odd_ratios_are_refused(model: Ranker, data: Dataset, wrong: tuple[object, ...]) -> None:
     with pytest.raises(ParameterError, match="'keep_ratios' parameter of screened"):
         importance(model, data.test, "fields", "screened", keep_ratios=wrong)

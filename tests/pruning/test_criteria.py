@@ -99,7 +99,7 @@ def test_thresholds_of_small_tables_cut_and_leave_the_model_alone(
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize("option", [{"epochs": 0}, {"quantile": 1.0}])
+@pytest.mark.parametrize("option", [{"epochs": 0}, {"quantile": 1.0}, {"rate": -0.1}])
 def test_bad_options_of_thresholds_are_refused(option: dict, model: Ranker, data: Dataset) -> None:
     with pytest.raises(ParameterError, match=next(iter(option))):
         importance(model, data, "rows.item", "pep", **option)

@@ -122,7 +122,8 @@ def importance(
 
     Raises:
         ParameterError: no such method or option, it cannot score units of this axis, it needs a
-            model, or no row counts.
+            model, an axis other than the fields' without one, no row counts, or the rows or options
+            are such that scores are no numbers.
         PlanError: no such axis.
     """
     chosen, rows = _known(method), Evidence.of(data, model)
@@ -133,6 +134,9 @@ def importance(
                 f"Method {method!r} asks a fitted ranker: give one as model. "
                 f"Methods that ask none: {', '.join(able)}."
             )
+        if (named := axis if isinstance(axis, str) else axis.name) != "fields":
+            constraint = "'fields' where no model is given: other units are a model's"
+            raise ParameterError.of("axis", "importance", constraint, named)
         axis = field_axis(rows.encoder)
     elif isinstance(axis, str):
         axis = model.layout.axis(axis)
@@ -188,5 +192,10 @@ def _checked(chosen: Method, axis: Axis, scores: Scores) -> Scores:
         raise ParameterError(
             f"Method {chosen.name!r} returned shape {scores.score.shape} for axis {axis.name!r} of "
             f"{axis.size} units."
+        )
+    if np.isnan(scores.score).any():
+        raise ParameterError(
+            f"Method {chosen.name!r} found scores of axis {axis.name!r} that are no numbers. Give it "
+            "more rows, or options that are less extreme."
         )
     return scores

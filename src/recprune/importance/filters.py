@@ -92,7 +92,7 @@ def drift(
         shuffles: how many, for what chance gives; see :func:`mutual_information`.
     """
     _check_shuffles("drift", shuffles)
-    if not penalty >= 0:
+    if not 0 <= penalty < np.inf:
         raise ParameterError.of("penalty", "drift", "a float ≥ 0", penalty)
     split = some_rows(rows.train, MAX_ROWS, seed, "filter rows")
     cells, codes = Cells.fitted(split, seed)

@@ -21,6 +21,7 @@ work that grows from round to round as in sequential halving (Karnin et al. 2013
 from __future__ import annotations
 
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def screened(
     Raises:
         ParameterError: a keep ratio outside (0, 1], or as ``permutation``.
     """
-    if not keep_ratios or not all(0 < r <= 1 for r in keep_ratios):
+    if not keep_ratios or not all(isinstance(r, Real) and 0 < r <= 1 for r in keep_ratios):
         raise ParameterError.of("keep_ratios", "screened", "floats in (0, 1]", keep_ratios)
     held, n = HeldOut(model, rows.held_out, seed, repeats, max_rows), axis.size
     screen = Screen([max(1, round(ratio * n)) for ratio in keep_ratios], n)

@@ -142,6 +142,8 @@ def _learnt(
         raise ParameterError.of("epochs", "a learnt threshold", "an int ≥ 1", epochs)
     if not 0 < quantile < 1:
         raise ParameterError.of("quantile", "a learnt threshold", "in (0, 1)", quantile)
+    if not 0 < rate < float("inf"):
+        raise ParameterError.of("rate", "a learnt threshold", "a float > 0", rate)
     names = model.encoder.schema.names
     places = {axis.name: names.index(axis.name.removeprefix("rows.")) for axis in axes}
     unit, start = torch.ones(len(names)), torch.zeros(len(names))

@@ -62,7 +62,6 @@ def learn_gates(
         training = replace(model.training, epochs=epochs)
         twin.train_on(weights, training=training, taps=pupil.taps(False), extra=pupil.step)
     else:
-        batch = model.training.batch_of(len(rows.train))
         pupil = Pupil(twin, rows.held_out, places, law, course, seed)
         for parameter in twin.net.parameters():
             parameter.requires_grad_(False)
