@@ -264,7 +264,7 @@ def test_a_budget_pays_for_what_cannot_be_cut_first() -> None:
     fixed = row * (2 * FIRST + sum(data.encoder.sizes[2:]))
     for more, rows in ((0, 0), (row - 1, 0), (row, 1), (12 * row, 12), (10**9, 35)):
         assert sum(rooms(data, table_bytes=fixed + more)[:2]) == rows
-    for bad in (fixed - 1, True, -1):
+    for bad in (fixed - 1, True, -1, "2 MB"):
         with pytest.raises(ParameterError, match=f"table_bytes.*at least {fixed:,}: the rows"):
             rooms(data, table_bytes=bad)
 

@@ -197,11 +197,16 @@ def test_plans_compose_over_cuts(model: Ranker, data: Dataset) -> None:
         ({"neurons": (4,)}, ParameterError, "one a layer"),
         ({"neurons": True}, ParameterError, "Got True"),
         ({"fields": ["color"]}, PlanError, "Did you mean 'colour'"),
+        ({"feilds": ["colour"]}, ParameterError, "Did you mean 'fields'"),
+        ({"fields": (0, 1)}, PlanError, "no field '0'"),
+        ({"dims": (2, 2)}, ParameterError, "one share or count"),
     ],
 )
 def test_bad_wishes_are_refused(keep, error, message, model: Ranker, data: Dataset) -> None:
     with pytest.raises(error, match=message):
         plan(model, data.tune, keep)
+    with pytest.raises(error, match=message):
+        prune(model, data, keep, epochs=0)
 
 
 def test_an_axis_that_the_model_lacks_is_an_error(data: Dataset) -> None:

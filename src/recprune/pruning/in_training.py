@@ -132,7 +132,7 @@ def _room(
         assert table_bytes is not None
         row = 4 * (int(model.wide) + model.dim)
         fixed = row * (sum(lookup.rows for lookup in parts) - total)
-        if isinstance(table_bytes, bool) or not table_bytes >= fixed:
+        if isinstance(table_bytes, bool | str) or not table_bytes >= fixed:
             constraint = f"at least {fixed:,}: the rows that cannot be cut"
             raise ParameterError.of("table_bytes", "in_training", constraint, table_bytes)
         count = min(int((table_bytes - fixed) // row), total)

@@ -21,6 +21,8 @@ __all__ = [
     "UnitScores",
     "Wanted",
     "cuttable",
+    "names_fields",
+    "per_axis",
     "plan",
     "plan_from_scores",
     "score_units",
@@ -83,7 +85,7 @@ def plan(
         ParameterError: an unknown kind of unit, or a share or count out of range.
         PlanError: the model has no such axis, or none that can lose units.
     """
-    scored = [k for k, wanted in keep.items() if not (_whole(wanted) or _names_fields(k, wanted))]
+    scored = [k for k, wanted in keep.items() if not (_whole(wanted) or names_fields(k, wanted))]
     scores = score_units(model, data, scored, methods, seed)
     return plan_from_scores(model, keep, scores, (methods or {}).get("dims") in PER_FIELD)
 
@@ -133,10 +135,10 @@ def plan_from_scores(
         axes = to_cut(model, kind)
         if _whole(wanted):
             continue
-        if _names_fields(kind, wanted):
+        if names_fields(kind, wanted):
             kept["fields"] = _named(axes[0], tuple(str(w) for w in wanted))  # type: ignore[union-attr]
             continue
-        each = _each(axes, wanted, kind)
+        each = per_axis(axes, wanted, kind)
         here = [scores[a.name] for a in axes]
         out = [_gone(model, a, kept.get("fields")) for a in axes]
         if kind in ("rows", "pairs") or (kind == "dims" and dims_per_field):
@@ -207,7 +209,8 @@ def _whole(wanted: Wanted) -> bool:
     return isinstance(wanted, float) and wanted == 1.0
 
 
-def _names_fields(kind: str, wanted: Wanted) -> bool:
+def names_fields(kind: str, wanted: Wanted) -> bool:
+    """Tell whether the fields to keep are named."""
     return kind == "fields" and not isinstance(wanted, str | float | int)
 
 
@@ -229,7 +232,12 @@ def unit_count(wanted: float | int, total: int, kind: str) -> int:
     return max(1, round(wanted * total))
 
 
-def _each(axes: list[Axis], wanted: Wanted, kind: str) -> list[float | int]:
+def per_axis(axes: list[Axis], wanted: Wanted, kind: str) -> list[float | int]:
+    """Return the share or count that each axis of a kind of unit is to keep.
+
+    Raises:
+        ParameterError: several, and not one a hidden layer.
+    """
     if isinstance(wanted, float | int | str):
         return [wanted] * len(axes)  # type: ignore[list-item]
     if kind != "neurons" or len(wanted) != len(axes):

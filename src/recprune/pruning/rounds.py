@@ -12,7 +12,16 @@ from recprune.data import Dataset, Split
 from recprune.errors import ParameterError
 from recprune.importance import Evidence
 from recprune.models import Ranker, Training
-from recprune.pruning.planning import UNITS, Keep, Wanted, plan, to_cut, unit_count
+from recprune.pruning.planning import (
+    UNITS,
+    Keep,
+    Wanted,
+    names_fields,
+    per_axis,
+    plan,
+    to_cut,
+    unit_count,
+)
 from recprune.pruning.repair import repair
 from recprune.pruning.rotation import rotate
 
@@ -169,7 +178,7 @@ def stage(
     Counts are of the model given, so that rounding never adds up over rounds. They shrink
     geometrically, or with 1 − (1 − t)³ of what goes gone at a share t of the way.
     """
-    if not isinstance(wanted, float | int) and not all(isinstance(w, int) for w in wanted):
+    if names_fields(kind, wanted):
         return wanted  # type: ignore[return-value]
     axes = to_cut(model, kind)
     sizes = [a.size for a in axes] if kind == "neurons" else [axes[0].size]
@@ -177,8 +186,8 @@ def stage(
         sizes = [sum(a.size - a.pinned for a in axes)]
     if kind == "dims":  # the same in all fields, or in the mean
         sizes = [round(sum(a.size for a in axes) / len(axes))]
-    each = tuple(wanted) if not isinstance(wanted, float | int) else (wanted,) * len(sizes)
-    ends = [unit_count(w, n, kind) for w, n in zip(each, sizes, strict=True)]  # type: ignore[arg-type]
+    each = per_axis(axes, wanted, kind)[: len(sizes)]
+    ends = [unit_count(w, n, kind) for w, n in zip(each, sizes, strict=True)]
     counts = tuple(
         max(1, round(end + (n - end) * (1 - progress) ** 3 if cubic else n * (end / n) ** progress))
         for n, end in zip(sizes, ends, strict=True)
