@@ -24,6 +24,17 @@ def test_look_ups_are_counted_in_batches() -> None:
     assert kept == {"rows.emb.0": [0, 1], "rows.emb.1": [3, 4], "rows.emb.2": [7, 8]}
 
 
+def test_counts_that_are_given_stand_beside_those_of_batches() -> None:
+    net = Fm().eval()
+    seen = torch.tensor([[0, 3, 7], [1, 3, 8], [1, 4, 9]])
+    given = {"emb.0": (np.arange(50) == 5) + 2.0 * (np.arange(50) == 6)}
+    plan = planned(
+        net, ids(50, 3), {"emb": rp.rows(2)}, importance="frequency", batches=[seen], counts=given
+    )
+    kept = {c.axis.name: c.kept.tolist() for c in plan.cuts}
+    assert kept == {"rows.emb.0": [5, 6], "rows.emb.1": [3, 4], "rows.emb.2": [7, 8]}
+
+
 def test_norm_count_is_the_norm_times_the_root_of_the_count() -> None:
     net = nn.Sequential(nn.Embedding(4, 4))
     with torch.no_grad():
@@ -77,7 +88,9 @@ def test_importance_by_unit_and_by_a_function_of_ones_own() -> None:
         ({"importance": "taylor"}, "'loss' parameter"),
         ({"importance": {"rows": "frequency"}}, "'batches' parameter"),
         ({"importance": lambda axis, tensors: [1.0]}, "finite numbers for axis"),
-        ({"counts": {"emb.user": [1, 2]}}, "40 numbers"),
+        ({"counts": {"emb.user": [1, 2]}}, "40 finite numbers"),
+        ({"counts": {"emb.user": [np.inf] + [1] * 39}}, "40 finite numbers"),
+        ({"batches": iter(())}, "'batches' parameter of plan must be at least one batch"),
         ({"counts": {"emb.usr": [1] * 40}}, r"Did you mean 'emb\.user'"),
     ],
 )

@@ -34,6 +34,8 @@ def test_an_unmatched_layer_name_is_no_silent_noop() -> None:
         planned(towers(), SIDES, {"towrs.user": rp.neurons(0.5)})
     with pytest.raises(PlanError, match=r"'protect'.*'heat'.*Did you mean 'head'\?"):
         planned(towers(), SIDES, {"towers": rp.neurons(0.5)}, protect=["heat"])
+    with pytest.raises(ParameterError, match=r"'protect'.*a list of patterns\. Got 'head'"):
+        planned(towers(), SIDES, {"towers": rp.neurons(0.5)}, protect="head")
     with pytest.raises(PlanError, match=r"names no layer with rows.*Linear"):
         planned(towers(), SIDES, {"towers.user": rp.rows(0.5)})
 
@@ -42,6 +44,12 @@ def test_an_unmatched_layer_name_is_no_silent_noop() -> None:
 def test_a_share_out_of_range_is_refused(share: Any) -> None:
     with pytest.raises(ParameterError, match="'keep' parameter of neurons"):
         rp.neurons(share)
+
+
+@pytest.mark.parametrize("least", [0, True, 2.5, "two"])
+def test_a_least_number_of_units_is_whole(least: Any) -> None:
+    with pytest.raises(ParameterError, match="'min_keep' parameter of rows must be an int ≥ 1"):
+        rp.rows(0.5, min_keep=least)
 
 
 @pytest.mark.parametrize("keep", [{}, None, {"head": 0.5}, {"head": [rp.rows(0.5), 3]}])

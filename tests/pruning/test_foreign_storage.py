@@ -116,13 +116,27 @@ def test_a_sound_hash_over_unsound_units_is_refused(
     saved(CASES["batch norm, dropout, PReLU"], folder)
     units = load_file(folder / storing.UNITS)
     save_file({**units, key: torch.tensor(value, dtype=torch.int32)}, folder / storing.UNITS)
-    about = json.loads((folder / storing.PLAN).read_text())
+    hashed_anew(folder)
+    with pytest.raises(ArtifactError, match=r"not a sound module: (kept units of )?axis"):
+        rp.restore(Mlp(), folder)
+
+
+def hashed_anew(folder: Path, **changed: object) -> None:
+    """Write the plan with hashes of what the folder holds now."""
+    about = {**json.loads((folder / storing.PLAN).read_text()), **changed}
     hashes = {n: h for n, h in about["sha256"].items() if n != storing.PLAN}
     hashes[storing.UNITS] = hashlib.sha256((folder / storing.UNITS).read_bytes()).hexdigest()
     own = storing._own_hash({**about, "sha256": hashes})
     about["sha256"] = {**hashes, storing.PLAN: own}
     (folder / storing.PLAN).write_text(json.dumps(about))
-    with pytest.raises(ArtifactError, match=r"not a sound module: (kept units of )?axis"):
+
+
+@pytest.mark.parametrize("aliases", [{"a": "no such tensor"}, {"a": ["b"]}, ["a"]])
+def test_shared_names_that_lead_nowhere_are_refused(aliases: object, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    saved(CASES["batch norm, dropout, PReLU"], folder)
+    hashed_anew(folder, aliases=aliases)
+    with pytest.raises(ArtifactError, match="do not fit their plan"):
         rp.restore(Mlp(), folder)
 
 

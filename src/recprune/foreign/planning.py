@@ -67,7 +67,8 @@ def plan_module(
         batches: more inputs, to count look-ups and to take gradients on; the default for
             gradients is ``example_inputs``.
         loss: ``loss(net, batch)``, a scalar.
-        counts: table's module name → how often each row is looked up, shape (rows,).
+        counts: table's module name → how often each row is looked up, shape (rows,), in place of
+            what ``batches`` tell.
         forward: ``forward(net, inputs)``, where the call is more than ``net(inputs)``.
         seed: of random scores.
 
@@ -77,8 +78,13 @@ def plan_module(
         ParameterError: a value out of range, or a method that lacks what it needs.
     """
     layers = wanted_layers(net, keep)
+    if isinstance(protect, str):
+        raise ParameterError.of("protect", "plan", "a list of patterns", protect)
     protected = [name for pattern in protect for name in matched(pattern, net, "protect")]
     batches = None if batches is None else list(batches)
+    if batches == []:
+        constraint = "at least one batch; an iterator may be at its end already"
+        raise ParameterError.of("batches", "plan", constraint, batches)
     run = Run(example_inputs, forward)
     methods = _methods(importance, batches is not None or bool(counts))
     finder = Finder(net, trace(net, example_inputs, forward), protected)
@@ -157,10 +163,10 @@ def _evidence(
 ) -> Evidence:
     """Count and differentiate as far as these methods need it."""
     seen: Mapping[str, Any] = {}
-    if counts is not None:
-        seen = given_counts(net, counts)
-    elif batches is not None:
+    if batches is not None:
         seen = counted(net, batches, run.forward)
+    if counts is not None:
+        seen = {**seen, **given_counts(net, counts)}
     if "taylor" in methods and loss is None:
         constraint = "a function loss(net, batch) when importance is 'taylor'"
         raise ParameterError.of("loss", "plan", constraint, loss)

@@ -149,7 +149,7 @@ def given_counts(net: nn.Module, counts: Mapping[str, Any]) -> dict[str, Scores]
 
     Raises:
         PlanError: a name that is no table's.
-        ParameterError: counts of another shape, or negative.
+        ParameterError: counts of another shape, negative, or infinite.
     """
     tables = {n: m for n, m in net.named_modules(remove_duplicate=False) if isinstance(m, TABLES)}
     names = {id(t): name for name, t in leaves(net).items()}
@@ -162,8 +162,8 @@ def given_counts(net: nn.Module, counts: Mapping[str, Any]) -> dict[str, Scores]
             )
         weight = tables[name].weight
         array = np.asarray(given, np.float64)
-        if array.shape != (len(weight),) or not (array >= 0).all():
-            constraint = f"{len(weight)} numbers ≥ 0"
+        if array.shape != (len(weight),) or not ((array >= 0) & (array < np.inf)).all():
+            constraint = f"{len(weight)} finite numbers ≥ 0"
             raise ParameterError.of(f"counts[{name!r}]", "plan", constraint, array)
         tensor = names[id(weight)]
         out[tensor] = out.get(tensor, 0) + array

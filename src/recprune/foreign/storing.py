@@ -109,10 +109,10 @@ class Stored:
         Raises:
             ArtifactError: they do not fit.
         """
-        state = {**self.state, **{n: self.state[first] for n, first in self.aliases.items()}}
         try:
-            small.load_state_dict(state, strict=True)
-        except RuntimeError as error:
+            shared = {name: self.state[first] for name, first in self.aliases.items()}
+            small.load_state_dict({**self.state, **shared}, strict=True)
+        except (AttributeError, LookupError, RuntimeError, TypeError) as error:
             raise ArtifactError(f"The stored tensors do not fit their plan: {error}") from error
 
 

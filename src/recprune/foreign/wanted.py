@@ -49,7 +49,8 @@ class Share:
         whole = isinstance(self.keep, int) and not isinstance(self.keep, bool)
         if not (self.keep >= 1 if whole else isinstance(self.keep, float) and 0 < self.keep <= 1):
             raise ParameterError.of("keep", f"{self.unit}s", constraint, self.keep)
-        if isinstance(self.min_keep, bool) or not self.min_keep >= 1:
+        least = isinstance(self.min_keep, int) and not isinstance(self.min_keep, bool)
+        if not (least and self.min_keep >= 1):
             raise ParameterError.of("min_keep", f"{self.unit}s", "an int ≥ 1", self.min_keep)
 
     def count(self, size: int) -> int:
