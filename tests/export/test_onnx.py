@@ -241,3 +241,9 @@ def test_the_missing_extra_is_named(
     with pytest.raises(MissingExtra, match=r"pip install 'recprune\[export\]'"):
         export_onnx(artifact, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_model_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="'model' parameter of export_onnx must be a fitted"):
+        export_onnx({"a": 1}, tmp_path / "m.onnx")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

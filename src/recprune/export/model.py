@@ -68,7 +68,7 @@ def export_onnx(model: Ranker | Artifact | Path | str, path: Path | str) -> Expo
     Raises:
         MissingExtra: onnx or onnxruntime is not installed.
         ArtifactError: the folder is not a sound artefact.
-        ParameterError: ``path`` does not end with ``.onnx``.
+        ParameterError: ``path`` does not end with ``.onnx``, or ``model`` is something else.
         InputError: ``path`` cannot be written, or the model has more weights than one ONNX file
             holds (2 GB).
         RunError: the file and the scorer disagree; nothing is kept.
@@ -78,8 +78,13 @@ def export_onnx(model: Ranker | Artifact | Path | str, path: Path | str) -> Expo
         raise ParameterError.of("path", "export_onnx", "a file name that ends with .onnx", path)
     if isinstance(model, Path | str):
         artifact = read_artifact(Path(model))
+    elif isinstance(model, Artifact):
+        artifact = model
+    elif hasattr(model, "artifact"):  # a ranker: its class would bring torch along
+        artifact = model.artifact()
     else:
-        artifact = model if isinstance(model, Artifact) else model.artifact()
+        constraint = "a fitted ranker of recprune, an artefact, or the folder of one"
+        raise ParameterError.of("model", "export_onnx", constraint, model)
     scorer = Scorer(artifact)
     with file_written_whole(target) as partial:
         _write(partial, artifact)
