@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 
 from recprune.evaluation import clustered_delong
+from recprune.importance import FieldRanking
+from recprune.selector.columns import Part, Proving, smallest
 from recprune.selector.judging import Judge, Target
 
 
@@ -73,3 +77,30 @@ def test_one_class_decides_nothing() -> None:
     d, error = Judge(np.ones(5), "binary").difference(np.arange(5), np.arange(5))
     assert d == 0
     assert np.isnan(error)
+
+
+class Told(Proving):
+    """Knows the truth wherever it has both columns that tell it."""
+
+    def fitted(self, columns: Sequence[int]) -> frozenset[int]:
+        tried.append(frozenset(columns))
+        return tried[-1]
+
+    def answers(self, fitted: frozenset[int], part: Part, columns: Sequence[int]) -> np.ndarray:
+        return part.y if {0, 1} <= fitted else np.zeros(len(part.y))
+
+
+tried: list[frozenset[int]] = []
+
+
+def test_no_set_of_columns_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many columns the last few to go are fewer than a step: half of *them* is the next step."""
+    monkeypatch.setattr("recprune.selector.columns.STEPS", 3)
+    tried.clear()
+    names = tuple(f"x{i}" for i in range(15))
+    y = np.random.default_rng(0).normal(size=60)
+    part = Part(np.zeros((60, 15)), y, Judge(y, "number"))
+    ranking = FieldRanking(names, np.arange(15.0, 0, -1), np.zeros(15), "told")
+    kept = smallest(Told(None, names, part, part, {}), ranking, part, 0.01, protect=("x2",))
+    assert kept == ("x0", "x1", "x2")
+    assert len(tried) == len(set(tried))

@@ -176,7 +176,7 @@ def smallest(
         if failures == len(QUANTILES):
             break
         if len(gone) > 1:
-            step //= 2
+            step = len(gone) // 2
         else:
             waiting = waiting[1:]
     return tuple(kept)
