@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from recprune.data.checks.sheet import Sheet
 from recprune.data.quality import Finding, Severity
+from recprune.metrics import population_stability
 
-__all__ = ["drifted", "population_stability"]
+__all__ = ["drifted"]
 
 #: The usual reading of the index: below 0.1 none, from 0.25 on much.
 SOME, MUCH = 0.1, 0.25
@@ -17,31 +18,16 @@ SOME, MUCH = 0.1, 0.25
 BINS, VALUES = 10, 20
 #: An index within so many standard deviations of chance is no drift.
 CHANCE = 4.0
-
-
-def population_stability(train: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """Return the population stability index of two histograms, Σ (q − p)·ln(q / p).
-
-    This is Jeffreys' divergence (Siddiqi 2006, chapter 9; Yurdakul 2018, "Statistical properties of
-    population stability index"). Half a row in each bin keeps empty ones finite.
-
-    Args:
-        train: rows a bin, shape ``(n_bins,)``; p is their distribution.
-        test: the same of the test rows; q is theirs.
-
-    >>> round(population_stability(np.array([500, 500]), np.array([800, 200])), 2)
-    0.41
-    """
-    p = (train + 0.5) / (train.sum() + len(train) / 2)
-    q = (test + 0.5) / (test.sum() + len(test) / 2)
-    return float(((q - p) * np.log(q / p)).sum())
+#: Rows added to each bin: of few rows, an empty bin says little.
+PRIOR = 0.5
 
 
 def drifted(sheet: Sheet) -> tuple[Finding, ...]:
     """Report fields whose values moved between training and test rows; ``value`` = the index.
 
     From 0.1 on it is an info, from 0.25 on a warning, if chance alone does not explain it: without
-    a shift, PSI ÷ (1/n + 1/m) is χ² with bins − 1 degrees of freedom (Yurdakul 2018, theorem 3.1).
+    a shift, PSI ÷ (1/n + 1/m) is χ² with bins − 1 degrees of freedom (Yurdakul 2018, "Statistical
+    properties of population stability index", theorem 3.1).
     Ids of users and items are left out: a split by user has other users by intent.
     """
     rows = sheet.parts[1].rows
@@ -51,7 +37,7 @@ def drifted(sheet: Sheet) -> tuple[Finding, ...]:
         n, m = counts.sum(axis=1)
         if not n:
             return ()
-        value = population_stability(counts[0], counts[1])
+        value = population_stability(counts[1] + PRIOR, counts[0] + PRIOR)
         free = counts.shape[1] - 1
         chance = (free + CHANCE * np.sqrt(2 * free)) * (1 / n + 1 / m)
         if value < max(SOME, chance):
