@@ -45,6 +45,18 @@ def test_the_report_loads_its_tools_on_use(tmp_path: Path) -> None:
     assert not loaded_after("import recprune.report", tmp_path) & LAZY
 
 
+VERDICT = """
+import numpy as np, recprune as rp
+label = np.tile([0.0, 1.0], 100)
+assert rp.verdict(label, label, label).outcome == "PASS"
+"""
+
+
+@pytest.mark.skipif("evaluation" not in NAMES, reason="this tree has no evaluation")
+def test_a_verdict_on_plain_arrays_needs_no_training_stack(tmp_path: Path) -> None:
+    assert not loaded_after(VERDICT, tmp_path) & {"torch", "sklearn", "matplotlib", "lightgbm"}
+
+
 HELP = """
 import contextlib, io, sys
 from recprune.cli import main

@@ -1,4 +1,9 @@
-"""How good a model is, and whether a pruned one is no worse."""
+"""How good a model is, and whether a pruned one is no worse.
+
+``choose_fields``, which trains, is imported when it is first used: all else needs no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from recprune.evaluation.cross_fitting import Fold, cross_fitted_verdict, folds_of, resampled_t
 from recprune.evaluation.delong import clustered_delong
@@ -17,8 +22,10 @@ from recprune.evaluation.noninferiority import (
     weak_reference,
 )
 from recprune.evaluation.row_metrics import row_facts
-from recprune.evaluation.selection import choose_fields
 from recprune.evaluation.slices import SliceResult, judge_slices
+
+if TYPE_CHECKING:
+    from recprune.evaluation.selection import choose_fields
 
 __all__ = [
     "Attack",
@@ -48,3 +55,13 @@ __all__ = [
     "verdict",
     "weak_reference",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name != "choose_fields":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from recprune.evaluation.selection import choose_fields
+
+        return choose_fields
