@@ -46,7 +46,7 @@ def test_every_row_of_the_table_is_repeated_by_a_command_that_there_is() -> None
     commands = [re.findall(r"`([^`]+)`", row[3]) for row in rows(text_of("README.md"))]
     assert commands[0]  # "the same" is of the row above
     for command in (each for found in commands for each in found):
-        module = re.fullmatch(r"python -m benchmarks\.(\w+) --json", command)
+        module = re.fullmatch(r"python -m benchmarks\.(\w+) --json(?: --full)?", command)
         assert command.startswith("recprune demo") or module, command
         assert module is None or (ROOT / "benchmarks" / f"{module[1]}.py").is_file(), command
 
