@@ -97,8 +97,7 @@ def file_written_whole(path: Path) -> Iterator[Path]:
 def remove_folder(folder: Path) -> None:
     """Remove a folder whole or not at all: what a killed run leaves of it lies beside its place, and
     goes with the next :func:`clear_leftovers`."""
-    target = Path(os.path.realpath(folder))
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    target, partial = _beside(folder)
     target.rename(partial)
     shutil.rmtree(partial)
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -116,12 +116,12 @@ def test_a_second_signal_ends_it_at_once(
             process.kill()
 
 
-def test_on_a_terminal_events_of_one_class_are_shown_too(model: Path, tmp_path: Path) -> None:
-    source = events(tmp_path / "e", frame(EVENTS, 2).with_columns(y=0))
+def _on_a_terminal(words: Sequence[str]) -> tuple[subprocess.CompletedProcess[bytes], bytes]:
+    """Return how a command ended whose errors go to a terminal, and what that was shown."""
     mine, theirs = pty.openpty()
     try:
         done = subprocess.run(
-            command(source, model, tmp_path, "--until-end"),
+            words,
             stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False,
             env={**os.environ, "TERM": "xterm"},
         )  # fmt: skip
@@ -129,6 +129,12 @@ def test_on_a_terminal_events_of_one_class_are_shown_too(model: Path, tmp_path: 
         os.close(theirs)
         with open(mine, "rb", buffering=0) as shown:
             told = shown.read(1 << 16)
+    return done, told
+
+
+def test_on_a_terminal_events_of_one_class_are_shown_too(model: Path, tmp_path: Path) -> None:
+    source = events(tmp_path / "e", frame(EVENTS, 2).with_columns(y=0))
+    done, told = _on_a_terminal(command(source, model, tmp_path, "--until-end"))
     assert done.returncode == 0, told
     assert b"3,000" in done.stdout
 
@@ -167,17 +173,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def test_on_a_terminal_what_is_wrong_leaves_the_cursor(model: Path, tmp_path: Path) -> None:
-    mine, theirs = pty.openpty()
-    try:
-        done = subprocess.run(
-            command(tmp_path / "none", model, tmp_path),
-            stdout=subprocess.PIPE, stderr=theirs, timeout=120, check=False,
-            env={**os.environ, "TERM": "xterm"},
-        )  # fmt: skip
-    finally:
-        os.close(theirs)
-        with open(mine, "rb", buffering=0) as shown:
-            told = shown.read(1 << 16)
+    done, told = _on_a_terminal(command(tmp_path / "none", model, tmp_path))
     assert done.returncode == 2, told
     hidden, visible = told.count(b"\x1b[?25l"), told.count(b"\x1b[?25h")
     assert hidden == visible > 0
