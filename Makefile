@@ -23,7 +23,7 @@ VENV := .venv/.installed
 # Named before everything else that needs it: a bare "torch" may resolve to a far larger build.
 TORCH := torch==2.13.0
 ON_ALL_CORES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 20
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' src/recprune/__init__.py)
 # Checks that python -O must not leave out.
 GUARDING := $(addprefix src/recprune/,crypto.py envelope erasure security serving)

@@ -92,6 +92,7 @@ def test_one_that_does_not_end_is_ended(
 ) -> None:
     monkeypatch.setattr(_runs, "NOTE", 0.05)
     monkeypatch.setattr(_runs, "PATIENCE", 0.0)
+    monkeypatch.setattr(_runs, "LEAST_LIMIT", 0.0)
     (one,) = Runner(folder=tmp_path / "results").run(["endless"])
     assert one.status.startswith("stopped after")
     # What it took is known to the next try.

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recprune.cli.main import app
+from tests.cli.inside import inside
 from tests.pipeline.test_run import shop
 from tests.planted import planted_frame
 
@@ -93,3 +94,12 @@ def test_killed_and_started_again_train_goes_on(tmp_path: Path) -> None:
         killed, whole = tmp_path / "killed" / name, tmp_path / "whole" / name
         assert killed.read_bytes() == whole.read_bytes()
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_one_worker_is_not_sent_to_a_cluster(tmp_path: Path) -> None:
+    planted_frame(300).write_csv(tmp_path / "rows.csv")
+    there = ("--engine", "ray", "--address", "10.0.0.7:6379")
+    done = inside("train", tmp_path / "rows.csv", "--label", "y", *there, "-o", tmp_path / "full")
+    assert done.returncode == 2
+    assert "Add --workers 2 or more" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]

@@ -71,6 +71,7 @@ def test_ray_gives_the_bits_of_one_process(
     assert [a.tobytes() for a in serial] == [b.tobytes() for b in there]
 
 
+@pytest.mark.slow
 def test_engines_and_workers_give_the_same_bits(two: Executor) -> None:
     data = np.random.default_rng(1).normal(size=(3000, 64)).astype(np.float32)
     serial = Executor().map(work.product, range(5), shared=data, seed=2)
@@ -175,9 +176,8 @@ def test_nodes_with_other_code_are_refused() -> None:
         ray_engine._part(other, "", [], work.fail_at_three, 1, (0, "parts", 0))
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_is_stopped_leaves_nobody_behind(tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C, and an end by SIGTERM."""
     script = (

@@ -240,6 +240,36 @@ def test_integers_beyond_64_bits_in_pandas() -> None:
     assert split.users.index(2**70 + 7) == split.users.ids.index(str(2**70 + 7))
 
 
+@pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+def test_times_beyond_64_bits_order_rows(kind: Any) -> None:
+    times = pl.Series([2**70 + (i << 30) for i in range(N)], dtype=kind)
+    table = pl.DataFrame(
+        {"t": times, "a": [i % 9 for i in range(N)], "y": [i % 2 for i in range(N)]}
+    )
+    split = Dataset.from_frame(table, label="y", time="t").split()
+    assert split.split_by == "time"
+    ends = [
+        (int(part.extras.time.min()), int(part.extras.time.max()))
+        for part in (split.train, split.test)
+    ]
+    assert ends[0][1] < ends[1][0]
+
+
+@pytest.mark.parametrize("role", ["label", "weight", "field"])
+def test_integers_of_128_bits_in_any_role(role: str) -> None:
+    columns = {"label": [i % 2 for i in range(N)], "weight": [1 + i % 3 for i in range(N)]}
+    columns["field"] = [i % 9 for i in range(N)]
+    plain = pl.DataFrame(columns)
+    wide = plain.with_columns(pl.col(role).cast(pl.Int128))
+    rows = [
+        Dataset.from_frame(each, label="label", schema={"weight": "weight"}).split("random").train
+        for each in (plain, wide)
+    ]
+    np.testing.assert_array_equal(rows[0].label, rows[1].label)
+    np.testing.assert_array_equal(rows[0].extras.weight, rows[1].extras.weight)
+    np.testing.assert_array_equal(rows[0].rows.codes, rows[1].rows.codes)
+
+
 CELLS = (
     st.none()
     | st.booleans()

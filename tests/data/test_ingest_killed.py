@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from recprune.data import ingest
-
-#: Ends itself at its n-th step as a machine does that loses power: no handler runs. A step is a batch
-#: read, a batch written, a column finished, a file written, a folder moved.
-PROGRAM = """
-import os, pathlib, shutil, signal, sys
-from recprune.data import column_writer, stream, survey, ingest
-
-source, output, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
-stream.BATCH = 200
-step = 0
-
-def counted(owner, name):
-    whole = getattr(owner, name)
-    def call(*arguments, **options):
-        global step
-        step += 1
-        if step == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(*arguments, **options)
-    setattr(owner, name, call)
-
-counted(survey.ColumnSurvey, "begin")
-for name in ("add", "finish", "vocabulary"):
-    counted(column_writer.ColumnWriter, name)
-for name in ("write_bytes", "write_text", "rename", "replace"):
-    counted(pathlib.Path, name)
-counted(shutil, "rmtree")
-ingest(source, output, label="y", on_bad_rows="skip")
-print(step)
-"""
+from recprune.data import column_writer, ingest, stream, survey
+from tests.forked import Mortal, Steps
 
 
-def run(source: Path, output: Path, last: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(source), str(output), str(last)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def reading(source: Path, output: Path, last: int = 0) -> Mortal:
+    """Begin an ingest that ends at its n-th step.
+
+    A step is a batch read, a batch written, a column finished, a file written, a folder moved.
+    """
+    return Mortal(partial(_ingest, source, output), last)
+
+
+def _ingest(source: Path, output: Path, steps: Steps) -> None:
+    stream.BATCH = 200
+    steps.count(survey.ColumnSurvey, "begin")
+    steps.count(column_writer.ColumnWriter, "add", "finish", "vocabulary")
+    steps.count(Path, "write_bytes", "write_text", "rename", "replace")
+    steps.count(shutil, "rmtree")
+    ingest(source, output, label="y", on_bad_rows="skip")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -72,8 +51,7 @@ def kill_and_restart(source: Path, steps: list[int], first: bool) -> None:
             assert old in (output, beside)
         if not first:
             ingest(source, output, label="y", on_bad_rows="skip")
-        killed = run(source, output, step)
-        assert killed.returncode == -9, (step, killed.stderr)
+        assert reading(source, output, step).killed, step
         if output.exists():
             assert content(output), "whole or not at all"
         ingest(source, output, label="y", on_bad_rows="skip")
@@ -86,7 +64,7 @@ def kill_and_restart(source: Path, steps: list[int], first: bool) -> None:
 
 
 def test_killed_while_reading_writing_and_finishing(source: Path) -> None:
-    total = int(run(source, source.parent / "whole.rp", 0).stdout)
+    total = reading(source, source.parent / "whole.rp").steps
     kill_and_restart(source, [2, total // 2, total - 1], first=True)
 
 
@@ -95,6 +73,6 @@ def test_killed_while_reading_writing_and_finishing(source: Path) -> None:
 def test_killed_at_every_kind_of_step(source: Path, first: bool) -> None:
     if not first:
         ingest(source, source.parent / "whole.rp", label="y", on_bad_rows="skip")
-    total = int(run(source, source.parent / "whole.rp", 0).stdout)
+    total = reading(source, source.parent / "whole.rp").steps
     steps = sorted({*range(1, total, total // 12), *range(total - 6, total + 1)})
     kill_and_restart(source, steps, first)

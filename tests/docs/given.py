@@ -40,12 +40,12 @@ def table(name: str = "events.csv", rows: int = 6_000, label: str = "purchased")
     ).write_csv(name)
 
 
-def shop(name: str = "events.csv") -> dict[str, Any]:
+def shop(name: str = "events.csv", rows: int = 6_000) -> dict[str, Any]:
     """Write the table and a full model of it, ``runs/full``; give what Python pages start from."""
     import recprune as rp
     from recprune.models import Training
 
-    table(name)
+    table(name, rows)
     data = rp.Dataset.read(name, label="purchased", user="user_id", item="item_id", time="at")
     data = data.split()
     full = rp.DeepFM(dim=4, hidden=(16, 8), training=Training(epochs=3))
@@ -140,7 +140,7 @@ def streamed() -> dict[str, Any]:
 GIVEN: dict[str, Callable[[], dict[str, Any] | None]] = {
     "docs/budget.md": lambda: shop("shop.csv"),
     "docs/checks.md": lambda: table("rows.csv", 2_000, "clicked"),
-    "docs/distributed.md": shop,
+    "docs/distributed.md": lambda: shop(rows=1_500),
     "docs/foreign.md": module,
     "docs/importance.md": shop,
     "docs/models.md": shop,

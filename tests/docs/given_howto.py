@@ -124,7 +124,7 @@ HOWTO: dict[str, Callable[[], None]] = {
     "docs/howto/lightgbm.md": _MANY,
     "docs/howto/minimisation.md": clicks,
     "docs/howto/pytorch.md": _MANY,
-    "docs/howto/ray.md": clicks,
+    "docs/howto/ray.md": functools.partial(clicks, 2_000),
     "docs/howto/scikit-learn.md": clicks,
     "docs/howto/torch-rechub.md": _MANY,
 }

@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recprune.crypto import ErasureKey, Pseudonymiser
+from recprune.crypto import Pseudonymiser
 from recprune.data import Dataset, ingest
 from recprune.pipeline import RunConfig
 from recprune.pipeline.run_folder import train_model
 
-KEY = ErasureKey(b"a key for those who left, and no other")
 PEOPLE = Pseudonymiser(b"a key that nobody would guess, ever")
 ROLES = {"label": "y", "user": "user_id", "item": "product", "time": "day"}
 SCHEMA = {"fields": {"user_id": {"kind": "categorical", "source": "user"}}}

@@ -15,7 +15,8 @@ from recprune.folders import folder_written_whole
 from recprune.layout import Plan, composed, shrink
 from recprune.lookups import UNKNOWN
 from recprune.runtime import load
-from tests.erasure.conftest import GONE, KEY, log
+from tests.erasure.conftest import GONE, log
+from tests.erasure.keys import KEY
 
 STORED: list[Any] = [
     "fp32", "fp16", "int8", "int8_row", "int4_row", ((0, "fp16"), (5, "int8"), (9, "int4_row")),

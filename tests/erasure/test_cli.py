@@ -12,7 +12,8 @@ import pytest
 from recprune.data.erased import Erased, erased_list
 from recprune.erasure import traces
 from tests.cli.inside import inside
-from tests.erasure.conftest import GONE, KEY, PEOPLE
+from tests.erasure.conftest import GONE, PEOPLE
+from tests.erasure.keys import KEY
 
 
 @pytest.fixture

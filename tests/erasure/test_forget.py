@@ -20,9 +20,8 @@ from recprune.erasure import Names, forget, traces
 from recprune.errors import ArtifactError, InputError
 from recprune.runtime import Scorer, load
 from recprune.users import Users
-from tests.erasure.conftest import GONE, KEY, OTHER, PEOPLE, ROLES, SCHEMA, log, make
-
-MASTER = b"a master key for folders at rest!!!"
+from tests.erasure.conftest import GONE, OTHER, PEOPLE, ROLES, SCHEMA, log, make
+from tests.erasure.keys import KEY, MASTER
 
 
 def answer(model: Path, user: str) -> tuple[object, ...]:

@@ -22,7 +22,8 @@ from recprune.folders import clear_leftovers
 from recprune.models.checkpoint import Checkpoint
 from recprune.pipeline.trial_store import JOURNAL, TrialStore
 from recprune.users import Users
-from tests.erasure.conftest import GONE, KEY, OTHER, PEOPLE
+from tests.erasure.conftest import GONE, OTHER, PEOPLE
+from tests.erasure.keys import KEY
 
 HIDDEN = PEOPLE.pseudonym(GONE)
 #: What reports, lists and tables of a run folder may say, in every form; OTHER stays.

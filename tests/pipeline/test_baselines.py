@@ -139,6 +139,7 @@ def test_zeros_of_global_magnitude_stay_zero(
     assert np.concatenate(moved).mean() > 0.25
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bits(
     found: Baselines, data: Dataset, full: DeepFM, budget: int
 ) -> None:
@@ -171,6 +172,7 @@ def test_other_draws_are_other_fields(found: Baselines) -> None:
     assert first != second
 
 
+@pytest.mark.slow
 def test_the_planted_fields_beat_random_ones_at_equal_bytes() -> None:
     data = Dataset.from_frame(planted_frame(12_000, noise=20), label="y").split(by="random")
     full = DeepFM(4, (16,)).fit(data.train, data.tune)

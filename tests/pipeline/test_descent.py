@@ -95,9 +95,11 @@ def test_noise_goes_before_what_matters(steps: list[CutModel], full: DeepFM) -> 
     assert set(STRONG) <= set(left)
     sizes = dict(zip(left, steps[-1].model.encoder.sizes, strict=True))
     whole = dict(zip(full.encoder.schema.names, full.encoder.sizes, strict=True))
-    # Nearly all bytes are rows of noise with 1,000 and 10,000 values.
-    for name in ("noise3", "noise4"):
-        assert sizes.get(name, 0) < 0.3 * whole[name]
+    assert all(sizes[name] == whole[name] for name in STRONG)
+    # Nearly all bytes are rows of noise with 1,000 and 10,000 values; which of the two goes first
+    # is a matter of rounding.
+    many = ("noise3", "noise4")
+    assert sum(sizes.get(name, 0) for name in many) < 0.3 * sum(whole[name] for name in many)
     assert steps[-1].trial.auc_tune > steps[0].trial.auc_tune - 0.01
 
 

@@ -16,7 +16,7 @@ from recprune.models import PrivacyBudget, trainer
 from recprune.models.parallel import Group
 from recprune.models.step import Step
 from recprune.pipeline import RunConfig, train_model
-from recprune.pipeline.run_folder import data_hash
+from recprune.pipeline.run_folder import checkpoint_beside, data_hash
 from tests.planted import planted_frame, small_data
 from tests.stopping import stopping
 
@@ -109,3 +109,21 @@ def test_workers_beside_processes_of_torchrun_are_refused(tmp_path: Path, rank: 
             small_data(1500), tmp_path / "out", QUICK, group=Group(rank, 2), executor=Executor(2)
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
+    data = small_data(1500)
+    with checkpoint_beside(tmp_path / "model"):
+        with pytest.raises(InputError, match="Another run is writing"):
+            train_model(data, tmp_path / "model", QUICK)
+        train_model(data, tmp_path / "other", QUICK)
+    train_model(data, tmp_path / "model", QUICK)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "other"]
+
+
+def test_a_run_that_did_not_begin_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("not a run's")
+    with pytest.raises(InputError, match="model"):
+        train_model(small_data(1500), tmp_path / "model", QUICK)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]

@@ -206,6 +206,8 @@ def test_time_that_is_over_ends_the_way_down(full: Ranker, data: Dataset, found:
     steps = [t for t in quick.trials if " alone" not in t.label]
     assert len(steps) < len([t for t in found.trials if " alone" not in t.label])
     assert all(c.bytes <= found.budget.bytes for c in [quick.small] if quick.met)
+    assert "search_seconds" in quick.why
+    assert "search_seconds" not in found.why
 
 
 def test_the_front_is_what_nothing_beats() -> None:

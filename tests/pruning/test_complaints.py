@@ -251,6 +251,7 @@ print(time.process_time() - start, file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_importance_with_3_000_columns_never_ends_or_eats_all_memory() -> None:
     """All embeddings of these rows would take 816 MB, and whole passes for every shuffle hours."""
     run = [sys.executable, "-c", MANY, "3000"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -330,3 +331,28 @@ def test_models_that_cannot_turn_come_back_as_they_are(data: Dataset) -> None:
     assert turned is not fewer
     rows = fewer.aligned(data.test).rows
     np.testing.assert_allclose(turned.logits(rows), fewer.logits(rows), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "keep"),
+    [
+        (DeepFM(3, (8, 6), training=TRAINED), {"neurons__0": [0, 2, 3], "neurons__1": [1, 4]}),
+        (DeepFM(3, (8, 6), training=TRAINED), {"fields": [0, 2], "dims__colour": [0, 1]}),
+        (FwFM(3, training=TRAINED), {"fields": [0, 1, 3], "pairs": [1, 4, 5]}),
+    ],
+)
+def test_a_weight_counts_as_so_many_rows(
+    data: Dataset, model: Ranker, keep: dict[str, list[int]]
+) -> None:
+    model = model.fit(data.train)
+    times = np.random.default_rng(0).integers(0, 4, len(data.train))
+    weight = (times / times.mean()).astype(np.float32)
+    weighted = replace(data.train, extras=replace(data.train.extras, weight=weight))
+    repeated = data.train.take(np.repeat(np.arange(len(times)), times))
+    plan = plan_of(model, **keep)
+    found, expected = repair(model, weighted, plan), repair(model, repeated, plan)
+    assert set(found.tensors) == set(expected.tensors)
+    for name, tensor in found.tensors.items():
+        np.testing.assert_allclose(tensor, expected.tensors[name], atol=2e-5, err_msg=name)
+    alike = repair(model, data.train, plan).tensors
+    assert any(np.abs(alike[n] - t).max() > 1e-4 for n, t in found.tensors.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from recprune.users import Users
 from tests.runtime.drafts import MODELS, random_model
 from tests.runtime.factory import MIXED, random_artifact, random_encoder, random_shop
 
-from .inprocess import inprocess, settings_of
+from .inprocess import Worker, inprocess, settings_of
 from .living import SMALL, Place, make_place
 
 
@@ -121,6 +122,47 @@ def test_a_row_scores_the_same_whatever_other_rows_name(tmp_path: Path) -> None:
     assert alone[0] == pytest.approx(alone[1], abs=1e-5)
     assert abs(alone[0] - alone[3]) > 1e-3, "a month that is known counts"
     assert {f["name"] for f in facts if f["required"]} == {"hour"}
+
+
+def test_drift_is_of_the_main_labels_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another label's scores lie elsewhere; that whoever asks for them is no drift of the model."""
+    monkeypatch.setattr("recprune.serving.metrics.WINDOW", 3)
+    place = make_place(tmp_path, random_shop({**MODELS["shared"]}, 4))
+    with inprocess(place) as worker:
+
+        def watched(label: str | None) -> set[str]:
+            for user in ("1", "2", "3", "4"):
+                asked = {"user": user, "label": label}
+                worker.post("/v1/recommend", json=asked)
+                worker.post("/v1/score", json={**asked, "items": ["1", "2"]})
+            return set(re.findall(r'^recprune_score_drift{route="(\S+)"}', told(worker), re.M))
+
+        assert watched("purchase") == watched("return") == set()
+        assert watched(None) == {"/v1/recommend", "/v1/score"}
+
+
+def told(worker: Worker) -> str:
+    return worker.get("/metrics").text
+
+
+def test_rows_and_records_without_a_user_count_none(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    record = {**place.shop.users.record_at(1), "age": 30.0}
+    for table in place.shop.users.cross.values():
+        record |= {name: {} for name in table.fields}
+    with inprocess(place) as worker:
+        for _ in ("computed", "kept"):
+            answer = worker.post("/v1/recommend", json={"record": record, "context": {"hour": 1.0}})
+            assert answer.status_code == 200, answer.text
+        assert "recprune_answers_kept_total 1.0" in told(worker)
+        assert 'recprune_users_total{known="yes"} 0.0' in told(worker)
+        row = {each["name"]: None for each in worker.get("/v1/model").json()["fields"]}
+        assert worker.post("/v1/score", json={"rows": [row]}).status_code == 200
+        assert 'recprune_users_total{known="yes"} 0.0' in told(worker)
+        assert worker.post("/v1/score", json={"rows": [{**row, "user_id": "1"}]}).status_code == 200
+        assert 'recprune_users_total{known="yes"} 1.0' in told(worker)
 
 
 def test_each_label_is_ranked_by_itself(tmp_path: Path) -> None:

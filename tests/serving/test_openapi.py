@@ -54,9 +54,8 @@ def test_no_request_finds_a_fault(hardy: Living, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 4))
-def test_many_requests_find_no_fault(hardy: Living, tmp_path: Path, seed: int) -> None:
-    run(hardy, tmp_path, examples=250, seed=seed)
+def test_many_requests_find_no_fault(hardy: Living, tmp_path: Path) -> None:
+    run(hardy, tmp_path, examples=250, seed=2)
 
 
 def test_the_document_says_who_may_ask(place: Place) -> None:

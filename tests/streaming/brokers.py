@@ -57,10 +57,15 @@ class RedisServer:
     def start(self) -> None:
         self._process = subprocess.Popen(self._arguments, stdout=subprocess.DEVNULL)
         for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
+            # Until it has read its files, too: of many entries sent before, some would be refused.
+            try:
+                with self.client() as asked:
+                    asked.ping()
+                return
+            except redis.AuthenticationError:
+                return
+            except redis.ConnectionError:
+                time.sleep(0.05)
         raise RuntimeError("redis-server did not start")
 
     def kill(self) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from recprune.streaming import Learning, Pace, Publishing, StreamSettings, Watching, open_stream
-
-#: A server that has loaded everything and forks: a process begins at once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.streaming.runs"])
+from tests.forked import begun
 
 SETTINGS = StreamSettings(
     id="event_id",
@@ -59,12 +56,10 @@ class Stream:
             summary = running.run()
         (self.folder / "summary").write_text(json.dumps(summary.to_json()))
 
-    def start(self) -> multiprocessing.process.BaseProcess:
+    def start(self) -> BaseProcess:
         """Run in a process of its own."""
         self.folder.mkdir(exist_ok=True)
-        process = PROCESSES.Process(target=self.run)
-        process.start()
-        return process
+        return begun(self.run)
 
     def finish(self) -> dict[str, Any]:
         """Run to the end, and return what it came to."""

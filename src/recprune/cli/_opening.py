@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recprune.cli._options import Query, read_data
-from recprune.errors import ParameterError
+from recprune.errors import ParameterError, RecpruneWarning
 
 if TYPE_CHECKING:
     from recprune.artifact import Artifact
     from recprune.data import Dataset, Split
     from recprune.data.bad_rows import BadRows
+    from recprune.data.split import SplitRule
     from recprune.models import Ranker
 
-__all__ = ["Again", "open_model", "open_part"]
+__all__ = ["Again", "open_model", "open_part", "rule_of"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Again:
     Args:
         table: a table, or a query.
         drop, schema: as for reading it first.
-        split, seed: as it was split for training; None = as by default.
+        split, seed: as it was split for training, of artefacts that do not tell; of others a way
+            to split it anew, which is warned of. None = as by default.
         bad: what collects bad rows.
     """
 
@@ -52,7 +55,32 @@ class Again:
 
     def split_data(self, artifact: Artifact) -> Dataset:
         """Read the table and split it as when the model was trained."""
-        return self.read(artifact).split(by=self.split or "auto", seed=self.seed or 0)
+        from recprune.data.split import GIVEN
+
+        data, asked = self.read(artifact), None if self.split in (None, "auto") else self.split
+        rule = rule_of(artifact)
+        if rule is None:
+            return data.split(by=asked or "auto", seed=self.seed or 0)
+        by = asked or ("auto" if rule.by == GIVEN else rule.by)
+        again = data.split(by=by, valid=rule.valid, test=rule.test, seed=rule.seed)
+        if again.split_by != rule.by:
+            came = "came in parts" if rule.by == GIVEN else f"were split by {rule.by!r}"
+            warnings.warn(
+                f"The model's rows {came} for training and are split by "
+                f"{again.split_by!r} here. It is measured on rows that it may have learned from, "
+                "unless the table has new rows alone. Leave --split out.",
+                RecpruneWarning,
+                stacklevel=2,
+            )
+        return again
+
+
+def rule_of(artifact: Artifact) -> SplitRule | None:
+    """Return how the rows were split that a model was trained on; None = the artefact does not tell."""
+    from recprune.data.split import SplitRule
+
+    told = artifact.meta.get("split")
+    return None if told is None else SplitRule.from_json(told)
 
 
 def open_model(model: Path, again: Again) -> tuple[Ranker, Dataset]:

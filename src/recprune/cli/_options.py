@@ -45,6 +45,7 @@ __all__ = [
     "Seed",
     "Set",
     "Split",
+    "SplitAgain",
     "Sql",
     "SqlUrlFile",
     "Strict",
@@ -126,6 +127,10 @@ Schema = Annotated[
 Split = Annotated[
     str | None,
     typer.Option("--split", help="auto, time, user, last-n (as last-1), random or stratified."),
+]
+SplitAgain = Annotated[
+    str | None,
+    typer.Option("--split", help="Another way to split than for training; it is warned of."),
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML of settings, as run.toml.")]
 Set = Annotated[

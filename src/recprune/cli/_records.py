@@ -24,6 +24,7 @@ from recprune.cli._options import (
     Seed,
     Set,
     Split,
+    SplitAgain,
     Sql,
     SqlUrlFile,
     TableOrSql,
@@ -117,7 +118,7 @@ class AsTrained:
 
     drop: Drop = None
     schema: Schema = None
-    split: Split = None
+    split: SplitAgain = None
     seed: Seed = None
 
     def again(self, rows: Path | Query, bad: BadRows) -> Again:

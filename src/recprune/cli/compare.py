@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recprune.cli._opening import open_part
+from recprune.cli._opening import open_part, rule_of
 from recprune.cli._options import Json, Part, counted, emit
 from recprune.cli._records import AsTrainedOn, Workplace
-from recprune.errors import InputError, ParameterError, nearest
+from recprune.errors import InputError, ParameterError, RecpruneWarning, nearest
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from recprune.artifact import Artifact
     from recprune.pipeline import Comparison
 
 METRICS = ("auc", "logloss", "accuracy")
@@ -55,7 +57,10 @@ def command(
     from recprune.artifact import read_artifact
     from recprune.pipeline import compare
 
-    data = open_part(read_artifact(models[0]), trained.again(rows, bad), part)
+    full = read_artifact(models[0])
+    data = open_part(full, trained.again(rows, bad), part)
+    if part == "test":
+        _warn_of_other_splits(full, models[1:])
     options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "by": by or ()}
     options["seed"] = trained.seed or 0
     with workplace.executor() as executor:
@@ -68,6 +73,23 @@ def command(
         result["output"] = str(output)
     emit(result, as_json, _shown(found))
     return 0 if found.passed else 3
+
+
+def _warn_of_other_splits(full: Artifact, others: list[Path]) -> None:
+    """Warn of models that were trained on another split than the full one, whose test rows judge."""
+    from recprune.artifact import read_artifact
+
+    rule = rule_of(full)
+    for folder in others:
+        other = rule_of(read_artifact(folder))
+        if rule is not None and other is not None and other != rule:
+            warnings.warn(
+                f"{str(folder)!r} was trained on a split by {other.by!r} with seed {other.seed}, the "
+                f"full model on one by {rule.by!r} with seed {rule.seed}: it may have learned from "
+                "rows that judge it here. Compare on rows that are new to both, with --part all.",
+                RecpruneWarning,
+                stacklevel=2,
+            )
 
 
 def _told_apart(paths: list[Path], sql: bool) -> tuple[list[Path], Path | None]:

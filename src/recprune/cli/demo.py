@@ -11,8 +11,8 @@ from recprune.cli._options import Config, Json, Output, Seed, Set, emit, read_co
 from recprune.cli._to_budget import unmet
 from recprune.errors import BudgetError, ParameterError
 
-#: What the tune rows liked best on these tables, and an end for slow machines.
-SETTINGS = ("learning_rate=0.0005", "unknown_rate=200", "epochs=6", "search_seconds=240")
+#: What the tune rows liked best on these tables.
+SETTINGS = ("learning_rate=0.0005", "unknown_rate=200", "epochs=6")
 
 
 def command(

@@ -48,6 +48,11 @@ def command(
     given = {name: value for name, value in further.items() if value is not None}
     if given and epsilon is None:
         raise InputError("--dp-delta, --dp-clip and --rows-per-user go with --dp-epsilon.")
+    if workplace.engine == "ray" and workplace.workers == 1:
+        raise InputError(
+            "One process trains here, be there a cluster or not. Add --workers 2 or more, which share "
+            "every batch, or leave --engine and --address out."
+        )
     privacy = None if epsilon is None else PrivacyBudget(epsilon, **given)  # type: ignore[arg-type]
     with speaking_once() as group:
         ready = job.ready()

@@ -29,7 +29,7 @@ from recprune.data.profiles import build_items, build_users, repeats
 from recprune.data.quality import Finding
 from recprune.data.sources import table_name
 from recprune.data.spec import Stated, read_spec
-from recprune.data.split import assign, check_classes
+from recprune.data.split import GIVEN, SplitRule, assign, check_classes
 from recprune.data.split_leaks import given_leaks, split_leaks
 from recprune.data.sql import read_query
 from recprune.data.table import Table, build_table
@@ -213,7 +213,7 @@ class Dataset:
         parts |= tune_and_gate(parts["valid"], seed)
         check_classes({p: s.label for p, s in parts.items()}, "the caller")
         found += given_leaks(frames, schema)
-        fitted = Fitted(parts, items, users, exclude_seen, "given", seed)
+        fitted = Fitted(parts, items, users, exclude_seen, SplitRule(GIVEN, seed=seed))
         return cls(encoder.schema, tuple(found), name, None, fitted, LabelRule(schema.label))
 
     def split(
@@ -259,7 +259,8 @@ class Dataset:
             known[index[2]] = False
             users = build_users(source, user_ids, known[: len(source.label)], items)
         again = repeats(table, index[0])
-        fitted = Fitted(parts, items, users, items is not None and not again, by, seed)
+        rule = SplitRule(by, valid, test, seed)
+        fitted = Fitted(parts, items, users, items is not None and not again, rule)
         findings = (*source.findings, *notes, *leaks, *drawn, *found)
         DiskFrame.release()
         for label in (source.label, *(split.label for split in parts.values())):
@@ -314,7 +315,12 @@ class Dataset:
     @property
     def split_by(self) -> str:
         """How the rows were split."""
-        return self._fitted.by
+        return self._fitted.rule.by
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """How the rows were split, so that the same table can be split so again."""
+        return self._fitted.rule
 
     @cached_property
     def sensitive(self) -> tuple[str, ...]:

@@ -149,7 +149,8 @@ def read_time(series: pl.Series) -> pl.Series:
         raise DataError(
             f"Time column {series.name!r} holds {series.dtype} values; it must be dates or numbers."
         )
-    return series
+    # NumPy has no integers of 128 bits.
+    return series.cast(pl.Float64) if series.dtype in (pl.Int128, pl.UInt128) else series
 
 
 def _text(series: pl.Series, wanted: Kind | None, from_text: bool) -> Column:

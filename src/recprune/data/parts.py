@@ -15,7 +15,7 @@ from recprune.data.encode import encode_frame
 from recprune.data.extras import Extras
 from recprune.data.ids import id_texts, positions, read_id
 from recprune.data.labels import LabelRule
-from recprune.data.split import halves
+from recprune.data.split import SplitRule, halves
 from recprune.data.table import Table
 from recprune.encoding import Encoder, Rows
 from recprune.errors import DataError
@@ -84,8 +84,7 @@ class Fitted:
     items: pl.DataFrame | None
     users: Users | None
     exclude_seen: bool
-    by: str
-    seed: int
+    rule: SplitRule
 
 
 def encoded(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +13,52 @@ from numpy.typing import NDArray
 from recprune._support import stream
 from recprune.data.quality import Finding
 from recprune.data.table import Table
-from recprune.errors import DataError, ParameterError
+from recprune.errors import DataError, ParameterError, SchemaError
 
-__all__ = ["Assigned", "assign", "check_classes", "deal", "halves"]
+__all__ = ["GIVEN", "Assigned", "SplitRule", "assign", "check_classes", "deal", "halves"]
 
 WAYS = ("auto", "time", "user", "last-n", "random", "stratified")
 Index = NDArray[np.int64]
 PARTS = ("train", "valid", "test")
+#: The way of parts that came apart.
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How rows were dealt to the parts, kept with a model, so that it is measured on no row it learned from.
+
+    Args:
+        by: the way, decided where it was ``"auto"``; ``"given"`` = the parts came apart.
+        valid: share of the rows that validate.
+        test: share of the rows that test.
+        seed: of the draw.
+    """
+
+    by: str
+    valid: float = 0.15
+    test: float = 0.15
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary; ``from_json`` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SplitRule:
+        """Build a rule from ``to_json``'s dictionary.
+
+        Raises:
+            SchemaError: it holds something else.
+
+        >>> rule = SplitRule("user", seed=3)
+        >>> SplitRule.from_json(rule.to_json()) == rule
+        True
+        """
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise SchemaError(f"The rule of the split cannot be read: {error}.") from error
 
 
 class Assigned(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -164,26 +165,62 @@ def checkpoint_beside(out: str | Path) -> Iterator[Path]:
     """Yield the file for a training's checkpoints, in a hidden folder beside its output.
 
     The folder is removed once the body is through, and where the loss stopped training; after any
-    other end it stays, to go on from.
+    other end it stays, to go on from. One run at a time has it.
+
+    Raises:
+        InputError: another run has it.
     """
     target = Path(os.path.realpath(out))
     folder = target.parent / f".{target.name}.checkpoint"
-    try:
-        yield folder / "training.safetensors"
-    except TrainingError:  # the same command would come to the same
+    with _held(folder, str(out)):
+        try:
+            yield folder / "training.safetensors"
+        except TrainingError:  # the same command would come to the same
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except BudgetError:
+            if _is_worth_keeping(folder):
+                logger.warning(
+                    "What was tried is in %s; with another budget it goes on from it.", folder
+                )
+            raise
+        except BaseException:
+            if _is_worth_keeping(folder):
+                logger.warning(
+                    "What was trained is in %s; the same command goes on from it.", folder
+                )
+            raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except BudgetError:
-        if folder.exists():
-            logger.warning(
-                "What was tried is in %s; with another budget it goes on from it.", folder
-            )
-        raise
-    except BaseException:
-        if folder.exists():
-            logger.warning("What was trained is in %s; the same command goes on from it.", folder)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, out: str) -> Iterator[None]:
+    """Make a folder and hold it, so that two runs do not write each other's checkpoints."""
+    with contextlib.ExitStack() as opened:
+        # Where it cannot be made, neither can the output, which says why; and a file system may
+        # know no locks.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            opened.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"Another run is writing {out!r}. Wait for it, or choose another -o."
+                ) from None
+        yield
+
+
+def _is_worth_keeping(folder: Path) -> bool:
+    """Whether there is something in the folder; it is removed where there is nothing."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _circumstances(data: Dataset, config: RunConfig) -> Mapping[str, Any]:

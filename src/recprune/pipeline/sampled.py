@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from recprune._support import logger, progress, require, stream
+from recprune._support import progress, require, stream
 from recprune.data import Dataset
 from recprune.errors import PlanError
 from recprune.executor import Executor
 from recprune.importance import FieldRanking
 from recprune.models import Ranker
 from recprune.pipeline.budget import Sizes
+from recprune.pipeline.clock import Clock
 from recprune.pipeline.descent import SMALLER, Course
 from recprune.pipeline.trial import Rough, Scale, Trial, front, scored
 from recprune.pipeline.trial_store import Made, TrialStore
@@ -95,14 +96,14 @@ class Draws:
         seed: of the draws.
         store: keeps trials.
         executor: where they are made.
-        over: whether the time is over; asked before every few cuts.
+        clock: asked before every few cuts.
     """
 
     trials: int
     seed: int
     store: TrialStore
     executor: Executor
-    over: Callable[[], bool]
+    clock: Clock
 
 
 def sampled(
@@ -166,8 +167,7 @@ def _tried(
 
     batches = range(math.ceil(draws.trials / BATCH))
     for batch in progress(batches, "drawn cuts", len(batches)):
-        if draws.over():
-            logger.warning("The search's time is over; it goes on with what it has.")
+        if draws.clock.over():
             break
         seed = int(stream(draws.seed, "drawn cuts", batch).integers(2**31))
         study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)

@@ -43,7 +43,11 @@ def shipped(model: Ranker, data: Dataset) -> Artifact:
         columns = {name: data.items[name].to_list() for name in data.items.columns}
         ids = [text(value) for value in columns[data.schema.item]]
         catalogue = Catalogue.build(model.encoder, columns, ids, _defaults(data)).tensors()
-    meta = {"threshold": float(threshold), "labels": data.labels.to_json()}
+    meta = {
+        "threshold": float(threshold),
+        "labels": data.labels.to_json(),
+        "split": data.split_rule.to_json(),
+    }
     return model.artifact(catalogue=catalogue, meta=meta)
 
 

@@ -39,6 +39,7 @@ class Search:
         tuning: the fine-tuning that the full model and all candidates got.
         seconds: that all took, also before the search was stopped and went on.
         profile: of the host that latencies are foretold for, as plain data; None = without.
+        cut_short: whether its time (``search_seconds``) was over before it was.
     """
 
     budget: Budget
@@ -50,6 +51,7 @@ class Search:
     tuning: FineTuning
     seconds: float
     profile: Mapping[str, Any] | None
+    cut_short: bool = False
 
     @property
     def reference(self) -> Ranker:
@@ -104,6 +106,11 @@ class Search:
     @property
     def why(self) -> str:
         """Why this model was chosen, in a sentence or two."""
+        late = " Its time (search_seconds) was over before it had gone all the way."
+        return self._why + (late if self.cut_short else "")
+
+    @property
+    def _why(self) -> str:
         many = f"Of {len(self.trials):,} models that were tried"
         judged = f"{len(self.candidates) - 1} of them judged on gate rows"
         if not self.met and not self.budget.limited:

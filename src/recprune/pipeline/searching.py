@@ -21,6 +21,7 @@ from recprune.models import Ranker
 from recprune.pipeline.asked_fields import asked_fields
 from recprune.pipeline.attributes import chosen_attributes
 from recprune.pipeline.budget import Sizes
+from recprune.pipeline.clock import Clock
 from recprune.pipeline.config import RunConfig
 from recprune.pipeline.descent import Course, Descent, ladder
 from recprune.pipeline.effort import Effort
@@ -98,6 +99,7 @@ def find_small(
         tuning=work.tuning,
         seconds=time.perf_counter() - start + means.store.seconds_before,
         profile=profile.to_json() if profile is not None else None,
+        cut_short=work.clock.cut_short,
     )
 
 
@@ -171,7 +173,7 @@ class _Work:
         self.data, self.config, self.means = data, config, means
         self.budget = config.limits
         self.limit = self.budget.limit
-        self.end = time.monotonic() + (config.search_seconds or float("inf"))
+        self.clock = Clock(config.search_seconds)
         self.effort = means.effort or Effort(epochs=config.tuning_epochs)
         self.reference, self.tuning = fit_reference(full, data, config, means)
         # At the full model's pace, whatever that of the effort is.
@@ -277,13 +279,7 @@ class _Work:
         config, means, protect = self.config, self.means, self._protected(start)
         start = rotate(start, self.data.train)
         space = Space(start, self.data, self.ranking, protect, self.short, means.scale)
-        draws = Draws(
-            config.search_trials,
-            config.seed,
-            means.store,
-            means.executor,
-            lambda: time.monotonic() > self.end,
-        )
+        draws = Draws(config.search_trials, config.seed, means.store, means.executor, self.clock)
         tried, found = sampled(space, self.limit, draws)
         self.tried += tried
         return found
@@ -312,8 +308,7 @@ class _Work:
                 if self.limit == Sizes():  # judged one by one; else the chosen one tells all
                     cuts.clear()
                 due = next((s for s in stops if not small.trial.sizes.within(s)), stops[-1])
-            if time.monotonic() > self.end:
-                logger.warning("The search's time is over; it goes on with what it has.")
+            if self.clock.over():
                 return
 
     def _jumped(self, start: Ranker) -> list[tuple[Rough, Trial]]:

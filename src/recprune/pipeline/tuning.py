@@ -7,7 +7,7 @@ import fcntl
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import polars as pl
 from recprune._support import logger, progress, require, stream
 from recprune.data import Dataset
 from recprune.errors import InputError, ParameterError, RunError, TrainingError
+from recprune.folders import file_written_whole
 from recprune.metrics import metric
 from recprune.models import RANKERS, Epoch, Ranker
 from recprune.pipeline.config import RunConfig
@@ -87,10 +88,12 @@ def tune(
             search.trial()
         table = search.table()
         if folder is not None:
-            _replace(folder / TRIALS, table.write_parquet)
+            with file_written_whole(folder / TRIALS) as partial:
+                table.write_parquet(partial)
         found = Tuned(*search.best(), table)
         if folder is not None:
-            _replace(folder / SETTINGS, lambda to: to.write_text(found.config.to_toml(), "utf-8"))
+            with file_written_whole(folder / SETTINGS) as partial:
+                partial.write_text(found.config.to_toml(), "utf-8")
     return found
 
 
@@ -288,12 +291,6 @@ def _opened(storage: str | Path | None) -> Iterator[Path | None]:
                 f"Another search is running in {str(storage)!r}. Wait for it, or choose another -o."
             ) from error
         yield folder
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    partial.replace(path)
 
 
 def _short(value: object) -> str:

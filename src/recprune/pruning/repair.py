@@ -18,7 +18,6 @@ from torch import Tensor
 
 from recprune._support import stream
 from recprune.data import Split
-from recprune.encoding import Rows
 from recprune.importance.statistics import use_counts
 from recprune.layout import Patch, Plan, kept_indices, state_hash
 from recprune.lookups import UNKNOWN
@@ -39,7 +38,8 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
 
     Args:
         model: the ranker that the plan is about to cut.
-        split: training rows, in any encoding that the model descends from.
+        split: training rows, in any encoding that the model descends from; by their weights, if
+            they have any.
     """
     split = model.aligned(split)
     chosen = np.sort(stream(seed, "repair").permutation(len(split.rows))[:MAX_ROWS])
@@ -49,7 +49,7 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
         kept,
         kept_indices(model.layout, kept),
         {name: array.astype(np.float64) for name, array in model.state.items()},
-        _Seen.of(model, split.rows[chosen]),
+        _Seen.of(model, split.take(chosen)),
     )
     _refit_layers(cut)
     _fold_into_biases(cut)
@@ -72,14 +72,23 @@ class _Seen:
         inputs: dense layer, by the prefix of its tensors → its inputs, shape (n, I), columns as
             its weight has them.
         pairs: each pair's product, shape (n, P); None without the axis.
+        weight: of each row, with mean 1, shape (n,); None = all count the same.
     """
 
     value: Matrix
     inputs: Mapping[str, Matrix]
     pairs: Matrix | None
+    weight: Matrix | None
+
+    def mean(self, values: Matrix) -> Matrix:
+        """Return the rows' mean of values, shape (n, ...)."""
+        if self.weight is None:
+            return np.asarray(values.mean(axis=0))
+        return np.asarray(np.average(values, axis=0, weights=self.weight))
 
     @classmethod
-    def of(cls, model: Ranker, rows: Rows) -> _Seen:
+    def of(cls, model: Ranker, split: Split) -> _Seen:
+        rows, weight = split.rows, split.extras.weight
         net, seen, products = model.net, dict[str, Tensor](), list[Tensor]()
         spans = {
             f"{name}.{parameter}": dims
@@ -107,9 +116,11 @@ class _Seen:
             for hook in hooks:
                 hook.remove()
         inputs = {name: tensor.double().numpy() for name, tensor in seen.items()}
-        return cls(
-            value.double().numpy(), inputs, products[0].double().numpy() if products else None
-        )
+        if weight is not None:
+            weight = np.asarray(weight, np.float64)
+            weight = weight / weight.mean() if weight.any() else None
+        pairs = products[0].double().numpy() if products else None
+        return cls(value.double().numpy(), inputs, pairs, weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +176,7 @@ def _refit_layers(cut: _Cut) -> None:
             assert stay is not None
             # Towards the weights as they are, so that a cut that loses nothing changes nothing.
             own = cut.model.state[f"{name}.weight"][:, stay].astype(np.float64)
-            fitted, constant = _ridge(value[:, stay], target - value[:, stay] @ own.T)
+            fitted, constant = _ridge(cut.seen, value[:, stay], target - value[:, stay] @ own.T)
             weight = np.zeros_like(cut.tensors[f"{name}.weight"])
             weight[:, stay] = own + fitted.T
             cut.tensors[f"{name}.weight"] = weight
@@ -182,13 +193,14 @@ def _activations(tensors: Mapping[str, Matrix], prefix: str, layer: Dense, value
     return np.maximum(out, 0)
 
 
-def _ridge(inputs: Matrix, target: Matrix) -> tuple[Matrix, Matrix]:
+def _ridge(seen: _Seen, inputs: Matrix, target: Matrix) -> tuple[Matrix, Matrix]:
     """Return weights (inputs, outputs) and constants of the ridge regression of target on inputs."""
-    mean, aim = inputs.mean(axis=0), target.mean(axis=0)
+    mean, aim = seen.mean(inputs), seen.mean(target)
     centred = inputs - mean
-    gram = centred.T @ centred
+    counted = centred if seen.weight is None else centred * seen.weight[:, None]
+    gram = counted.T @ centred
     gram[np.diag_indices_from(gram)] += RIDGE * max(float(np.trace(gram)) / len(gram), 1e-12)
-    weight = np.linalg.solve(gram, centred.T @ (target - aim))
+    weight = np.asarray(np.linalg.solve(gram, counted.T @ (target - aim)), np.float64)
     return weight, aim - mean @ weight
 
 
@@ -197,13 +209,13 @@ def _fold_into_biases(cut: _Cut) -> None:
     for name, inputs in cut.seen.inputs.items():
         weight = f"{name}.weight"
         if weight in cut.tensors and len(gone := cut.gone(weight, 1)):
-            cut.add(name, cut.tensors[weight][:, gone] @ inputs[:, gone].mean(axis=0))
+            cut.add(name, cut.tensors[weight][:, gone] @ cut.seen.mean(inputs[:, gone]))
 
 
 def _fold_fields_and_dims(cut: _Cut) -> None:
     """Fold the cut fields' first order, and their share of pairs with the fields that stay."""
     model, tensors = cut.model, cut.tensors
-    names, shape, mean = model.encoder.schema.names, model.net.shape, cut.seen.value.mean(axis=0)
+    names, shape, mean = model.encoder.schema.names, model.net.shape, cut.seen.mean(cut.seen.value)
     first = int(shape.wide)
     fields = np.array([not len(cut.kept[f"rows.{n}"]) for n in names])
     tensors["bias"] += mean[fields, :first].sum()
@@ -253,7 +265,7 @@ def _fold_pairs(cut: _Cut, weights: Matrix, fields: NDArray[np.bool_]) -> None:
     alone[cut.kept["pairs"]] = False
     alone &= ~fields[left] & ~fields[right]
     assert cut.seen.pairs is not None
-    mean = cut.seen.pairs[:, alone].mean(axis=0)
+    mean = cut.seen.mean(cut.seen.pairs[:, alone])
     cut.tensors["bias"] += weights[left[alone], right[alone]] @ mean
     weights[left[alone], right[alone]] = weights[right[alone], left[alone]] = 0
 

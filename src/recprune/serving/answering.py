@@ -84,6 +84,15 @@ class Answering:
             return {"model": self._version, "answers": lists}
         return {"model": self._version, **lists[0]}
 
+    def is_main(self, label: str | None) -> bool:
+        """Tell whether a label is the main one; scores of others have a spread of their own."""
+        return label in (None, self._scorer.labels[0])
+
+    def names_user(self, asked: Any) -> bool:
+        """Tell whether a ``ScoreRequest`` names a user."""
+        user = self._schema.user
+        return asked.rows is None or any(row.get(user) is not None for row in asked.rows)
+
     def score(self, asked: Any) -> Answer:
         """Return the probabilities of a ``ScoreRequest``.
 

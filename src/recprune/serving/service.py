@@ -82,11 +82,11 @@ class Service:
         if not answering.loaded.ranks:
             raise InputError("This model ranks rows and has no catalogue. Use /v1/score.")
         answer = answering.recommend(asked, hidden)
-        lists = answer.get("answers") or [answer]
-        for each in lists:
-            self.metrics.asked_for(not each["fallback"])
-            if each["items"]:
-                self._scored("/v1/recommend", [each["items"][0]["score"]])
+        for known in _known(asked, answer):
+            self.metrics.asked_for(known)
+        best = [each["items"][0]["score"] for each in _lists(answer) if each["items"]]
+        if answering.is_main(asked.label):
+            self._scored("/v1/recommend", best)
         return answer
 
     def kept(self, body: bytes) -> bytes | None:
@@ -99,16 +99,18 @@ class Service:
         self.metrics.kept.inc()
         return found.body
 
-    def keep(self, body: bytes, answer: Answer, text: bytes) -> None:
+    def keep(self, body: bytes, asked: Any, answer: Answer, text: bytes) -> None:
         """Keep an answer of :meth:`recommend`."""
-        lists = answer.get("answers") or [answer]
-        self._answers.keep(body, Kept(text, tuple(not each["fallback"] for each in lists)))
+        self._answers.keep(body, Kept(text, _known(asked, answer)))
 
     def score(self, asked: Any) -> Answer:
         """Answer ``POST /v1/score``."""
-        answer = self.answering().score(asked)
-        self.metrics.asked_for(not answer["fallback"])
-        self._scored("/v1/score", [s for s in answer["scores"] if s is not None])
+        answering = self.answering()
+        answer = answering.score(asked)
+        if answering.names_user(asked):
+            self.metrics.asked_for(not answer["fallback"])
+        if answering.is_main(asked.label):
+            self._scored("/v1/score", [s for s in answer["scores"] if s is not None])
         return answer
 
     def hide(self, asked: Any) -> int:
@@ -163,6 +165,17 @@ class Service:
 
     def _failed(self, why: str) -> None:
         self.metrics.reloads.labels("failed").inc()
+
+
+def _lists(answer: Answer) -> list[Answer]:
+    return answer.get("answers") or [answer]
+
+
+def _known(asked: Any, answer: Answer) -> tuple[bool, ...]:
+    """Return whether each user who was asked for is known; a record of attributes is no user."""
+    if asked.record is not None:
+        return ()
+    return tuple(not each["fallback"] for each in _lists(answer))
 
 
 def model_facts(loaded: Loaded) -> dict[str, Any]:

@@ -33,13 +33,13 @@ class Route(NamedTuple):
         form: of its requests.
         answer: from a request of that form to plain values.
         kept: from a body to an answer that is kept; None where there is none.
-        keep: takes a body, its answer as plain values and as JSON.
+        keep: takes a body, the request, its answer as plain values and as JSON.
     """
 
     form: type[BaseModel]
     answer: Callable[[Any], Any]
     kept: Callable[[bytes], bytes | None] = lambda body: None
-    keep: Callable[[bytes, Any, bytes], None] = lambda body, answer, text: None
+    keep: Callable[[bytes, Any, Any, bytes], None] = lambda body, asked, answer, text: None
 
 
 class Shortcut:
@@ -94,9 +94,10 @@ def _answer(route: Route, message: Message) -> bytes | None:
     try:
         text = route.kept(body)
         if text is None:
-            answer = route.answer(route.form.model_validate(parsed(body)))
+            asked = route.form.model_validate(parsed(body))
+            answer = route.answer(asked)
             text = written(answer)
-            route.keep(body, answer, text)
+            route.keep(body, asked, answer, text)
     except (InputError, Denied, ValueError, RecursionError):
         # What it was is found again and told on the long way.
         return None
