@@ -16,17 +16,14 @@ from benchmarks._cells import TRAINING, code_version
 from recprune.artifact import folder_written_whole
 from recprune.data import Dataset
 
-__all__ = ["QUICK", "kept", "main_job"]
+__all__ = ["ALONE", "PROFILE", "QUICK", "kept", "main_job"]
 
-#: Settings of the main job in a quick run: a short search, and nothing beside it.
-QUICK = (
-    "epochs=2",
-    "search_seconds=3",
-    "techniques=false",
-    "baselines=false",
-    "noise_seeds=0",
-    "bring_back=false",
-)
+#: The host's profile that latencies are foretold by, so that every machine asks for the same.
+PROFILE = Path(__file__).parent / "profiles" / "serving_host.json"
+#: Settings of the main job whose report is not shown: no comparisons beside the search.
+ALONE = ("techniques=false", "baselines=false", "noise_seeds=0", "bring_back=false")
+#: Those of a quick run.
+QUICK = ("epochs=2", "search_seconds=3", *ALONE)
 
 
 def kept(

@@ -10,24 +10,14 @@ from recprune.pipeline.jumps import cut_to
 from recprune.pipeline.trial import Rough
 from recprune.pruning import BITS, encoded_size
 
-__all__ = ["FULL", "QUICK", "WAYS", "single"]
+__all__ = ["FEW", "MANY", "WAYS", "single"]
 
-#: Unit and method; ``bits`` cuts nothing.
-WAYS = (
-    "fields_permutation",
-    "rows_norm_count",
-    "rows_pep",
-    "rows_shuffle_gate",
-    "dims_svd",
-    "dims_sseds",
-    "neurons_omp",
-    "neurons_activity",
-    "bits_int4_row",
-)
-#: What a quick run has: one of each unit, and bits.
-QUICK = ("fields_permutation", "rows_norm_count", "dims_svd", "neurons_omp", "bits_int4_row")
-#: What ``--full`` adds.
-FULL = (
+#: Unit and method, one of each; ``bits`` cuts nothing.
+FEW = ("fields_permutation", "rows_norm_count", "dims_svd", "neurons_omp", "bits_int4_row")
+#: The same, and the strongest others.
+WAYS = (*FEW, "rows_pep", "rows_shuffle_gate", "dims_sseds", "neurons_activity")
+#: Others.
+MANY = (
     "fields_shuffle_gate",
     "fields_shark",
     "rows_activity",

@@ -28,8 +28,9 @@ from benchmarks._common import ROOT, environment
 
 __all__ = ["Outcome", "Runner", "table"]
 
-#: A benchmark is stopped after so many times its minutes; a quick one after so many seconds.
-PATIENCE, QUICK_LIMIT = 3.0, 900.0
+#: A benchmark is stopped after so many times its minutes, and not before so many seconds: the first
+#: that needs a model trains it for all. A quick one is stopped after so many seconds.
+PATIENCE, LEAST_LIMIT, QUICK_LIMIT = 3.0, 3600.0, 900.0
 #: Seconds between two notes of how long a benchmark has run, and those it gets to end in.
 NOTE, FAREWELL = 1.0, 20.0
 QUICK_AT_ONCE = 2
@@ -125,7 +126,8 @@ class Runner:
     def _process(self, name: str, out: Any, spent: _Spent, stop: threading.Event) -> str:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
         command += ["--quick"] if self.quick else []
-        limit = QUICK_LIMIT if self.quick else PATIENCE * 60 * benchmarks()[name].minutes
+        limit = max(PATIENCE * 60 * benchmarks()[name].minutes, LEAST_LIMIT)
+        limit = QUICK_LIMIT if self.quick else limit
         own = {key: value for key, value in os.environ.items() if key not in FORCED}
         # A session of its own, so that it ends with all that it started.
         child = subprocess.Popen(command, cwd=ROOT, env=own, stdout=out, start_new_session=True)

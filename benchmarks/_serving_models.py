@@ -2,10 +2,9 @@
 
 *movielens*: MovieLens 100k (is a rating at least 4?), a DeepFM of the usual size, pruned by the main
 job to a budget of latency, as whoever counts requests would: of :data:`BUDGETS`, which are µs for
-1,000 rows where the full model takes 713, the tightest whose model passes. Latencies are those of a
-host profile in ``profiles``, so that every machine asks for the same; which of them passes depends on
-how its processor rounds (440 on one with AVX-512; at 400 and 375 its verdict was INCONCLUSIVE on test
-rows, below on gate rows already).
+1,000 rows where the full model takes 713, the tightest whose model passes. Which of them passes
+depends on how a processor rounds (440 on one with AVX-512; at 400 and 375 its verdict was
+INCONCLUSIVE on test rows, below on gate rows already).
 Its catalogue is cut to the 1,000 items that were rated most. A quick run has no budget.
 *planted*: the model and the drawn catalogue and users of :mod:`benchmarks.catalogue`, of as many items
 as wanted.
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._kept import QUICK, main_job
+from benchmarks._kept import ALONE, PROFILE, QUICK, main_job
 from benchmarks._parameters_tasks import parameters_task
 from benchmarks.catalogue import planted
 from recprune import __version__
@@ -34,16 +33,7 @@ from recprune.users import Users
 
 __all__ = ["Served", "cut_to", "movielens", "planted_case", "write"]
 
-#: The host's profile that latencies are foretold by.
-PROFILE = Path(__file__).parent / "profiles" / "serving_host.json"
 BUDGETS = (440, 480, 520, 560, 600)
-#: No comparisons beside the search: the report is not shown.
-SETTINGS = (
-    "techniques=false",
-    "baselines=false",
-    "noise_seeds=0",
-    "bring_back=false",
-)
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ def movielens_run(quick: bool) -> Path:
         return _main_job(QUICK)
     for budget in BUDGETS:
         try:
-            folder = _main_job((*SETTINGS, f"budget=latency_us={budget}"))
+            folder = _main_job((*ALONE, f"budget=latency_us={budget}"))
         except BudgetError as error:
             print(error, file=sys.stderr)
             continue

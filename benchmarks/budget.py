@@ -28,9 +28,9 @@ import numpy as np
 from benchmarks._budget_cells import BUDGETS, OURS, contest
 from benchmarks._cells import Record
 from benchmarks._common import Claim, main
-from benchmarks._full_models import tuned
+from benchmarks._full_models import full_models
 from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
-from benchmarks._parameters_ways import QUICK, WAYS
+from benchmarks._parameters_ways import FEW, WAYS
 from benchmarks._tasks import look_for
 from recprune.data import Dataset
 from recprune.evaluation.paired import Rows, intervals
@@ -51,21 +51,23 @@ def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
     look_for(sets)
-    found = workers.map(tuned, [(name, quick) for name in reversed(sets)], text="full models")
-    settings = {one["set"]: one["settings"] for one in found}
+    found = full_models(workers, sets, quick, full)
+    settings = {name: one["settings"] for name, one in found.items()}
     # The largest set first.
     seeds = range(FULL_SEEDS if full else SEEDS)
-    ways = QUICK if quick else WAYS
+    ways = WAYS if full else FEW
     parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(sets))]
     runs = workers.map(contest, parts, shared=settings, text="sets and seeds")
     claims: list[Claim] = []
     for name in sets:
         of_set = [run for run in runs if run["set"] == name]
-        claims += _claims(name, parameters_task(name, quick), of_set)
+        claims += _claims(name, parameters_task(name, quick), of_set, ways)
     return [*claims, mean_gap(claims)]
 
 
-def _claims(name: str, data: Dataset, runs: Sequence[Record]) -> Iterator[Claim]:
+def _claims(
+    name: str, data: Dataset, runs: Sequence[Record], ways: Sequence[str]
+) -> Iterator[Claim]:
     for budget, parts in BUDGETS.items():
         records = [run["budgets"][budget] for run in runs]
         told = {
@@ -75,10 +77,16 @@ def _claims(name: str, data: Dataset, runs: Sequence[Record]) -> Iterator[Claim]
                 auc(data.test.label, np.load(run["reference"]["logits"])) for run in runs
             ),
         }
-        yield gap(f"gap_to_best_other_{name}_{budget}", data, records, told)
+        yield gap(f"gap_to_best_other_{name}_{budget}", data, records, told, ways)
 
 
-def gap(id: str, data: Dataset, runs: Sequence[Mapping[str, Record]], detail: Record) -> Claim:
+def gap(
+    id: str,
+    data: Dataset,
+    runs: Sequence[Mapping[str, Record]],
+    detail: Record,
+    ways: Sequence[str] = FEW,
+) -> Claim:
     """Return the claim of one set and budget.
 
     Args:
@@ -86,6 +94,7 @@ def gap(id: str, data: Dataset, runs: Sequence[Mapping[str, Record]], detail: Re
         data: the set, whose test rows decide.
         runs: of each seed, contestant → its record, with the file of its logits of the test rows.
         detail: what else the claim tells.
+        ways: single units that were tried.
     """
     test = data.test
     there = set.intersection(*(set(run) for run in runs))
@@ -110,7 +119,7 @@ def gap(id: str, data: Dataset, runs: Sequence[Mapping[str, Record]], detail: Re
         "at_least_minus_one_se": interval.difference >= -interval.error,
         "seeds": len(runs),
         "contestants": contestants,
-        "not_reached": sorted({OURS, *WAYS, *KINDS, *itertools.chain(*runs)} - there),
+        "not_reached": sorted({OURS, *ways, *KINDS, *itertools.chain(*runs)} - there),
         "ours": [{fact: run.get(OURS, {}).get(fact) for fact in OUR_FACTS} for run in runs],
     }
     return Claim(id, interval.difference, "AUC", best, {**detail, **told})
@@ -134,4 +143,4 @@ def mean_gap(claims: Sequence[Claim]) -> Claim:
 
 
 if __name__ == "__main__":
-    main("budget", measure, full="three seeds; some 40 minutes")
+    main("budget", measure, full="nine single units and three seeds; some 50 minutes")

@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks._catalogue_peers import SCRIPT, write_arrays
 from benchmarks._common import Claim, PeerProcess, Timing, main, one_thread
-from benchmarks._kept import QUICK, main_job
+from benchmarks._kept import ALONE, QUICK, main_job
 from benchmarks._planted import trained
 from recprune.artifact import Artifact, read_artifact
 from recprune.catalogue import Catalogue
@@ -120,7 +120,7 @@ def demo_run(quick: bool) -> Path:
     from recprune.data.datasets import load_demo
 
     households = QUICK_HOUSEHOLDS if quick else HOUSEHOLDS
-    settings = (*SETTINGS, *QUICK) if quick else (*SETTINGS, "techniques=false")
+    settings = (*SETTINGS, *(QUICK if quick else ALONE))
     return main_job(f"demo-{households}", lambda: load_demo(households, seed=0), settings)
 
 

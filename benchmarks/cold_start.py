@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks._common import ROOT, Claim, alternate, main
 
-ROUNDS, QUICK_ROUNDS = 15, 2
+ROUNDS, QUICK_ROUNDS = 15, 5
 
 MAKE = """
 import sys

@@ -12,7 +12,8 @@ The margin is fixed before test rows are opened: 0.002, or, where the gate rows 
 rows and seeds cannot decide that, the smallest that they can, up to 0.005.
 
 - ``bytes_cut_SET``: share of the full model's bytes (fp32) that the combined default cuts;
-- ``bytes_cut_SET_METHOD``: that a single unit by one method cuts, or a trivial baseline;
+- ``bytes_cut_SET_METHOD``: that a trivial baseline cuts, or, of ``--full``, a single unit by one
+  method (:mod:`benchmarks.budget` compares with those);
 - ``bytes_vs_best_trivial_SET``: bytes of the smallest passing trivial baseline by ours.
 
 Results are kept (:mod:`benchmarks._cells`); a run that was stopped goes on. The chart is
@@ -34,10 +35,10 @@ from numpy.typing import NDArray
 
 from benchmarks._cells import RESULTS, Record
 from benchmarks._common import Claim, main
-from benchmarks._full_models import tuned
+from benchmarks._full_models import full_models
 from benchmarks._parameters_cells import BUDGETS, DEFAULT, levels
 from benchmarks._parameters_tasks import QUICK_SETS, SETS, parameters_task
-from benchmarks._parameters_ways import FULL, QUICK, WAYS
+from benchmarks._parameters_ways import FEW, MANY, WAYS
 from benchmarks._tasks import look_for
 from recprune.data import Dataset, Split
 from recprune.evaluation import Verdict, verdict
@@ -78,11 +79,8 @@ def measure(quick: bool, full: bool = False) -> list[Claim]:
     """Return all claims; see the module."""
     workers, sets = Executor(WORKERS), QUICK_SETS if quick else SETS
     look_for(sets)
-    settings = {
-        found["set"]: found
-        for found in workers.map(tuned, [(n, quick) for n in sets], text="full models")
-    }
-    ways = (DEFAULT, "trivial", *(QUICK if quick else WAYS), *(FULL if full else ()))
+    settings = full_models(workers, sets, quick, full)
+    ways = (DEFAULT, "trivial", *((*WAYS, *MANY) if full else FEW if quick else ()))
     seeds = range(2 if quick else FULL_SEEDS if full else SEEDS)
     parts = [(name, seed, ways, quick) for seed, name in itertools.product(seeds, reversed(sets))]
     chosen = {name: found["settings"] for name, found in settings.items()}

@@ -33,8 +33,8 @@ from recprune.models import DeepFM, Training
 
 FIELDS, DIM, HIDDEN, BATCH, THREADS = 39, 16, [400, 400, 400], 4096, 2
 ROUNDS, QUICK_ROUNDS = 5, 1
-#: Vocabulary → steps of an epoch: with the large one, all the rows there are.
-STEPS = {1_000_000: 98, 20_000: 50}
+#: Vocabulary → steps of an epoch.
+STEPS = {1_000_000: 50, 20_000: 25}
 #: Rows that hold every value of the vocabulary once at least.
 ROWS = {1_000_000: 420_000, 20_000: 220_000}
 #: A quick run's part of both.
