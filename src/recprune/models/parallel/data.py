@@ -114,6 +114,10 @@ class DealtStep(Step):
         with told():
             self.dealt = DistributedDataParallel(_Dense(net))
         self.dealt.register_comm_hook(None, _sum)
+        # Whoever lets go of the processes' group last waits for its threads. They may need the
+        # interpreter's lock, which torch's reducer holds where it ends (2.13) and Python does not:
+        # attributes end in the order in which they were given.
+        self.dealt.ends_last = dist.group.WORLD  # type: ignore[assignment]
 
     def make_table(self) -> Table:
         """Return a way through the table by everyone's gradient."""
