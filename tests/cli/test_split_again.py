@@ -40,10 +40,19 @@ def trained(folder: Path, name: str, seed: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def measured(model: Path, *options: object) -> Mapping[str, Any]:
+def untold(model: Path, anew: Path) -> None:
+    """Write a model again as if it did not tell its split."""
+    artifact = read_artifact(model)
+    meta = {name: value for name, value in artifact.meta.items() if name != "split"}
+    anew.mkdir()
+    write_artifact(anew, replace(artifact, meta=meta), rp.__version__)
+
+
+def measured(model: Path, *options: object, warned: bool = False) -> Mapping[str, Any]:
     """Return the metrics of ``recprune evaluate``."""
     done = inside("evaluate", model, model.parent / "shop.csv", "--json", *options)
     assert done.returncode == 0, done.stderr
+    assert ("may have learned from" in done.stderr) == warned
     return json.loads(done.stdout)["metrics"]
 
 
@@ -70,7 +79,7 @@ def test_a_seed_of_the_verb_deals_no_rows_anew(place: Path) -> None:
 
 def test_another_way_is_warned_of(place: Path) -> None:
     with pytest.warns(RecpruneWarning, match="split by 'random' for training .* by 'user' here"):
-        told = measured(place / "model", "--split", "user")
+        told = measured(place / "model", "--split", "user", warned=True)
     assert told == expected(place / "model", by="user", seed=3)
 
 
@@ -83,10 +92,7 @@ def test_shares_are_kept(place: Path) -> None:
 
 
 def test_an_artefact_that_does_not_tell_is_split_as_it_is_told(place: Path) -> None:
-    artifact = read_artifact(place / "model")
-    meta = {name: value for name, value in artifact.meta.items() if name != "split"}
-    (place / "older").mkdir()
-    write_artifact(place / "older", replace(artifact, meta=meta), rp.__version__)
+    untold(place / "model", place / "older")
     told = measured(place / "older", "--split", "random", "--seed", 3)
     assert told == expected(place / "older", by="random", seed=3)
 
@@ -97,17 +103,27 @@ def test_parts_that_came_apart_are_told_as_that(place: Path) -> None:
     (place / "apart").mkdir()
     write_artifact(place / "apart", replace(artifact, meta=meta), rp.__version__)
     with pytest.warns(RecpruneWarning, match="rows came in parts for training"):
-        measured(place / "apart")
+        measured(place / "apart", warned=True)
 
 
 def test_compared_models_of_two_splits_are_warned_of(place: Path) -> None:
     trained(place, "other", 4)
     shown = ("compare", place / "model", place / "other", place / "shop.csv")
-    with pytest.warns(
-        RecpruneWarning, match=r"'random' with seed 4, the full model .* with seed 3"
-    ):
+    with pytest.warns(RecpruneWarning, match=r"'random' with seed 4, the rows .* with seed 3 here"):
         assert inside(*shown, "--json").returncode in (0, 3)
-    assert inside(*shown, "--json", "--part", "all").returncode in (0, 3)
+    anew = inside(*shown, "--json", "--part", "all")
+    assert anew.returncode in (0, 3)
+    assert "may have learned" not in anew.stderr
+
+
+def test_the_rows_that_judge_are_those_of_this_comparison(place: Path) -> None:
+    untold(place / "model", place / "untold")
+    options = (place / "untold", place / "model", place / "shop.csv", "--json")
+    done = inside("compare", *options, "--split", "random", "--seed", 3)
+    assert done.returncode in (0, 3), done.stderr
+    assert "may have learned" not in done.stderr
+    with pytest.warns(RecpruneWarning, match=r"'random' with seed 3, the rows .*'user'"):
+        inside("compare", *options)
 
 
 @pytest.mark.parametrize("data", [{"by": "user", "share": 1}, {}, ["user"], "user"])
@@ -121,3 +137,27 @@ def test_a_pruned_model_tells_it_too(place: Path) -> None:
     done = inside("prune", place / "model", place / "shop.csv", *options)
     assert done.returncode == 0, done.stderr
     assert read_artifact(place / "pruned").meta["split"] == SplitRule("random", seed=3).to_json()
+
+
+def test_a_model_pruned_on_another_split_tells_none(place: Path) -> None:
+    options = ("--keep", "neurons=0.5", "--split", "user", "-o", place / "mixed")
+    with pytest.warns(RecpruneWarning, match="by 'random' for training .* by 'user' here"):
+        assert inside("prune", place / "model", place / "shop.csv", *options).returncode == 0
+    with pytest.warns(RecpruneWarning, match="rows came in parts for training"):
+        measured(place / "mixed", warned=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (SplitRule("time", seed=1), SplitRule("time", seed=2), True),
+        (SplitRule("time", test=0.1), SplitRule("time"), False),
+        (SplitRule("last-2", 0.1, 0.1, 1), SplitRule("last-2", seed=2), True),
+        (SplitRule("last-2"), SplitRule("last-1"), False),
+        (SplitRule("random", seed=1), SplitRule("random", seed=2), False),
+        (SplitRule("random"), SplitRule("user"), False),
+        (SplitRule("given"), SplitRule("given"), False),
+    ],
+)
+def test_what_decides_on_a_split(one: SplitRule, other: SplitRule, alike: bool) -> None:
+    assert one.deals_as(other) == other.deals_as(one) == alike

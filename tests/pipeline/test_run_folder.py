@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,29 @@ def test_two_runs_do_not_write_one_output(tmp_path: Path) -> None:
         train_model(data, tmp_path / "other", QUICK)
     train_model(data, tmp_path / "model", QUICK)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model", "other"]
+
+
+def test_a_folder_that_was_replaced_meanwhile_is_held_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, locks = tmp_path / ".model.checkpoint", []
+
+    def flock(handle: int, how: int) -> None:
+        if not locks:  # the run before removes its folder, between the opening and the lock
+            folder.rmdir()
+        locks.append(handle)
+        held(handle, how)
+
+    held = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with checkpoint_beside(tmp_path / "model"):
+        assert len(locks) == 2
+        with (
+            pytest.raises(InputError, match="Another run is writing"),
+            checkpoint_beside(tmp_path / "model"),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_did_not_begin_leaves_no_folder(tmp_path: Path) -> None:

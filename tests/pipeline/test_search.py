@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,8 @@ def test_time_that_is_over_ends_the_way_down(full: Ranker, data: Dataset, found:
     assert all(c.bytes <= found.budget.bytes for c in [quick.small] if quick.met)
     assert "search_seconds" in quick.why
     assert "search_seconds" not in found.why
+    with pytest.raises(BudgetError, match=r"No model keeps the budget.*search_seconds.* was over"):
+        replace(quick, budget=Budget(bytes=1), met=False).refuse_unmet()
 
 
 def test_the_front_is_what_nothing_beats() -> None:

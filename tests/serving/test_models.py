@@ -163,6 +163,9 @@ def test_rows_and_records_without_a_user_count_none(tmp_path: Path) -> None:
         assert 'recprune_users_total{known="yes"} 0.0' in told(worker)
         assert worker.post("/v1/score", json={"rows": [{**row, "user_id": "1"}]}).status_code == 200
         assert 'recprune_users_total{known="yes"} 1.0' in told(worker)
+    with inprocess(place, settings_of(place, users=False)) as worker:  # nobody is looked up
+        assert worker.post("/v1/score", json={"rows": [{**row, "user_id": "1"}]}).status_code == 200
+        assert 'recprune_users_total{known="yes"} 0.0' in told(worker)
 
 
 def test_each_label_is_ranked_by_itself(tmp_path: Path) -> None:

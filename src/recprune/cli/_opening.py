@@ -68,7 +68,7 @@ class Again:
             warnings.warn(
                 f"The model's rows {came} for training and are split by "
                 f"{again.split_by!r} here. It is measured on rows that it may have learned from, "
-                "unless the table has new rows alone. Leave --split out.",
+                "unless the table has new rows alone." + (" Leave --split out." if asked else ""),
                 RecpruneWarning,
                 stacklevel=2,
             )
@@ -84,12 +84,18 @@ def rule_of(artifact: Artifact) -> SplitRule | None:
 
 
 def open_model(model: Path, again: Again) -> tuple[Ranker, Dataset]:
-    """Load a trainable model and the table it belongs to, split as when it was trained."""
+    """Load a trainable model and the table it belongs to, split as when it was trained.
+
+    What goes on learning from other parts than those has seen rows of both.
+    """
     from recprune.artifact import read_artifact
     from recprune.models import ranker_of
 
     artifact = read_artifact(model)
-    return ranker_of(artifact), again.split_data(artifact)
+    data, rule = again.split_data(artifact), rule_of(artifact)
+    if rule is not None and not rule.deals_as(data.split_rule):
+        data = data.come_apart()
+    return ranker_of(artifact), data
 
 
 def open_part(artifact: Artifact, again: Again, part: str) -> Dataset | Split:

@@ -126,8 +126,11 @@ def _history(model: Path) -> list[dict[str, Any]]:
 
 def _warn_of_other_rows(model: Path, data: Dataset) -> None:
     """Warn where a saved model was trained on another table, or on another split of this one."""
+    from recprune.data.split import GIVEN
     from recprune.pipeline.run_folder import data_hash
 
+    if data.split_by == GIVEN:  # warned of where the table was split
+        return
     try:
         known = json.loads((model / "run.json").read_text("utf-8"))["data"]["hash"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -135,8 +138,8 @@ def _warn_of_other_rows(model: Path, data: Dataset) -> None:
     if known != data_hash(data):
         warnings.warn(
             "These are not the rows, or not the split, that the model was trained on. If it has "
-            "learned from rows that judge it here, the verdict means little: name the table, --split "
-            "and --seed of its training.",
+            "learned from rows that judge it here, the verdict means little: name the table of its "
+            "training, and --split and --seed where the model does not tell them.",
             RecpruneWarning,
             stacklevel=2,
         )

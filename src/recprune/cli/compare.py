@@ -16,7 +16,7 @@ from recprune.errors import InputError, ParameterError, RecpruneWarning, nearest
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from recprune.artifact import Artifact
+    from recprune.data import Dataset
     from recprune.pipeline import Comparison
 
 METRICS = ("auc", "logloss", "accuracy")
@@ -55,12 +55,12 @@ def command(
     models, table = _told_apart(paths, trained.sql is not None)
     rows, bad = trained.rows_of(table, "error")
     from recprune.artifact import read_artifact
+    from recprune.data import Dataset
     from recprune.pipeline import compare
 
-    full = read_artifact(models[0])
-    data = open_part(full, trained.again(rows, bad), part)
-    if part == "test":
-        _warn_of_other_splits(full, models[1:])
+    data = open_part(read_artifact(models[0]), trained.again(rows, bad), part)
+    if isinstance(data, Dataset):
+        _warn_of_other_splits(data, models[1:])
     options: dict[str, Any] = {"metric": metric, "tolerance": tolerance, "by": by or ()}
     options["seed"] = trained.seed or 0
     with workplace.executor() as executor:
@@ -75,18 +75,18 @@ def command(
     return 0 if found.passed else 3
 
 
-def _warn_of_other_splits(full: Artifact, others: list[Path]) -> None:
-    """Warn of models that were trained on another split than the full one, whose test rows judge."""
+def _warn_of_other_splits(data: Dataset, others: list[Path]) -> None:
+    """Warn of models that were trained on another split than the one whose test rows judge."""
     from recprune.artifact import read_artifact
 
-    rule = rule_of(full)
+    rule = data.split_rule
     for folder in others:
         other = rule_of(read_artifact(folder))
-        if rule is not None and other is not None and other != rule:
+        if other is not None and not other.deals_as(rule):
             warnings.warn(
                 f"{str(folder)!r} was trained on a split by {other.by!r} with seed {other.seed}, the "
-                f"full model on one by {rule.by!r} with seed {rule.seed}: it may have learned from "
-                "rows that judge it here. Compare on rows that are new to both, with --part all.",
+                f"rows are split by {rule.by!r} with seed {rule.seed} here: it may have learned from "
+                "rows that judge it. Compare on rows that are new to all, with --part all.",
                 RecpruneWarning,
                 stacklevel=2,
             )

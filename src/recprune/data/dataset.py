@@ -322,6 +322,15 @@ class Dataset:
         """How the rows were split, so that the same table can be split so again."""
         return self._fitted.rule
 
+    def come_apart(self) -> Dataset:
+        """Return the same parts, of which is told that no rule has made them.
+
+        For a model that has learned from other parts, too: what is saved of it then tells no rule by
+        which there would be rows that it has not seen.
+        """
+        fitted = replace(self._fitted, rule=SplitRule(GIVEN, seed=self.split_rule.seed))
+        return Dataset(self.schema, self.findings, self.name, None, fitted, self.labels)
+
     @cached_property
     def sensitive(self) -> tuple[str, ...]:
         """Names of the fields that are personal attributes."""

@@ -40,6 +40,25 @@ class SplitRule:
     test: float = 0.15
     seed: int = 0
 
+    def deals_as(self, other: SplitRule) -> bool:
+        """Tell whether two rules deal the same rows of a table to *train*, *valid* and *test*.
+
+        Of parts that came apart nobody knows. By time, and by a user's last rows, nothing is drawn.
+
+        >>> SplitRule("time", seed=1).deals_as(SplitRule("time", seed=2))
+        True
+        >>> SplitRule("user", seed=1).deals_as(SplitRule("user", seed=2))
+        False
+        """
+        return self.by != GIVEN and self._deciding == other._deciding
+
+    @property
+    def _deciding(self) -> tuple[object, ...]:
+        if self.by.startswith("last-"):
+            return (self.by,)
+        seed = None if self.by == "time" else self.seed
+        return (self.by, self.valid, self.test, seed)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able dictionary; ``from_json`` reads it back."""
         return asdict(self)

@@ -33,9 +33,9 @@ def some_rows(split: Split, most: int, seed: int, what: str) -> Split:
 
 
 def row_weights(split: Split) -> Floats:
-    """Return how much each row counts, mean 1, shape (n,)."""
+    """Return how much each row counts, mean 1, shape (n,); all alike where none counts."""
     weight = split.extras.weight
-    if weight is None:
+    if weight is None or not weight.any():
         return np.ones(len(split))
     return np.asarray(weight / weight.mean(dtype=np.float64), np.float64)
 

@@ -200,16 +200,34 @@ def _held(folder: Path, out: str) -> Iterator[None]:
         # Where it cannot be made, neither can the output, which says why; and a file system may
         # know no locks.
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            opened.callback(os.close, handle)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                while not opened.enter_context(_locked(folder)):
+                    pass
             except BlockingIOError:
                 raise InputError(
                     f"Another run is writing {out!r}. Wait for it, or choose another -o."
                 ) from None
         yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Make a folder, lock it, and tell whether it is still there: its last run removes it at its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            there = os.fstat(handle).st_ino == folder.stat().st_ino
+        except FileNotFoundError:
+            there = False
+        yield there
+    finally:
+        os.close(handle)
 
 
 def _is_worth_keeping(folder: Path) -> bool:

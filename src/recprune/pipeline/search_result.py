@@ -99,15 +99,21 @@ class Search:
             for c in self.nearest
         )
         raise BudgetError(
-            f"No model keeps the budget ({self.budget}). What could be had, on gate rows: {could}.",
+            f"No model keeps the budget ({self.budget}). What could be had, on gate rows: {could}."
+            + self._late,
             nearest,
         )
 
     @property
     def why(self) -> str:
         """Why this model was chosen, in a sentence or two."""
-        late = " Its time (search_seconds) was over before it had gone all the way."
-        return self._why + (late if self.cut_short else "")
+        return self._why + self._late
+
+    @property
+    def _late(self) -> str:
+        if not self.cut_short:
+            return ""
+        return " The search's time (search_seconds) was over before it had gone all the way."
 
     @property
     def _why(self) -> str:

@@ -308,7 +308,7 @@ class _Work:
                 if self.limit == Sizes():  # judged one by one; else the chosen one tells all
                     cuts.clear()
                 due = next((s for s in stops if not small.trial.sizes.within(s)), stops[-1])
-            if self.clock.over():
+            if small.trial.sizes.within(stops[-1]) or self.clock.over():
                 return
 
     def _jumped(self, start: Ranker) -> list[tuple[Rough, Trial]]:

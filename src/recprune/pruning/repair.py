@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recprune._support import stream
 from recprune.data import Split
+from recprune.importance.design import row_weights, some_rows
 from recprune.importance.statistics import use_counts
 from recprune.layout import Patch, Plan, kept_indices, state_hash
 from recprune.lookups import UNKNOWN
@@ -42,14 +42,13 @@ def repair(model: Ranker, split: Split, plan: Plan, seed: int = 0) -> Patch:
             they have any.
     """
     split = model.aligned(split)
-    chosen = np.sort(stream(seed, "repair").permutation(len(split.rows))[:MAX_ROWS])
     kept = plan.resolve(model.layout)
     cut = _Cut(
         model,
         kept,
         kept_indices(model.layout, kept),
         {name: array.astype(np.float64) for name, array in model.state.items()},
-        _Seen.of(model, split.take(chosen)),
+        _Seen.of(model, some_rows(split, MAX_ROWS, seed, "repair")),
     )
     _refit_layers(cut)
     _fold_into_biases(cut)
@@ -88,7 +87,7 @@ class _Seen:
 
     @classmethod
     def of(cls, model: Ranker, split: Split) -> _Seen:
-        rows, weight = split.rows, split.extras.weight
+        rows = split.rows
         net, seen, products = model.net, dict[str, Tensor](), list[Tensor]()
         spans = {
             f"{name}.{parameter}": dims
@@ -116,9 +115,7 @@ class _Seen:
             for hook in hooks:
                 hook.remove()
         inputs = {name: tensor.double().numpy() for name, tensor in seen.items()}
-        if weight is not None:
-            weight = np.asarray(weight, np.float64)
-            weight = weight / weight.mean() if weight.any() else None
+        weight = None if split.extras.weight is None else row_weights(split)
         pairs = products[0].double().numpy() if products else None
         return cls(value.double().numpy(), inputs, pairs, weight)
 

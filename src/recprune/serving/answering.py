@@ -89,9 +89,11 @@ class Answering:
         return label in (None, self._scorer.labels[0])
 
     def names_user(self, asked: Any) -> bool:
-        """Tell whether a ``ScoreRequest`` names a user."""
+        """Tell whether a ``ScoreRequest`` names a user who is looked up."""
+        if asked.rows is None:
+            return True
         user = self._schema.user
-        return asked.rows is None or any(row.get(user) is not None for row in asked.rows)
+        return self._users is not None and any(row.get(user) is not None for row in asked.rows)
 
     def score(self, asked: Any) -> Answer:
         """Return the probabilities of a ``ScoreRequest``.
